@@ -1,0 +1,94 @@
+//! Everything the bot does to the world and puts on record: posts and pages.
+//!
+//! What is *shown* and only has to be the newest (a card's text, a thread's title) is no effect of this kind: it is rendered
+//! from State when it is sent (`view.rs`). Targets stay symbolic until they are sent.
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{EffectId, IncidentId, Person, Thing};
+use super::message::{Message, Ping};
+
+/// One thing to do, once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Effect {
+    /// Its id, unique in a log.
+    pub id: EffectId,
+    /// What it belongs to.
+    pub on: Thing,
+    /// Who comes first when not everything can go at once.
+    pub urgency: Urgency,
+    /// What to do.
+    #[serde(flatten)]
+    pub kind: EffectKind,
+}
+
+/// Who comes first when not everything can go at once. Ordered: the most urgent is the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Urgency {
+    /// Somebody must wake.
+    Page,
+    /// Somebody must look.
+    Ping,
+    /// People follow it.
+    Talk,
+    /// It can wait.
+    Digest,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum EffectKind {
+    /// Put up an incident's card, rendered when it is sent.
+    Card {
+        /// Which incident.
+        incident: IncidentId,
+        /// Whom its first appearance pings.
+        pings: Vec<Ping>,
+    },
+    /// Start the thread under an incident's card.
+    Thread {
+        /// Which incident.
+        incident: IncidentId,
+    },
+    /// Post a message.
+    Post {
+        /// Where.
+        to: Target,
+        /// What; fixed when it was decided.
+        message: Message,
+        /// An earlier post that this one takes the place of: deleted after this one stands.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<EffectId>,
+    },
+    /// Wake a person by one of their ways.
+    Page {
+        /// Whom.
+        person: Person,
+        /// Which of their ways, counted from 0.
+        way: u8,
+        /// Its name, for the record.
+        via: String,
+        /// The incident it is about; none for a test.
+        incident: Option<IncidentId>,
+        /// What to say, at most 100 characters of it on a lock screen.
+        text: String,
+    },
+}
+
+/// Where a post goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The incidents channel.
+    Incidents,
+    /// The wider audience's channel.
+    Announce,
+    /// The test channel.
+    Test,
+    /// An incident's thread.
+    Thread(IncidentId),
+    /// A person, in private.
+    Direct(Person),
+}

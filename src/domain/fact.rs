@@ -1,0 +1,479 @@
+//! Everything that can become true. The facts of an incident are its timeline.
+//!
+//! A fact is the stored form: its names and fields are a contract with every log ever written, so they are only added to (see
+//! adapters/store for how old kinds are read). Facts carry computed instants and people; applying one never looks at policy.
+//! Only transitions are facts; measurements never.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::ids::{EffectId, Person, Posted, Service};
+use super::message::Text;
+use super::oncall::Override;
+use super::policy::Severity;
+use super::promise::{Next, PromiseKind};
+use super::workspace::Stage;
+
+/// An instant, as it is written in the record.
+pub type At = DateTime<Utc>;
+
+/// One thing that has become true. When, and about what, stands on the line that carries it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "k", rename_all = "snake_case")]
+pub enum Fact {
+    // ---- the team
+    /// From now on this policy and workspace hold.
+    PolicyAdopted {
+        /// SHA-256 of both texts, hex.
+        hash: String,
+    },
+    /// The process came up.
+    Started {
+        /// Its version.
+        version: String,
+        /// When the last line before was written; none on a new log.
+        last_seen: Option<At>,
+    },
+    /// Somebody turned the bot live.
+    WentLive {
+        /// Who.
+        by: Person,
+    },
+    /// Somebody turned the bot to observing only.
+    WentObserving {
+        /// Who.
+        by: Person,
+    },
+    /// Somebody is on call for a while, whatever the rotation says.
+    OnCallChanged {
+        /// Who, from when until when, by whom.
+        shift: Override,
+    },
+    /// A job will run next at this time.
+    JobPlanned {
+        /// Which.
+        job: String,
+        /// When; never when none.
+        next: Option<At>,
+    },
+    /// A job ran.
+    JobRan {
+        /// Which.
+        job: String,
+        /// When it was due; none when somebody asked for it.
+        due: Option<At>,
+        /// How many further runs fell due while the bot was away.
+        missed: u32,
+        /// When it runs next.
+        next: Option<At>,
+    },
+    /// A service is down.
+    ServiceDown {
+        /// Which.
+        service: Service,
+        /// Which copy.
+        stage: Stage,
+        /// Since when.
+        since: At,
+        /// What was seen.
+        why: String,
+    },
+    /// A service answers again.
+    ServiceUp {
+        /// Which.
+        service: Service,
+        /// Which copy.
+        stage: Stage,
+        /// Since when it was down.
+        since: At,
+    },
+
+    // ---- an incident
+    /// An incident was opened.
+    Opened {
+        /// How bad.
+        severity: Severity,
+        /// One line.
+        title: String,
+        /// What it touches.
+        services: Vec<Service>,
+        /// Who declared it; the bot itself when none.
+        by: Option<Person>,
+        /// More than one line.
+        details: Text,
+        /// When it began, as far as known.
+        started: At,
+        /// When it was noticed.
+        detected: At,
+        /// Whether the wider audience hears of it.
+        announce: bool,
+    },
+    /// Something is promised.
+    PromiseMade {
+        /// What.
+        promise: PromiseKind,
+        /// By when.
+        due: At,
+        /// The first reminder.
+        next: Option<Next>,
+    },
+    /// A reminder went out.
+    Reminded {
+        /// Of what.
+        promise: PromiseKind,
+        /// Which reminder.
+        step: super::promise::Step,
+        /// The moment it stood for.
+        due: At,
+        /// How many intervals had passed without what was promised.
+        missed: u32,
+        /// The next reminder.
+        next: Option<Next>,
+    },
+    /// A promise was kept.
+    PromiseKept {
+        /// Which.
+        promise: PromiseKind,
+    },
+    /// A promise need not be kept any more.
+    PromiseWaived {
+        /// Which.
+        promise: PromiseKind,
+        /// Why.
+        why: String,
+    },
+    /// A reminder was put off.
+    Snoozed {
+        /// Of what.
+        promise: PromiseKind,
+        /// Who.
+        by: Person,
+        /// The moved reminder.
+        next: Next,
+    },
+    /// The next reminder was moved because circumstances changed.
+    Replanned {
+        /// Of what.
+        promise: PromiseKind,
+        /// The moved reminder.
+        next: Option<Next>,
+    },
+    /// A person took it up.
+    Acknowledged {
+        /// Who.
+        by: Person,
+        /// Whether by declaring it while on call, without a press.
+        by_declaring: bool,
+    },
+    /// The next level of escalation was called.
+    Escalated {
+        /// Which level.
+        level: u8,
+        /// Why.
+        why: EscalationReason,
+        /// When the next one follows.
+        next: Option<At>,
+    },
+    /// Nobody is called any more.
+    EscalationStopped {
+        /// Why.
+        why: String,
+    },
+    /// The lead was asked whether they are still there.
+    StaleAsked {
+        /// When the next level is called otherwise.
+        escalate_at: At,
+    },
+    /// The lead answered.
+    StillHere {
+        /// Who.
+        by: Person,
+    },
+    /// Somebody took or was given a part.
+    RoleTaken {
+        /// Which part.
+        part: Part,
+        /// Who has it now.
+        who: Person,
+        /// Who said so.
+        by: Person,
+    },
+    /// The severity changed.
+    SeverityChanged {
+        /// From.
+        from: Severity,
+        /// To.
+        to: Severity,
+        /// Who.
+        by: Person,
+        /// Why, when said.
+        why: Option<Text>,
+    },
+    /// The status changed.
+    StatusChanged {
+        /// From.
+        from: Status,
+        /// To.
+        to: Status,
+        /// Who; the bot itself when none.
+        by: Option<Person>,
+        /// Why, when said.
+        why: Option<Text>,
+    },
+    /// An update was given.
+    Updated {
+        /// Who.
+        by: Person,
+        /// What.
+        what: Text,
+        /// Whether it said only that nothing changed.
+        no_change: bool,
+        /// Whether the wider audience got it.
+        announced: bool,
+        /// The message it was taken from.
+        source: Option<String>,
+    },
+    /// Something was put on the record.
+    Noted {
+        /// Who put it there.
+        by: Person,
+        /// What.
+        what: Text,
+        /// Who had written it, when another.
+        author: Option<Person>,
+        /// When it was written, when earlier.
+        written: Option<At>,
+        /// A link to it.
+        link: Option<String>,
+        /// Addresses of images.
+        images: Vec<String>,
+    },
+    /// One of the incident's times was set by hand.
+    TimeSet {
+        /// Which.
+        which: Moment,
+        /// To what.
+        to: At,
+        /// Who.
+        by: Person,
+    },
+    /// The services touched were set.
+    ServicesSet {
+        /// Which now.
+        services: Vec<Service>,
+        /// Who.
+        by: Person,
+    },
+    /// The service answers again by itself.
+    Recovered {
+        /// Which.
+        service: Service,
+    },
+    /// The service went down again.
+    Relapsed {
+        /// Which.
+        service: Service,
+        /// What was seen.
+        why: String,
+    },
+    /// Verification began: green until then and it counts as resolved.
+    VerifyStarted {
+        /// Until when.
+        until: At,
+        /// Whether a probe watches, or only the clock.
+        watched: bool,
+    },
+    /// It was red: verification begins again.
+    VerifyReset {
+        /// What was seen.
+        why: String,
+        /// Until when now.
+        until: At,
+    },
+    /// Verification passed.
+    Verified,
+    /// It will be resolved by itself once verification passes.
+    ResolveWhenGreen {
+        /// Who said so.
+        by: Person,
+    },
+    /// Cancelled: it was none.
+    Cancelled {
+        /// Who.
+        by: Person,
+        /// Why.
+        why: Text,
+    },
+    /// Reopened under the same number.
+    Reopened {
+        /// Who; the bot itself when none.
+        by: Option<Person>,
+        /// Why.
+        why: Text,
+    },
+    /// The review is written.
+    Reviewed {
+        /// Who.
+        by: Person,
+        /// Where, or what was learned.
+        what: Text,
+    },
+
+    // ---- effects
+    /// An effect was done.
+    Done {
+        /// Which.
+        effect: EffectId,
+        /// The message or thread it made.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        posted: Option<Posted>,
+    },
+    /// An effect was given up.
+    GivenUp {
+        /// Which.
+        effect: EffectId,
+        /// Why.
+        why: String,
+    },
+    /// An effect is not wanted any more.
+    Withdrawn {
+        /// Which.
+        effect: EffectId,
+        /// Why.
+        why: String,
+    },
+    /// The card or thread is gone from the chat: what is shown there must be made anew.
+    CardLost,
+    /// The thread is gone from the chat.
+    ThreadLost,
+}
+
+/// Why a level was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EscalationReason {
+    /// It was opened.
+    Opened,
+    /// Nobody had acknowledged in time.
+    NotAcknowledged,
+    /// Nobody of the last level came either, and there is no higher one.
+    StillNotAcknowledged,
+    /// Whoever had acknowledged went silent.
+    WentSilent,
+    /// Somebody asked for more people.
+    Asked,
+    /// It got worse.
+    GotWorse,
+    /// It was reopened.
+    Reopened,
+}
+
+/// Where an incident stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// What is it?
+    Investigating,
+    /// It is being stopped.
+    Mitigating,
+    /// It seems to have stopped; is it green?
+    Monitoring,
+    /// Over.
+    Resolved,
+    /// Over, and what was learned is written.
+    Reviewed,
+    /// It was none.
+    Cancelled,
+}
+
+impl Status {
+    /// Whether promises run.
+    pub fn is_open(self) -> bool {
+        matches!(self, Status::Investigating | Status::Mitigating | Status::Monitoring)
+    }
+
+    /// Its name, in the record and in a sentence.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Investigating => "investigating",
+            Status::Mitigating => "mitigating",
+            Status::Monitoring => "monitoring",
+            Status::Resolved => "resolved",
+            Status::Reviewed => "reviewed",
+            Status::Cancelled => "cancelled",
+        }
+    }
+
+    /// From its name.
+    pub fn from_name(text: &str) -> Option<Self> {
+        let wanted = text.trim().to_ascii_lowercase();
+        [Self::Investigating, Self::Mitigating, Self::Monitoring, Self::Resolved, Self::Reviewed, Self::Cancelled]
+            .into_iter()
+            .find(|status| status.name() == wanted)
+    }
+}
+
+/// A part that somebody plays in an incident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Decides, and is reminded.
+    Lead,
+    /// Writes down.
+    Scribe,
+    /// Speaks to everybody else.
+    Liaison,
+}
+
+impl Part {
+    /// Its name in a sentence.
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Lead => "lead",
+            Part::Scribe => "scribe",
+            Part::Liaison => "liaison",
+        }
+    }
+}
+
+/// One of an incident's times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// It began.
+    Started,
+    /// It was noticed.
+    Detected,
+    /// It was declared.
+    Declared,
+    /// A person took it up.
+    Acknowledged,
+    /// It stopped hurting.
+    Mitigated,
+    /// It was over.
+    Resolved,
+}
+
+impl Moment {
+    /// All, in order.
+    pub const ALL: [Moment; 6] = [
+        Moment::Started,
+        Moment::Detected,
+        Moment::Declared,
+        Moment::Acknowledged,
+        Moment::Mitigated,
+        Moment::Resolved,
+    ];
+
+    /// Its name in a sentence.
+    pub fn name(self) -> &'static str {
+        match self {
+            Moment::Started => "started",
+            Moment::Detected => "detected",
+            Moment::Declared => "declared",
+            Moment::Acknowledged => "acknowledged",
+            Moment::Mitigated => "mitigated",
+            Moment::Resolved => "resolved",
+        }
+    }
+}

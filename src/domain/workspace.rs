@@ -1,0 +1,292 @@
+//! The team: its zone, channels, roles, people, services. The part of watchbell.toml that the domain may know.
+//!
+//! Pure; read from text once, never changed. Addresses and ways to wake people come from here and from nowhere else.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{Person, Role, Service};
+use super::policy::Span;
+
+/// Which copy of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// What customers use.
+    Production,
+    /// Where a deploy goes first.
+    Staging,
+}
+
+impl Stage {
+    /// Its name in a sentence.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Production => "production",
+            Stage::Staging => "staging",
+        }
+    }
+}
+
+/// A team and what belongs to it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Workspace {
+    /// Name and zone.
+    pub team: Team,
+    /// Where the bot speaks.
+    pub channels: Channels,
+    /// Policy's role names and the names that the chat has for them. A role that is not listed has the same name in both.
+    #[serde(default)]
+    pub roles: BTreeMap<Role, String>,
+    /// People and the ways to wake them.
+    #[serde(default)]
+    pub people: Vec<Member>,
+    /// Who is on call.
+    #[serde(default)]
+    pub oncall: OnCall,
+    /// What the team runs.
+    #[serde(default)]
+    pub services: Vec<ServiceSpec>,
+}
+
+/// Name and zone.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Team {
+    /// Its name, on every line of the record.
+    pub name: String,
+    /// Its time zone, as in the tz database (`America/Chicago`).
+    pub zone: chrono_tz::Tz,
+}
+
+/// Where the bot speaks, by channel name or id.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Channels {
+    /// Cards, pings and the digest.
+    pub incidents: String,
+    /// Everything, while observing.
+    pub test: String,
+    /// Notices for a wider audience; none when absent.
+    #[serde(default)]
+    pub announce: Option<String>,
+}
+
+/// A person.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// The name used in configuration.
+    pub name: String,
+    /// Who that is in the chat.
+    pub chat: Person,
+    /// Ways to wake them, in order. Empty means the chat alone: a mention and a direct message.
+    #[serde(default)]
+    pub wake: Vec<Way>,
+}
+
+/// A way to wake a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "via", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Way {
+    /// A direct message in the chat.
+    Direct,
+    /// An ntfy topic, published to with highest priority.
+    Ntfy {
+        /// The topic's whole address.
+        url: String,
+        /// Name of the environment variable that holds an access token.
+        #[serde(default)]
+        token_env: Option<String>,
+    },
+    /// Pushover, emergency priority.
+    Pushover {
+        /// Name of the environment variable with the application's token.
+        token_env: String,
+        /// Name of the environment variable with the user's key.
+        user_env: String,
+        /// Where to; Pushover's own address when absent.
+        #[serde(default)]
+        url: Option<String>,
+    },
+    /// PagerDuty Events API v2.
+    Pagerduty {
+        /// Name of the environment variable with the routing key.
+        key_env: String,
+        /// Where to; PagerDuty's own address when absent.
+        #[serde(default)]
+        url: Option<String>,
+    },
+    /// Any address that takes a JSON body.
+    Webhook {
+        /// The address.
+        url: String,
+        /// Name of the environment variable with a bearer token.
+        #[serde(default)]
+        token_env: Option<String>,
+    },
+}
+
+impl Way {
+    /// Its name in a sentence.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Way::Direct => "direct message",
+            Way::Ntfy { .. } => "ntfy",
+            Way::Pushover { .. } => "Pushover",
+            Way::Pagerduty { .. } => "PagerDuty",
+            Way::Webhook { .. } => "webhook",
+        }
+    }
+}
+
+/// Who is on call for level 1.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnCall {
+    /// A rotation; without one, everybody who holds level 1's role.
+    #[serde(default)]
+    pub rotation: Option<super::oncall::Rotation>,
+}
+
+/// A service.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceSpec {
+    /// Its name.
+    pub name: Service,
+    /// Short names that people also type.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// Who owns it: a role.
+    #[serde(default)]
+    pub owner: Option<Role>,
+    /// The copy that customers use.
+    pub production: StageSpec,
+    /// The copy that deploys go to first.
+    #[serde(default)]
+    pub staging: Option<StageSpec>,
+}
+
+impl ServiceSpec {
+    /// The stages it has, production first.
+    pub fn stages(&self) -> impl Iterator<Item = (Stage, &StageSpec)> {
+        std::iter::once((Stage::Production, &self.production))
+            .chain(self.staging.iter().map(|stage| (Stage::Staging, stage)))
+    }
+}
+
+/// One copy of a service.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageSpec {
+    /// Its Fly app.
+    #[serde(default)]
+    pub fly_app: Option<String>,
+    /// How its health is asked for.
+    #[serde(default)]
+    pub probes: Vec<ProbeSpec>,
+}
+
+/// One question to a service, and the answer that is expected.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeSpec {
+    /// Its name.
+    pub name: String,
+    /// The address.
+    pub url: String,
+    /// HTTP method; GET when absent.
+    #[serde(default = "get")]
+    pub method: String,
+    /// Headers. A value `env:NAME` is read from the environment.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Body.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// The status that is healthy; any 2xx when absent.
+    #[serde(default)]
+    pub expect_status: Option<u16>,
+    /// A place in the JSON answer and what must stand there.
+    #[serde(default)]
+    pub expect_json: Option<ExpectJson>,
+    /// How long an answer may take before it counts as none.
+    #[serde(default = "timeout")]
+    pub timeout: Span,
+    /// How often it is asked.
+    #[serde(default = "every")]
+    pub every: Span,
+    /// Whether a sleeping machine may be woken by the question.
+    #[serde(default)]
+    pub when: ProbeWhen,
+    /// The time under which an answer is on target; above it, a warning.
+    #[serde(default)]
+    pub warn_above: Option<Span>,
+    /// The time above which an answer is critical.
+    #[serde(default)]
+    pub critical_above: Option<Span>,
+}
+
+/// A place in a JSON answer and what must stand there.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectJson {
+    /// A JSON pointer (RFC 6901): `/status`.
+    pub pointer: String,
+    /// What must stand there.
+    pub equals: serde_json::Value,
+}
+
+/// When a service is probed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeWhen {
+    /// Always, waking it if need be.
+    #[default]
+    Always,
+    /// Only while a machine is awake.
+    WhenAwake,
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+fn timeout() -> Span {
+    Span::seconds(10)
+}
+
+fn every() -> Span {
+    Span::seconds(30)
+}
+
+impl Workspace {
+    /// A service by name or alias, whatever the case.
+    pub fn service(&self, name: &str) -> Option<&ServiceSpec> {
+        let name = name.trim();
+        self.services.iter().find(|service| {
+            service.name.as_str().eq_ignore_ascii_case(name)
+                || service.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
+        })
+    }
+
+    /// The ways to wake a person, in order; the chat alone for somebody who is not listed.
+    pub fn ways(&self, person: &Person) -> Vec<Way> {
+        match self.people.iter().find(|member| member.chat == *person) {
+            Some(member) if !member.wake.is_empty() => member.wake.clone(),
+            _ => vec![Way::Direct],
+        }
+    }
+
+    /// The chat person behind a name used in configuration.
+    pub fn person(&self, name: &str) -> Option<&Person> {
+        self.people.iter().find(|member| member.name == name).map(|member| &member.chat)
+    }
+
+    /// The name by which a person is called in configuration.
+    pub fn name_of(&self, person: &Person) -> Option<&str> {
+        self.people.iter().find(|member| member.chat == *person).map(|member| member.name.as_str())
+    }
+}
