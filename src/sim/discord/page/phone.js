@@ -1,0 +1,155 @@
+// A phone's lock screen: what somebody sees who is not at the chat, and how it rings.
+
+import { bdi, el, icon } from "./dom.js";
+import { briefAge, clockTime, dayName, now, setText, toPromise } from "./clock.js";
+import { openMenu } from "./menu.js";
+
+const RING_MS = 6000;
+const SHOWN_MAX = 12;
+const LINE_CHARS = 100;
+
+export class Phone {
+  #ringing = 0; // until when, wall clock
+  #audio = null;
+  #drawn = new Set();
+  #owner = "";
+
+  constructor(root, store, actions) {
+    Object.assign(this, { root, store, actions });
+    this.choose = el("button", { type: "button", class: "owner", "aria-haspopup": "menu", "aria-expanded": "false", on: { click: () => this.#chooseOwner() } });
+    this.sleep = el("button", { type: "button", class: "small", on: { click: () => this.#toggleSleep() } });
+    this.sound = el("button", { type: "button", class: "small", "aria-pressed": "false", on: { click: () => this.#toggleSound() } });
+    this.clear = el("button", { type: "button", class: "small", on: { click: () => actions.clearPhone(store.owner) } }, "Clear");
+    this.time = el("p", { class: "phone-time" });
+    this.day = el("p", { class: "phone-day" });
+    this.state = el("p", { class: "phone-state", role: "status" });
+    this.notes = el("ol", { class: "notes", "aria-label": "Notifications, newest first" });
+    this.device = el("div", { class: "device" },
+      el("div", { class: "speaker", "aria-hidden": "true" }),
+      el("div", { class: "screen" }, this.time, this.day, this.state, this.notes, el("p", { class: "swipe", "aria-hidden": "true" })));
+    root.append(el("div", { class: "phone-head" }, this.choose, el("div", { class: "phone-tools" }, this.sleep, this.sound, this.clear)), this.device);
+    this.#drawSound();
+  }
+
+  sync() {
+    const { store } = this;
+    const owner = store.members.get(store.owner);
+    const phone = store.phones.get(store.owner);
+    if (this.#owner !== store.owner) {
+      this.#owner = store.owner;
+      this.#drawn.clear();
+      this.notes.replaceChildren();
+      this.#ringing = 0;
+    }
+    this.choose.replaceChildren(icon("phone"), el("span", {}, bdi(owner?.display_name ?? "Nobody"), "’s phone"), el("span", { class: "caret", "aria-hidden": "true" }, "▾"));
+    this.sleep.textContent = owner?.asleep ? "Wake" : "Send to sleep";
+    this.clear.disabled = !(phone?.notifications?.length > 0);
+    this.#drawNotes(phone?.notifications ?? []);
+    this.tick();
+  }
+
+  #drawNotes(all) {
+    const notes = all.slice(0, SHOWN_MAX);
+    const keys = new Set(notes.map((note) => note.id));
+    for (const node of [...this.notes.children]) if (!keys.has(node.dataset.id)) node.remove();
+    const first = this.#drawn.size === 0;
+    notes.forEach((note, index) => {
+      let node = this.notes.querySelector(`[data-id="${CSS.escape(note.id)}"]`);
+      if (!node) {
+        node = this.#note(note);
+        if (!first) node.classList.add("slides");
+      }
+      if (this.notes.children[index] !== node) this.notes.insertBefore(node, this.notes.children[index] ?? null);
+    });
+    this.#drawn = keys;
+    if (notes.length === 0) this.#drawn.add("nothing");
+  }
+
+  #note(note) {
+    // Another app's push carries its own name; what Discord sent says who wrote and where.
+    const app = note.app ?? "Chat";
+    const why = { mention: "mentions you", role: note.via ? `@${note.via}` : "your role", everyone: "@everyone", dm: "direct message", push: "push" }[note.why];
+    const line = [...String(note.line ?? "")].slice(0, LINE_CHARS).join("");
+    const inside = [
+      el("span", { class: "note-head" }, el("span", { class: "app" }, icon("bell"), app), why && el("span", { class: "why" }, bdi(why)),
+        el("span", { class: "age", data: { age: String(toPromise(Date.parse(note.at))) } }, briefAge(toPromise(Date.parse(note.at))))),
+      el("span", { class: "note-title", dir: "auto" }, note.title ?? ""),
+      el("span", { class: "note-line", dir: "auto" }, line),
+    ];
+    return el("li", { data: { id: note.id } }, note.channel_id
+      ? el("button", { type: "button", class: "note", title: "Open it in the chat as this member", on: { click: () => this.actions.openNote(this.store.owner, note) } }, ...inside)
+      : el("div", { class: "note" }, ...inside));
+  }
+
+  /** A phone rings: visibly if it is the one shown, audibly if the sound is on. */
+  ring(member) {
+    if (member !== this.store.owner) return;
+    this.#ringing = Date.now() + RING_MS;
+    this.device.classList.remove("ringing");
+    void this.device.offsetWidth; // starts the movement anew
+    this.#strike();
+    this.tick();
+  }
+
+  tick() {
+    const owner = this.store.members.get(this.store.owner);
+    const phone = this.store.phones.get(this.store.owner);
+    const ringing = Date.now() < this.#ringing;
+    setText(this.time, clockTime(now()));
+    setText(this.day, dayName(now()));
+    this.device.classList.toggle("ringing", ringing);
+    const pings = phone?.pings ?? 0;
+    setText(this.state, ringing ? "◉ Ringing" : `${owner?.asleep ? "☾ Asleep" : "Awake"} · rang ${pings === 1 ? "once" : `${pings} times`}`);
+  }
+
+  #chooseOwner() {
+    openMenu(this.choose, this.store.people().map((member) => ({
+      label: bdi(member.display_name), hint: member.asleep ? "asleep" : "awake", checked: member.id === this.store.owner,
+      run: () => this.actions.choosePhone(member.id),
+    })), { label: "Whose phone" });
+  }
+
+  #toggleSleep() {
+    const owner = this.store.members.get(this.store.owner);
+    if (owner) this.actions.setMember(owner.id, { asleep: !owner.asleep });
+  }
+
+  // --- sound: two strokes of a bell, only after somebody asked for it
+
+  #toggleSound() {
+    if (this.#audio) {
+      this.#audio.close();
+      this.#audio = null;
+    } else {
+      this.#audio = new AudioContext();
+      this.#strike();
+    }
+    this.#drawSound();
+  }
+
+  #drawSound() {
+    const on = Boolean(this.#audio);
+    this.sound.setAttribute("aria-pressed", String(on));
+    this.sound.replaceChildren(icon(on ? "sound" : "mute"), on ? "Sound on" : "Sound off");
+  }
+
+  #strike() {
+    const audio = this.#audio;
+    if (!audio) return;
+    const PARTIALS = [[1, 0.5], [2.01, 0.3], [2.74, 0.2], [5.4, 0.08]]; // of a small bronze bell
+    const NOTE_HZ = 880;
+    for (const delay_s of [0, 0.42]) {
+      for (const [ratio, loudness] of PARTIALS) {
+        const start = audio.currentTime + delay_s;
+        const tone = audio.createOscillator();
+        const fade = audio.createGain();
+        tone.frequency.value = NOTE_HZ * ratio;
+        fade.gain.setValueAtTime(loudness * 0.3, start);
+        fade.gain.exponentialRampToValueAtTime(0.0001, start + 1.8 / ratio + 0.2);
+        tone.connect(fade).connect(audio.destination);
+        tone.start(start);
+        tone.stop(start + 2.2);
+      }
+    }
+  }
+}

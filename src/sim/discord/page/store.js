@@ -1,0 +1,327 @@
+// What this page knows of the local Discord, and what the person at it is looking at.
+// Owns no DOM: a change names the parts of the page that it touches, and whoever draws them listens.
+
+import { compareIds } from "./ids.js";
+
+const PAGE_MESSAGES = 60;
+const INTERACTIONS_KEPT = 100;
+
+export class Store {
+  guild = { name: "" };
+  bot = { id: "", username: "", display_name: "", connected: false };
+  channels = new Map();
+  roles = new Map();
+  members = new Map();
+  commands = [];
+  faults = [];
+  phones = new Map();
+  interactions = new Map();
+  /** channel id → {list: [Message], whole: whether nothing older exists} */
+  histories = new Map();
+  /** channel id → Map(user id → when the typing is over, wall clock) */
+  typing = new Map();
+  link = "connecting";
+
+  /** The member that the person acts as, and the channel and thread that are open. */
+  me = "";
+  channel = "";
+  thread = "";
+  /** Whose phone lies beside the chat. */
+  owner = "";
+  /** Ephemeral answers and failures that were dismissed. */
+  dismissed = new Set();
+  /** Interactions that this page began: {where, what, message_id}. */
+  mine = new Map();
+  /** `${member}/${channel}` → id of the newest message that this member has seen. */
+  seen = new Map(JSON.parse(sessionStorage.getItem("seen") ?? "[]"));
+
+  #listeners = new Set();
+  #pending = new Set();
+
+  constructor(server) {
+    this.server = server;
+  }
+
+  /** Calls `listener(parts)` after changes; `parts` is a set of names such as "log" and "phone". */
+  listen(listener) {
+    this.#listeners.add(listener);
+  }
+
+  touch(...parts) {
+    if (this.#pending.size === 0) {
+      setTimeout(() => {
+        const parts = new Set(this.#pending);
+        this.#pending.clear();
+        for (const listener of this.#listeners) listener(parts);
+      });
+    }
+    for (const part of parts) this.#pending.add(part);
+  }
+
+  // --- names
+
+  names = {
+    member: (id) => this.members.get(id)?.display_name ?? (id === this.bot.id ? this.bot.display_name : undefined),
+    role: (id) => this.roles.get(id)?.name,
+    channel: (id) => this.channels.has(id) ? this.channelName(id) : undefined,
+  };
+
+  people() {
+    return [...this.members.values()].filter((member) => !member.bot);
+  }
+
+  channelName(id) {
+    const channel = this.channels.get(id);
+    if (!channel) return "unknown";
+    if (channel.kind !== "dm") return channel.name;
+    const other = (channel.member_ids ?? []).find((member) => member !== this.me && member !== this.bot.id);
+    return this.names.member(this.#inDm(channel) ? this.bot.id : other ?? "") ?? "Direct message";
+  }
+
+  #inDm(channel) {
+    return (channel.member_ids ?? []).includes(this.me);
+  }
+
+  /** The channels that the acting member sees, threads under their channel. */
+  tree() {
+    const all = [...this.channels.values()];
+    const order = (a, b) => (a.position ?? 0) - (b.position ?? 0) || compareIds(a.id, b.id);
+    const tops = all.filter((channel) => !["thread", "category", "dm", "voice"].includes(channel.kind)).sort(order);
+    const threads = (id) => all
+      .filter((channel) => channel.kind === "thread" && channel.parent_id === id && (!channel.archived || channel.id === this.thread))
+      .sort((a, b) => compareIds(b.id, a.id));
+    return {
+      channels: tops.map((channel) => ({ channel, threads: threads(channel.id) })),
+      dms: all.filter((channel) => channel.kind === "dm" && this.#inDm(channel)),
+    };
+  }
+
+  // --- reading
+
+  async load() {
+    const [state, phones, recent] = await Promise.all([
+      this.server.get("/sim/state"),
+      this.server.get("/sim/phones"),
+      this.server.get("/sim/interactions"),
+    ]);
+    const byId = (list) => new Map((list ?? []).map((thing) => [thing.id, thing]));
+    this.guild = state.guild;
+    this.bot = state.bot;
+    this.channels = byId(state.channels);
+    this.roles = byId(state.roles);
+    this.members = byId(state.members);
+    this.commands = state.commands ?? [];
+    this.faults = state.faults ?? [];
+    this.phones = new Map((phones.phones ?? []).map((phone) => [phone.member_id, phone]));
+    this.interactions = byId(recent.interactions);
+    this.histories.clear();
+    this.typing.clear();
+    const people = this.people();
+    if (!this.members.has(this.me)) this.me = (people.find((member) => !member.asleep) ?? people[0])?.id ?? "";
+    if (!this.members.has(this.owner)) this.owner = (people.find((member) => member.asleep) ?? people[0])?.id ?? "";
+    if (!this.channels.has(this.channel)) this.channel = this.#firstChannel();
+    if (!this.channels.has(this.thread)) this.thread = "";
+    // What stood here before this page was opened counts as seen.
+    for (const member of people) {
+      for (const channel of this.channels.values()) {
+        const key = `${member.id}/${channel.id}`;
+        if (!this.seen.has(key) && channel.last_message_id) this.seen.set(key, channel.last_message_id);
+      }
+    }
+    await Promise.all([this.channel, this.thread].filter(Boolean).map((id) => this.read(id)));
+    this.touch("all");
+  }
+
+  #firstChannel() {
+    const tops = this.tree().channels.map(({ channel }) => channel);
+    return (tops.find((channel) => channel.name === "incidents") ?? tops[0])?.id ?? "";
+  }
+
+  /** Reads a channel's newest messages, unless they are here already. */
+  async read(id) {
+    if (this.histories.has(id)) return;
+    const answer = await this.server.get(`/sim/channels/${id}?as=${this.me}&limit=${PAGE_MESSAGES}`);
+    const list = answer.messages ?? [];
+    this.histories.set(id, { list, whole: list.length < PAGE_MESSAGES });
+    if (answer.channel) this.channels.set(id, answer.channel);
+    this.touch("log", "channels");
+  }
+
+  /** Reads the page of messages before the oldest one here. */
+  async readOlder(id) {
+    const history = this.histories.get(id);
+    const oldest = history?.list.find((message) => !message.ephemeral_for);
+    if (!oldest || history.whole) return;
+    const answer = await this.server.get(`/sim/channels/${id}?as=${this.me}&limit=${PAGE_MESSAGES}&before=${oldest.id}`);
+    const known = new Set(history.list.map((message) => message.id));
+    const older = (answer.messages ?? []).filter((message) => !known.has(message.id));
+    history.whole = older.length === 0 || (answer.messages ?? []).length < PAGE_MESSAGES;
+    history.list = [...older, ...history.list].sort((a, b) => compareIds(a.id, b.id));
+    this.touch("log");
+  }
+
+  message(id) {
+    for (const { list } of this.histories.values()) {
+      const found = list.find((message) => message.id === id);
+      if (found) return found;
+    }
+    return undefined;
+  }
+
+  /** What the acting member sees in a channel, oldest first. */
+  visible(id) {
+    const list = this.histories.get(id)?.list ?? [];
+    return list.filter((message) => !message.ephemeral_for || (message.ephemeral_for === this.me && !this.dismissed.has(message.id)));
+  }
+
+  // --- looking
+
+  async open(id, { focus } = {}) {
+    const channel = this.channels.get(id);
+    if (!channel) return;
+    if (channel.kind === "thread") {
+      this.thread = id;
+      if (channel.parent_id && this.channels.has(channel.parent_id)) this.channel = channel.parent_id;
+    } else {
+      this.channel = id;
+      if (this.channels.get(this.thread)?.parent_id !== id) this.thread = "";
+    }
+    this.focus = focus;
+    this.touch("channels", "log", "head", "composer");
+    await Promise.all([this.channel, this.thread].filter(Boolean).map((each) => this.read(each)));
+    this.markSeen();
+  }
+
+  closeThread() {
+    this.thread = "";
+    this.touch("channels", "log", "head");
+  }
+
+  async actAs(id) {
+    if (!this.members.has(id) || id === this.me) return;
+    this.me = id;
+    sessionStorage.setItem("me", id);
+    // Another member has other ephemeral answers and other direct messages.
+    this.histories.clear();
+    const open = this.channels.get(this.channel);
+    if (open?.kind === "dm" && !this.#inDm(open)) this.channel = this.#firstChannel();
+    this.touch("all");
+    await Promise.all([this.channel, this.thread].filter(Boolean).map((each) => this.read(each)));
+    this.markSeen();
+  }
+
+  /** The person looks at what is open: it is no longer unread. */
+  markSeen() {
+    if (document.hidden) return;
+    for (const id of [this.channel, this.thread].filter(Boolean)) {
+      const newest = this.channels.get(id)?.last_message_id;
+      if (newest) this.seen.set(`${this.me}/${id}`, newest);
+    }
+    sessionStorage.setItem("seen", JSON.stringify([...this.seen]));
+    this.touch("channels");
+  }
+
+  unread(id) {
+    const newest = this.channels.get(id)?.last_message_id;
+    if (!newest) return { any: false, mentions: 0 };
+    const seen = this.seen.get(`${this.me}/${id}`) ?? "0";
+    const any = compareIds(newest, seen) > 0;
+    const phone = this.phones.get(this.me);
+    const mentions = any
+      ? (phone?.notifications ?? []).filter((note) => note.channel_id === id && note.message_id && compareIds(note.message_id, seen) > 0).length
+      : 0;
+    return { any, mentions };
+  }
+
+  // --- changes
+
+  apply(change) {
+    switch (change.kind) {
+      case "message": return this.#put(change.message, true);
+      case "message_edit": return this.#put(change.message, false);
+      case "message_delete": {
+        const history = this.histories.get(change.channel_id);
+        if (history) history.list = history.list.filter((message) => message.id !== change.message_id);
+        return this.touch("log");
+      }
+      case "channel":
+        this.channels.set(change.channel.id, change.channel);
+        return this.touch("channels", "head", "log", "composer");
+      case "channel_delete": {
+        this.channels.delete(change.channel_id);
+        this.histories.delete(change.channel_id);
+        if (this.thread === change.channel_id) this.thread = "";
+        if (this.channel === change.channel_id) this.open(this.#firstChannel());
+        return this.touch("channels", "head", "log");
+      }
+      case "typing": {
+        const TYPING_MS = 10_000;
+        if (!this.typing.has(change.channel_id)) this.typing.set(change.channel_id, new Map());
+        this.typing.get(change.channel_id).set(change.user_id, Date.now() + TYPING_MS);
+        return this.touch("typing");
+      }
+      case "interaction": {
+        const { interaction } = change;
+        this.interactions.set(interaction.id, interaction);
+        while (this.interactions.size > INTERACTIONS_KEPT) this.interactions.delete(this.interactions.keys().next().value);
+        return this.touch("interactions", "log");
+      }
+      case "notification": {
+        const phone = this.phones.get(change.member_id) ?? { member_id: change.member_id, notifications: [] };
+        const others = (phone.notifications ?? []).filter((note) => note.id !== change.notification.id);
+        this.phones.set(change.member_id, { ...phone, pings: change.pings, notifications: [change.notification, ...others] });
+        this.onRing?.(change.member_id, change.notification);
+        return this.touch("phone", "channels");
+      }
+      case "phone":
+        this.phones.set(change.phone.member_id, change.phone);
+        return this.touch("phone");
+      case "member":
+        this.members.set(change.member.id, change.member);
+        return this.touch("all");
+      case "commands":
+        this.commands = change.commands;
+        return this.touch("composer");
+      case "gateway":
+        this.bot = { ...this.bot, connected: change.connected };
+        return this.touch("head", "channels");
+      case "faults":
+        this.faults = change.faults;
+        return this.touch("faults");
+      case "reset":
+        return this.load();
+      default: // a kind from a later version
+    }
+  }
+
+  #put(message, isNew) {
+    const channel = this.channels.get(message.channel_id);
+    if (isNew && channel && !message.ephemeral_for) {
+      this.channels.set(channel.id, { ...channel, last_message_id: message.id, message_count: (channel.message_count ?? 0) + 1 });
+    }
+    this.typing.get(message.channel_id)?.delete(message.author?.id);
+    const history = this.histories.get(message.channel_id);
+    if (history) {
+      const at = history.list.findIndex((known) => known.id === message.id);
+      if (at >= 0) history.list[at] = message;
+      else if (isNew || message.ephemeral_for) {
+        history.list.push(message);
+        history.list.sort((a, b) => compareIds(a.id, b.id));
+      }
+    }
+    if (message.channel_id === this.channel || message.channel_id === this.thread) this.markSeen();
+    this.touch("log", "channels", "typing");
+  }
+
+  // --- acting
+
+  /** Does something that the bot answers, and remembers that this page asked. */
+  async interact(path, body, about) {
+    const answer = await this.server.post(path, { as: this.me, ...body });
+    if (answer.interaction_id) {
+      this.mine.set(answer.interaction_id, { me: this.me, began: Date.now(), ...about });
+      this.touch("interactions", "log");
+    }
+    return answer;
+  }
+}
