@@ -1,0 +1,221 @@
+//! Promise time: the wall clock, or for demos and transcripts one that can be moved forward and sped up.
+//!
+//! The only place that reads the time of day. Owns no timers: whoever sleeps for a promised moment does it with
+//! `sleep_until`, which wakes when the clock is moved. Wire time (time-outs, pacing) never comes from here.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::ports::Clock;
+
+/// The longest sleep before the clock is read again: the wall clock may have been set, or the machine have slept.
+pub const REREAD_AFTER: Duration = Duration::from_secs(60);
+
+/// The highest speed: an hour of promise time a second of real time.
+pub const SPEED_MAX: f64 = 3600.0;
+
+// When clippy.toml bans `Utc::now`, this one place says so:
+// #[expect(clippy::disallowed_methods, reason = "the one reader of the time of day; everything else takes now as an argument")]
+fn wall() -> DateTime<Utc> {
+    Utc::now()
+}
+
+/// A clock that can say when it was moved.
+pub trait Timepiece: Clock {
+    /// Promise seconds that pass in one real second; a new value, or the same again, whenever the clock was touched.
+    fn changed(&self) -> watch::Receiver<f64>;
+}
+
+impl<T: Timepiece + ?Sized> Clock for std::sync::Arc<T> {
+    fn now(&self) -> DateTime<Utc> {
+        (**self).now()
+    }
+}
+
+impl<T: Timepiece + ?Sized> Timepiece for std::sync::Arc<T> {
+    fn changed(&self) -> watch::Receiver<f64> {
+        (**self).changed()
+    }
+}
+
+/// Sleeps until a moment of promise time. Wakes at once when the clock is moved past it, and reads a clock that was moved or
+/// sped up anew.
+pub async fn sleep_until<C: Timepiece + ?Sized>(clock: &C, until: DateTime<Utc>) {
+    let mut changed = clock.changed();
+    loop {
+        let speed = *changed.borrow_and_update();
+        let left = until.signed_duration_since(clock.now()).to_std().unwrap_or_default();
+        if left.is_zero() {
+            return;
+        }
+        // A clock that stands still is only ever moved by hand.
+        let wire = if speed > 0.0 { left.div_f64(speed.min(SPEED_MAX)).min(REREAD_AFTER) } else { REREAD_AFTER };
+        tokio::select! {
+            () = tokio::time::sleep(wire.max(Duration::from_millis(1))) => {}
+            alive = changed.changed() => {
+                if alive.is_err() {
+                    tokio::time::sleep(wire).await;
+                }
+            }
+        }
+    }
+}
+
+/// The wall clock.
+#[derive(Debug)]
+pub struct SystemClock {
+    speed: watch::Sender<f64>,
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self { speed: watch::Sender::new(1.0) }
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> DateTime<Utc> {
+        wall()
+    }
+}
+
+impl Timepiece for SystemClock {
+    fn changed(&self) -> watch::Receiver<f64> {
+        self.speed.subscribe()
+    }
+}
+
+/// What a virtual clock must remember to go on after a restart as if it had never stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct VirtualTime {
+    /// Promise time at the moment `set_at`.
+    pub origin: DateTime<Utc>,
+    /// The wall clock at that moment.
+    pub set_at: DateTime<Utc>,
+    /// Promise seconds a real second, 0 to `SPEED_MAX`.
+    pub speed: f64,
+    /// What was skipped since, in milliseconds.
+    pub offset_ms: i64,
+}
+
+impl VirtualTime {
+    /// A clock that shows `origin` now.
+    pub fn starting(origin: DateTime<Utc>, speed: f64) -> Self {
+        Self { origin, set_at: wall(), speed: bounded(speed), offset_ms: 0 }
+    }
+
+    fn at(&self, wall: DateTime<Utc>) -> DateTime<Utc> {
+        // A wall clock that was set back stops promise time for as long; it never runs backwards.
+        let passed_ms = wall.signed_duration_since(self.set_at).num_milliseconds().max(0);
+        let scaled_ms = (passed_ms as f64 * self.speed) as i64;
+        TimeDelta::try_milliseconds(scaled_ms.saturating_add(self.offset_ms))
+            .and_then(|passed| self.origin.checked_add_signed(passed))
+            .unwrap_or(self.origin)
+    }
+}
+
+fn bounded(speed: f64) -> f64 {
+    if speed.is_finite() { speed.clamp(0.0, SPEED_MAX) } else { 1.0 }
+}
+
+/// A clock that can be moved forward and sped up. Never goes back.
+#[derive(Debug)]
+pub struct VirtualClock {
+    time: Mutex<VirtualTime>,
+    speed: watch::Sender<f64>,
+}
+
+impl VirtualClock {
+    /// A clock that goes on from where `time` says; keep `parameters` somewhere to start from them again.
+    pub fn new(time: VirtualTime) -> Self {
+        let time = VirtualTime { speed: bounded(time.speed), ..time };
+        Self { speed: watch::Sender::new(time.speed), time: Mutex::new(time) }
+    }
+
+    /// What to remember for the next start.
+    pub fn parameters(&self) -> VirtualTime {
+        *self.time.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Skips forward and wakes every sleeper. A negative step moves nothing.
+    pub fn advance(&self, by: TimeDelta) -> VirtualTime {
+        self.touch(|time, _| time.offset_ms = time.offset_ms.saturating_add(by.num_milliseconds().max(0)))
+    }
+
+    /// Changes the pace from now on: 0 stands still, 1 is real, at most `SPEED_MAX`.
+    pub fn set_speed(&self, speed: f64) -> VirtualTime {
+        self.touch(|time, wall| {
+            *time = VirtualTime { origin: time.at(wall), set_at: wall, speed: bounded(speed), offset_ms: 0 };
+        })
+    }
+
+    fn touch(&self, change: impl FnOnce(&mut VirtualTime, DateTime<Utc>)) -> VirtualTime {
+        let mut time = self.time.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut time, wall());
+        let after = *time;
+        drop(time);
+        self.speed.send_replace(after.speed);
+        after
+    }
+}
+
+impl Clock for VirtualClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.parameters().at(wall())
+    }
+}
+
+impl Timepiece for VirtualClock {
+    fn changed(&self) -> watch::Receiver<f64> {
+        self.speed.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn noon() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_795_000_000, 0).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_moved_clock_goes_on_from_its_parameters() {
+        let clock = VirtualClock::new(VirtualTime::starting(noon(), 0.0));
+        assert_eq!(clock.now(), noon());
+        clock.advance(TimeDelta::minutes(15));
+        clock.advance(TimeDelta::minutes(-5));
+        assert_eq!(clock.now(), noon() + TimeDelta::minutes(15), "never back");
+        let again = VirtualClock::new(clock.parameters());
+        assert_eq!(again.now(), noon() + TimeDelta::minutes(15));
+    }
+
+    #[test]
+    fn a_new_pace_keeps_the_time_that_is_shown() {
+        let time = VirtualTime { origin: noon(), set_at: noon(), speed: 60.0, offset_ms: 0 };
+        assert_eq!(time.at(noon() + TimeDelta::seconds(2)), noon() + TimeDelta::minutes(2));
+        assert_eq!(time.at(noon() - TimeDelta::seconds(2)), noon(), "a wall clock that was set back");
+        let clock = VirtualClock::new(VirtualTime { speed: f64::NAN, ..time });
+        assert!(clock.set_speed(1e9).speed <= SPEED_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_sleeper_wakes_when_the_clock_is_moved_past_its_moment() {
+        let clock = Arc::new(VirtualClock::new(VirtualTime::starting(noon(), 0.0)));
+        let sleeper = tokio::spawn({
+            let clock = Arc::clone(&clock);
+            async move { sleep_until(&*clock, noon() + TimeDelta::minutes(2)).await }
+        });
+        clock.advance(TimeDelta::minutes(1));
+        tokio::task::yield_now().await;
+        assert!(!sleeper.is_finished(), "a minute is not two");
+        clock.advance(TimeDelta::minutes(1));
+        assert!(sleeper.await.is_ok());
+    }
+}

@@ -1,0 +1,309 @@
+//! watchbell.toml and the environment, read once into plain values.
+//!
+//! Owns every refusal of a set-up: an unknown key, a secret in the file, plain HTTP to anywhere but this machine. Secrets come
+//! from the environment alone and are never shown. Nothing is asked of the network here; that is the doctor's work.
+
+mod file;
+mod refuse;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use sha2::{Digest, Sha256};
+
+use crate::domain::policy::{Policy, SHIPPED};
+use crate::domain::workspace::{Way, Workspace};
+
+pub use refuse::{is_placeholder, plain_http_elsewhere};
+
+/// The variable with the bot's Discord token.
+pub const DISCORD_TOKEN: &str = "DISCORD_TOKEN";
+/// The variable with Fly's read-only organisation token.
+pub const FLY_READ_TOKEN: &str = "FLY_READ_TOKEN";
+/// The variable with the token that the command line shows to the running bot.
+pub const CONTROL_TOKEN: &str = "WATCHBELL_CONTROL_TOKEN";
+
+/// The largest watchbell.toml or policy that is read, in bytes.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Why a set-up was refused: one sentence that names the place and the remedy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused(pub String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Everything that the program is told from outside.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// The team and what belongs to it.
+    pub workspace: Workspace,
+    /// The policy in force.
+    pub policy: Policy,
+    /// The policy's text, as it stands on record.
+    pub policy_text: String,
+    /// The workspace's text, as it stands on record.
+    pub workspace_text: String,
+    /// Where the policy was read from; none for the shipped one.
+    pub policy_file: Option<PathBuf>,
+    /// SHA-256 over both texts, hex: what `PolicyAdopted` carries.
+    pub hash: String,
+    /// Discord.
+    pub discord: Discord,
+    /// Fly.
+    pub fly: Fly,
+    /// Our own listeners.
+    pub http: Http,
+    /// The folder of the record and of everything that can be built from it.
+    pub state_dir: PathBuf,
+    /// Called each minute while nothing is overdue in the bot itself.
+    pub dead_man: Option<String>,
+    /// A clock that can be moved; none is the wall clock.
+    pub virtual_clock: Option<VirtualSettings>,
+    /// Secrets that the file names (`token_env`, `env:NAME`), by variable. A variable that is not set is not in here.
+    pub secrets: BTreeMap<String, SecretString>,
+    /// Variables that the file names and the environment has not, with what needs them.
+    pub missing: BTreeMap<String, String>,
+}
+
+/// Discord.
+#[derive(Debug, Clone)]
+pub struct Discord {
+    /// The server's id.
+    pub guild: String,
+    /// Base address of another implementation, without `/api/v10`; Discord's own when none.
+    pub api_url: Option<String>,
+    /// The bot's token.
+    pub token: Option<SecretString>,
+}
+
+/// Fly.
+#[derive(Debug, Clone)]
+pub struct Fly {
+    /// The organisation's slug.
+    pub org: String,
+    /// Base of the Machines API, without `/v1`.
+    pub machines_url: String,
+    /// Base of releases, logs and GraphQL.
+    pub api_url: String,
+    /// Base of the metrics, without the organisation.
+    pub prometheus_url: String,
+    /// The read-only organisation token.
+    pub token: Option<SecretString>,
+}
+
+/// Our own listeners.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Pages, metrics and control.
+    pub private_bind: SocketAddr,
+    /// Webhooks; none when absent.
+    pub public_bind: Option<SocketAddr>,
+    /// What the command line must show.
+    pub control_token: Option<SecretString>,
+}
+
+/// How the virtual clock of a demo starts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct VirtualSettings {
+    /// Where it starts; the present when none.
+    pub origin: Option<DateTime<Utc>>,
+    /// Promise seconds a real second.
+    pub speed: f64,
+}
+
+impl Config {
+    /// Reads the file, the policy it names and the environment. `env` gives a variable's value; an empty one counts as not set.
+    ///
+    /// # Errors
+    /// One sentence: what is wrong, in which file and line, and what to write instead.
+    pub fn load(path: &Path, env: impl Fn(&str) -> Option<String>) -> Result<Self, Refused> {
+        let text = read(path)?;
+        Self::from_text(path, &text, env)
+    }
+
+    /// As `load`, for a text that was read already. A policy file is looked for beside `path`.
+    ///
+    /// # Errors
+    /// As `load`.
+    pub fn from_text(path: &Path, text: &str, env: impl Fn(&str) -> Option<String>) -> Result<Self, Refused> {
+        let name =
+            path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+        refuse::secrets_in(text, &name)?;
+        let file = file::parse(text, &name)?;
+        let beside = path.parent().unwrap_or_else(|| Path::new(""));
+
+        let policy_file = file.policy.file.as_ref().map(|given| beside.join(given));
+        let policy_text = match &policy_file {
+            Some(file) => read(file)?,
+            None => SHIPPED.to_owned(),
+        };
+        let policy = Policy::parse(&policy_text).map_err(|error| {
+            let policy_name =
+                policy_file.as_ref().map_or("the shipped policy".to_owned(), |file| file.display().to_string());
+            Refused(format!("{policy_name}: {}", error.trim_end()))
+        })?;
+
+        let workspace = file.workspace();
+        refuse::workspace(&workspace, &name)?;
+        for (key, url) in file.addresses() {
+            refuse::address(&url, &key, &name, refuse::Reach::Neighbour)?;
+        }
+
+        let set = |name: &str| env(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let secret = |name: &str| set(name).map(SecretString::from);
+        let mut secrets = BTreeMap::new();
+        let mut missing = BTreeMap::new();
+        for (variable, wanted_by) in named_variables(&workspace) {
+            match secret(&variable) {
+                Some(value) => drop(secrets.insert(variable, value)),
+                None => drop(missing.insert(variable, wanted_by)),
+            }
+        }
+
+        Ok(Self {
+            path: path.to_owned(),
+            hash: hash(&policy_text, text),
+            workspace,
+            policy,
+            policy_text,
+            workspace_text: text.to_owned(),
+            policy_file,
+            discord: Discord {
+                guild: file.discord.guild,
+                api_url: file.discord.api_url.map(|url| bare(&url)),
+                token: secret(DISCORD_TOKEN),
+            },
+            fly: Fly {
+                org: file.fly.org,
+                machines_url: bare(&file.fly.machines_url).trim_end_matches("/v1").to_owned(),
+                api_url: bare(&file.fly.api_url),
+                prometheus_url: bare(&file.fly.prometheus_url),
+                token: secret(FLY_READ_TOKEN),
+            },
+            http: Http {
+                private_bind: file.http.private_bind,
+                public_bind: file.http.public_bind,
+                control_token: secret(CONTROL_TOKEN),
+            },
+            state_dir: beside.join(file.state.dir),
+            dead_man: file.dead_man.url,
+            virtual_clock: file
+                .clock
+                .r#virtual
+                .then_some(VirtualSettings { origin: file.clock.origin, speed: file.clock.speed }),
+            secrets,
+            missing,
+        })
+    }
+
+    /// The Discord token, or a sentence on how to set it.
+    ///
+    /// # Errors
+    /// When the variable is not set.
+    pub fn discord_token(&self) -> Result<&SecretString, Refused> {
+        self.discord.token.as_ref().ok_or_else(|| {
+            Refused(format!(
+                "{DISCORD_TOKEN} is not set: put the bot's token from the Discord developer portal into it"
+            ))
+        })
+    }
+
+    /// The Fly token, or a sentence on how to make one.
+    ///
+    /// # Errors
+    /// When the variable is not set.
+    pub fn fly_token(&self) -> Result<&SecretString, Refused> {
+        self.fly.token.as_ref().ok_or_else(|| {
+            Refused(format!("{FLY_READ_TOKEN} is not set: make one with `{}`", fly_readonly_command(&self.fly.org)))
+        })
+    }
+}
+
+/// The command that makes the token to look with. Fly's default life is 20 years, so the expiry is always said.
+pub fn fly_readonly_command(org: &str) -> String {
+    format!("fly tokens create readonly {org} --name watchbell-read --expiry 8760h")
+}
+
+/// The command that makes the token to act on one app with, and the variable it goes into.
+pub fn fly_deploy_command(app: &str) -> (String, String) {
+    let variable: String =
+        app.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+    (
+        format!("fly tokens create deploy --app {app} --name watchbell-deploy --expiry 8760h"),
+        format!("FLY_DEPLOY_TOKEN_{variable}"),
+    )
+}
+
+/// The hash of a policy and a workspace, each with its length before it so that no text can pass for another's tail.
+pub fn hash(policy: &str, workspace: &str) -> String {
+    let mut hasher = Sha256::new();
+    for text in [policy, workspace] {
+        hasher.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hasher.update(text.as_bytes());
+    }
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Every variable that a workspace names, with what needs it.
+fn named_variables(workspace: &Workspace) -> Vec<(String, String)> {
+    let mut named = Vec::new();
+    for member in &workspace.people {
+        for way in &member.wake {
+            let variables: Vec<&String> = match way {
+                Way::Direct => Vec::new(),
+                Way::Ntfy { token_env, .. } | Way::Webhook { token_env, .. } => token_env.iter().collect(),
+                Way::Pushover { token_env, user_env, .. } => vec![token_env, user_env],
+                Way::Pagerduty { key_env, .. } => vec![key_env],
+            };
+            named.extend(
+                variables.into_iter().map(|name| (name.clone(), format!("waking {} by {}", member.name, way.name()))),
+            );
+        }
+    }
+    for service in &workspace.services {
+        for (stage, spec) in service.stages() {
+            for probe in &spec.probes {
+                let variables = probe.headers.values().filter_map(|value| value.strip_prefix("env:"));
+                named.extend(variables.map(|name| {
+                    (name.to_owned(), format!("probe “{}” of {} {}", probe.name, service.name, stage.name()))
+                }));
+            }
+        }
+    }
+    named
+}
+
+fn bare(url: &str) -> String {
+    url.trim().trim_end_matches('/').to_owned()
+}
+
+fn read(path: &Path) -> Result<String, Refused> {
+    let refused = |error: std::io::Error| {
+        let remedy = match error.kind() {
+            std::io::ErrorKind::NotFound => "there is no such file; `watchbell init` writes one by asking".to_owned(),
+            std::io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
+            _ => error.to_string(),
+        };
+        Refused(format!("{}: {remedy}", path.display()))
+    };
+    let size = std::fs::metadata(path).map_err(refused)?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(Refused(format!("{}: {size} bytes is no configuration; at most {FILE_BYTES_MAX}", path.display())));
+    }
+    std::fs::read_to_string(path).map_err(refused)
+}

@@ -1,0 +1,158 @@
+use std::path::Path;
+
+use secrecy::ExposeSecret;
+
+use super::*;
+
+const HOTDASH: &str = include_str!("../../../data/workspaces/hotdash.toml");
+
+const SMALL: &str = r#"
+[team]
+name = "small"
+zone = "Europe/Berlin"
+[channels]
+incidents = "incidents"
+test = "test"
+[discord]
+guild = "812345678901234567"
+"#;
+
+fn nothing(_: &str) -> Option<String> {
+    None
+}
+
+fn read(text: &str) -> Result<Config, Refused> {
+    Config::from_text(Path::new("watchbell.toml"), text, nothing)
+}
+
+fn refusal(text: &str) -> String {
+    read(text).map_or_else(|refused| refused.0, |_| "taken".to_owned())
+}
+
+#[test]
+fn the_shipped_example_is_read_and_names_what_it_needs() {
+    let config = read(HOTDASH).unwrap_or_else(|refused| panic!("{refused}"));
+    assert_eq!(config.workspace.team.zone, chrono_tz::America::Chicago);
+    assert_eq!(config.workspace.service("MCP").map(|service| service.name.as_str()), Some("hotdash-llamaindex-mcp"));
+    assert_eq!(config.http.private_bind.to_string(), "127.0.0.1:9400");
+    let missing: Vec<&str> = config.missing.keys().map(String::as_str).collect();
+    assert_eq!(missing, ["PUSHOVER_APP_TOKEN", "PUSHOVER_USER_ANA", "PUSHOVER_USER_BEN"]);
+    assert!(is_placeholder(&config.discord.guild) && is_placeholder("discord:000000000000000002"));
+    assert!(!is_placeholder("812345678901234567"));
+    assert!(config.virtual_clock.is_none() && config.dead_man.is_none());
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_place_and_the_one_that_was_meant() {
+    assert_eq!(
+        refusal(&SMALL.replace("incidents = ", "incident = ")),
+        "watchbell.toml line 6: “incident” is not a key in [channels]; did you mean “incidents”?"
+    );
+    assert_eq!(
+        refusal(&format!("{SMALL}[htpp]\nprivate_bind = \"127.0.0.1:1\"\n")),
+        "watchbell.toml line 10: “htpp” is not a key; did you mean “http”?"
+    );
+    let probe = "[[services]]\nname = \"a\"\n[services.production]\nfly_ap = \"a\"\n";
+    assert!(
+        refusal(&format!("{SMALL}{probe}"))
+            .contains("“fly_ap” is not a key in [services.production]; did you mean “fly_app”?")
+    );
+}
+
+#[test]
+fn a_secret_in_the_file_is_refused_and_not_repeated() {
+    let lines = [
+        ("fly_token = \"FlyV1 fm2_lJPECAAAAAAA\"", "FLY_READ_TOKEN"),
+        ("x = \"MTE5ODYyMjQ4MzQ3MTkyNTI0OA.Cl2FMQ.ZnCjm1XVW7vRze4b7Cq4se7kKWs\"", "DISCORD_TOKEN"),
+        ("token = \"hunter2\"", "a variable"),
+        ("headers = { Authorization = \"Bearer hunter2\" }", "a variable"),
+    ];
+    for (line, where_to) in lines {
+        let says = refusal(&format!("{SMALL}{line}\n"));
+        assert!(says.starts_with("watchbell.toml line 10: this looks like a secret"), "{line}: {says}");
+        assert!(says.contains(where_to) && !says.contains("hunter2") && !says.contains("fm2_"), "{says}");
+    }
+}
+
+#[test]
+fn plain_http_goes_to_this_machine_only() {
+    for taken in ["http://127.0.0.1:4010", "http://localhost:4010/v1", "http://[::1]:4010", "https://fly.example"] {
+        let config =
+            read(&format!("{SMALL}[fly]\nmachines_url = \"{taken}\"\n")).unwrap_or_else(|refused| panic!("{refused}"));
+        assert!(!config.fly.machines_url.ends_with("/v1"));
+    }
+    assert_eq!(
+        refusal(&format!("{SMALL}[fly]\nmachines_url = \"http://fly.example/v1\"\n")),
+        "watchbell.toml [fly] machines_url: plain http only to this machine; write https://fly.example"
+    );
+    assert!(
+        refusal(&format!("{SMALL}[dead_man]\nurl = \"http://127.0.0.1.evil.example/x\"\n")).contains("plain http only")
+    );
+    let service = |url: &str| {
+        format!("{SMALL}[[services]]\nname = \"a\"\n[[services.production.probes]]\nname = \"h\"\nurl = \"{url}\"\n")
+    };
+    assert_eq!(refusal(&service("http://a.internal:8080/health")), "taken", "inside Fly's private network");
+    assert!(refusal(&service("http://a.example/health")).contains("plain http only"));
+    assert!(refusal(&service("https://u:p@a.example/health")).contains("user name or password"));
+}
+
+#[test]
+fn secrets_come_from_the_environment_and_are_never_shown() {
+    let env = |name: &str| match name {
+        "DISCORD_TOKEN" => Some(" canary-discord \n".to_owned()),
+        "FLY_READ_TOKEN" => Some(String::new()),
+        "MCP_KEY" => Some("canary-key".to_owned()),
+        _ => None,
+    };
+    let service = "[[services]]\nname = \"a\"\n[[services.production.probes]]\nname = \"h\"\nurl = \"https://a.example\"\n\
+                   headers = { Authorization = \"env:MCP_KEY\", X-Trace = \"env:TRACE\" }\n";
+    let config =
+        Config::from_text(Path::new("w.toml"), &format!("{SMALL}{service}"), env).unwrap_or_else(|r| panic!("{r}"));
+    assert_eq!(config.discord_token().map(|token| token.expose_secret().to_owned()), Ok("canary-discord".to_owned()));
+    assert!(config.fly_token().is_err_and(|refused| refused.0.contains("fly tokens create readonly personal")));
+    assert_eq!(config.missing.get("TRACE").map(String::as_str), Some("probe “h” of a production"));
+    assert!(!format!("{config:?}").contains("canary"), "Debug shows no secret");
+}
+
+#[test]
+fn what_does_not_hold_together_is_refused_in_words() {
+    let twice = "[[services]]\nname = \"a\"\n[services.production]\n[[services]]\nname = \"b\"\naliases = [\"A\"]\n[services.production]\n";
+    assert_eq!(refusal(&format!("{SMALL}{twice}")), "watchbell.toml: “A” names two services, or none");
+    let probe = |more: &str| {
+        format!(
+            "{SMALL}[[services]]\nname = \"a\"\n[[services.production.probes]]\nname = \"h\"\nurl = \"https://a.example\"\n{more}\n"
+        )
+    };
+    let wrong = [
+        ("method = \"get\"", "an HTTP verb in capitals"),
+        ("timeout = \"5m\"", "timeout lies between"),
+        ("warn_above = \"1s\"\ncritical_above = \"500ms\"", "must lie above"),
+        ("expect_json = { pointer = \"status\", equals = 1 }", "JSON pointer: /status"),
+        ("expect_status = 999", "expect_status"),
+        ("headers = { \"a b\" = \"x\" }", "not a header"),
+    ];
+    for (line, says) in wrong {
+        assert!(refusal(&probe(line)).contains(says), "{line}: {}", refusal(&probe(line)));
+    }
+    assert!(refusal("[team").starts_with("watchbell.toml line 1: "));
+    assert!(refusal(&SMALL.replace("Europe/Berlin", "Europe/Bielefeld")).starts_with("watchbell.toml line 4: "));
+}
+
+#[test]
+fn a_demo_may_set_its_clock() {
+    for origin in ["2026-11-24T03:00:00Z", "\"2026-11-24T03:00:00Z\""] {
+        let config = read(&format!("{SMALL}[clock]\nvirtual = true\norigin = {origin}\nspeed = 60.0\n"));
+        let settings = config.unwrap_or_else(|refused| panic!("{refused}")).virtual_clock;
+        assert_eq!(
+            settings.map(|one| (one.origin.map(|at| at.timestamp()), one.speed)),
+            Some((Some(1_795_489_200), 60.0))
+        );
+    }
+}
+
+#[test]
+fn the_hash_follows_both_texts() {
+    assert_eq!(hash("a", "b").len(), 64);
+    assert_ne!(hash("a", "b"), hash("ab", ""));
+    assert_eq!(read(SMALL).map(|config| config.hash), Ok(hash(crate::domain::policy::SHIPPED, SMALL)));
+}
