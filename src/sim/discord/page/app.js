@@ -14,7 +14,6 @@ import { openForm } from "./form.js";
 import { openMenu } from "./menu.js";
 
 const byId = (id) => document.getElementById(id);
-const PANES = ["channels", "chat", "thread", "phone"];
 const ANSWER_KEPT_MS = 20 * 60_000; // a token lives 15 minutes; after that no answer can come
 
 const isFixture = new URLSearchParams(location.search).has("fixture");
@@ -127,7 +126,7 @@ function drawHeads() {
     return;
   }
   byId("thread-head").replaceChildren(icon(thread.locked ? "lock" : "thread"), el("h2", {}, el("bdi", {}, thread.name)),
-    (thread.archived || thread.locked) && el("span", { class: "tag" }, thread.locked ? "LOCKED" : "ARCHIVED"),
+    ...(thread.archived || thread.locked ? [el("span", { class: "tag" }, thread.locked ? "LOCKED" : "ARCHIVED")] : []),
     el("button", { type: "button", class: "small", "aria-label": "Close the thread", title: "Close (Esc)", on: { click: () => store.closeThread() } }, icon("close")));
   byId("thread-log").setAttribute("aria-label", `Messages in the thread ${thread.name}`);
 }
@@ -183,7 +182,7 @@ setInterval(() => {
 // --- the window
 
 for (const button of byId("panes").children) button.addEventListener("click", () => showPane(button.dataset.pane));
-if (!PANES.includes(document.body.dataset.pane)) showPane("chat");
+showPane("chat");
 document.addEventListener("visibilitychange", () => store.markSeen());
 document.addEventListener("keydown", (event) => {
   // Typing anywhere writes into the open box, as people expect of a chat.

@@ -14,6 +14,8 @@ export class Composer {
   #entries = []; // what the list offers: {label, hint, take}
   #at = -1;
   #asked = 0;
+  #drafts = new Map(); // channel id → what was being written there
+  #here = "";
   reply = null;
 
   constructor(root, which, store, actions) {
@@ -41,9 +43,18 @@ export class Composer {
 
   refresh() {
     const channel = this.store.channels.get(this.channel);
-    const name = this.store.channelName(this.channel);
-    const where = channel?.kind === "dm" || channel?.kind === "thread" ? name : `#${name}`;
-    this.box.placeholder = channel?.archived ? `Write to reopen ${where}` : `Write to ${where}, or / for a command`;
+    if (this.#here !== this.channel) {
+      // What was begun in one channel is not sent to another.
+      if (this.#here && !this.#leaf) this.#drafts.set(this.#here, this.box.value);
+      if (this.#leaf) this.#close();
+      this.replyTo(null);
+      this.#complain("");
+      this.#here = this.channel;
+      this.box.value = this.#drafts.get(this.channel) ?? "";
+      this.#offer([]);
+    }
+    this.box.placeholder = channel?.archived ? "Write to reopen it" : "Write, or / for a command";
+    this.box.setAttribute("aria-label", `Message to ${this.store.channelName(this.channel)}, or / for a command`);
     this.#height();
   }
 
@@ -75,7 +86,9 @@ export class Composer {
 
   #height() {
     this.box.style.height = "auto";
-    if (this.box.value !== "") this.box.style.height = `${Math.min(this.box.scrollHeight, innerHeight * 0.3)}px`;
+    const most = innerHeight * 0.3;
+    this.box.style.overflowY = this.box.scrollHeight > most ? "auto" : "hidden";
+    if (this.box.value !== "") this.box.style.height = `${Math.min(this.box.scrollHeight, most)}px`;
   }
 
   // --- the list of suggestions

@@ -7,9 +7,10 @@ import { openMenu } from "./menu.js";
 
 const POLL_MS = 1000;
 const SPEEDS = [1, 10, 60, 300];
-const SKIPS = [["+1 min", 60], ["+5 min", 300], ["+15 min", 900], ["+1 h", 3600]];
-const COUNTERS = [["pings", "pings sent", false], ["doubled", "doubled", true], ["late", "late", true], ["overdue", "overdue now", true], ["restarts", "restarts", false]];
+const SKIPS = [["+1m", 60], ["+5m", 300], ["+15m", 900], ["+1h", 3600]];
+const COUNTERS = [["pings", "pings sent", "ping sent", false], ["doubled", "doubled", "doubled", true], ["late", "late", "late", true], ["overdue", "overdue", "overdue", true], ["restarts", "restarts", "restart", false]];
 const BEHAVIOURS = { up: ["✓", "healthy"], asleep: ["☾", "asleep, which is healthy"], slow: ["⚠", "slow"], wrong: ["⚠", "answers wrongly"], dead: ["✗", "dead"] };
+const SHORT_STAGES = { production: "prod" };
 const DOWN_MS = 60_000;
 
 export class Demo {
@@ -58,9 +59,9 @@ export class Demo {
       ...SPEEDS.map((speed) => el("option", { value: speed }, speed === 1 ? "real time" : `${speed}× faster`)));
     this.skips = el("div", { class: "group", role: "group", "aria-label": "Skip promise time forward" },
       ...SKIPS.map(([words, advance_s]) => el("button", { type: "button", class: "small", "aria-label": `Skip ${words}`, on: { click: post("/demo/clock", { advance_s }) } }, words)));
-    this.counters = el("dl", { class: "counters" }, ...COUNTERS.map(([name, words, bad]) => {
+    this.counters = el("dl", { class: "counters" }, ...COUNTERS.map(([name, words, one, bad]) => {
       const number = el("dd", {}, "0");
-      return el("div", { data: { counter: name, bad: bad ? "if-any" : "" } }, number, el("dt", {}, words));
+      return el("div", { data: { counter: name, words, one, bad: bad ? "if-any" : "" } }, number, el("dt", {}, words));
     }));
     this.play = el("button", { type: "button", class: "button brass", on: { click: post("/demo/play", {}) } });
     this.kill = el("button", { type: "button", class: "button danger", on: { click: post("/demo/kill", {}, "The bot is killed with kill -9. It comes back by itself.") } }, "Kill the bot");
@@ -73,16 +74,13 @@ export class Demo {
     this.night = el("details", { class: "night", open: true, hidden: true }, this.stepsWords, this.steps);
     this.stepNow = el("p", { class: "hidden-words", role: "status" });
     const tools = el("div", { class: "demo-tools", id: "demo-tools" },
-      el("div", { class: "group" }, this.speed, this.skips),
-      this.serviceRow,
-      el("div", { class: "group" }, this.kill, this.bot),
-      el("div", { class: "group" }, this.faults, this.fresh));
+      el("div", { class: "group" }, this.speed, this.skips), el("div", { class: "group" }, this.faults, this.fresh), this.serviceRow);
     this.fold = el("button", {
       type: "button", class: "small fold", "aria-expanded": "false", "aria-controls": "demo-tools",
       on: { click: () => this.fold.setAttribute("aria-expanded", String(this.root.classList.toggle("unfolded"))) },
     }, "Controls");
     this.root.append(
-      el("div", { class: "demo-main" }, el("div", { class: "demo-time" }, this.clock, this.day), this.counters, this.play, this.fold),
+      el("div", { class: "demo-main" }, el("div", { class: "demo-time" }, this.clock, this.day), this.counters, el("div", { class: "demo-do" }, this.bot, this.kill, this.play, this.fold)),
       tools, this.night, this.stepNow);
     this.root.hidden = false;
   }
@@ -109,6 +107,7 @@ export class Demo {
     for (const cell of this.counters.children) {
       const count = info.counters?.[cell.dataset.counter];
       setText(cell.firstChild, count === undefined ? "–" : String(count));
+      setText(cell.lastChild, count === 1 ? cell.dataset.one : cell.dataset.words);
       cell.classList.toggle("bad", cell.dataset.bad === "if-any" && count > 0);
       cell.classList.toggle("good", cell.dataset.bad === "if-any" && count === 0);
     }
@@ -146,7 +145,7 @@ export class Demo {
       chip.dataset.state = service.state;
       chip.setAttribute("aria-label", `${service.name}, ${service.stage}: ${words}. Change`);
       chip.replaceChildren(el("span", { class: "sign" }, sign), bdi(service.name, { class: "service-name" }),
-        el("span", { class: "stage" }, `${service.stage} · ${words.split(",")[0]}`), el("span", { class: "caret" }, "▾"));
+        el("span", { class: "stage" }, SHORT_STAGES[service.stage] ?? service.stage, service.state === "up" ? "" : ` · ${words.split(",")[0]}`), el("span", { class: "caret" }, "▾"));
     }
     for (const [key, chip] of this.services) {
       if (keys.has(key)) continue;

@@ -60,7 +60,8 @@ const TOAST_MS = 7000;
 export function hueOf(id) {
   let sum = 0;
   for (const letter of String(id)) sum = (sum * 31 + letter.codePointAt(0)) % 360;
-  return sum;
+  const GOLDEN_ANGLE = 137.5; // ids that follow each other get colours far apart
+  return Math.round((sum * GOLDEN_ANGLE) % 360);
 }
 
 /** One or two letters that stand for a name. */

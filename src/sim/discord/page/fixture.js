@@ -96,13 +96,16 @@ const working = [
 ];
 
 const t0 = STARTED_MS - minutes(14);
+// The promise clock of the fixture says a few minutes past three.
+const NIGHT_MS = new Date(STARTED_MS).setHours(3, 4, 12, 0) - STARTED_MS;
+const p0 = t0 + NIGHT_MS;
 message("101", from("802"), t0 - minutes(60 * 15), "Morning! The **new retrieval build** is on staging since *yesterday*: `v41`.");
 message("101", from("803"), t0 - minutes(60 * 14.9), "תודה, אבדוק היום");
 message("101", from("804"), t0 - minutes(60 * 14.8), "<img src=x onerror=alert(1)> does that show as text? And https://example.com/a_b_(c), **bold _and italic_**, ~~gone~~, ||secret||\n> a quote\n- one\n- two");
 message("102", BOT, t0 - minutes(60 * 18), "", { silent: true, embeds: [{ title: "Good morning: all is well", color: 0x2e9e63, description: "2 services, 4 stages: ✓ 3, asleep ✓ 1. Nothing promised is open.", footer: { text: "Daily digest · 09:00 America/Chicago" } }] });
 message("102", from("802"), t0 - minutes(2), "is anybody else seeing 502s on checkout? @everyone please look");
-const head = message("102", BOT, t0, `**SEV-1 INC-7** checkout is down. Ack by <t:${unix(t0 + minutes(5))}:t>\n<@&501> because level 1 is paged for a SEV-1`, {
-  embeds: [card(7, "checkout is down", "Investigating", t0)], components: working, pinned: true, thread_id: "201", edited_at: iso(t0 + minutes(2)), edits: 1,
+const head = message("102", BOT, t0, `**SEV-1 INC-7** checkout is down. Ack by <t:${unix(p0 + minutes(5))}:t>\n<@&501> because level 1 is paged for a SEV-1`, {
+  embeds: [card(7, "checkout is down", "Investigating", p0)], components: working, pinned: true, thread_id: "201", edited_at: iso(t0 + minutes(2)), edits: 1,
   command: { name: "/sev1", user_id: "802", interaction_id: "1" }, pinged: rang("801"),
 });
 channels[4].starter_message_id = head.id;
@@ -111,7 +114,7 @@ message("102", from("802"), t0 + minutes(3), "Looking at `agent-service` now", {
 message("201", BOT, t0, "Health at that moment", { silent: true, embeds: [{ color: 0xc0392b, fields: [{ name: "Machines", value: "✗ `e784` fra stopped, exit 137\n✓ `1d21` fra started", inline: true }, { name: "Last deploy", value: "v41, 3 h ago", inline: true }] }],
   attachments: [{ id: "1", filename: "last-errors.txt", content_type: "text/plain", size: 3412, url: "/attachments/201/1/last-errors.txt" }] });
 message("201", from("802"), t0 + minutes(4), "Machine e784 ran out of memory, 512 MB is not enough since v41.");
-message("201", BOT, t0 + minutes(5), `**INC-7** is not acknowledged. <@801> level 1, second call, because nobody answered in 5 minutes. Level 2 <t:${unix(t0 + minutes(10))}:R>.`, { pinged: { everyone: false, users: ["801"], roles: [], members: ["801"] }, components: [row(button("ack:7", "I've got it", 1), button("plan", "Runbook", 5, { url: "https://example.com" }), button("off", "Restart", 2, { disabled: true }))] });
+message("201", BOT, t0 + minutes(5), `**INC-7** is not acknowledged. <@801> level 1, second call, because nobody answered in 5 minutes. Level 2 <t:${unix(p0 + minutes(16))}:R>.`, { pinged: { everyone: false, users: ["801"], roles: [], members: ["801"] }, components: [row(button("ack:7", "I've got it", 1), button("plan", "Runbook", 5, { url: "https://example.com" }), button("off", "Restart", 2, { disabled: true }))] });
 
 const note = (of, title, line, why, at, more = {}) => ({ id: nextId(), message_id: of.id, channel_id: of.channel_id, title, line, at: iso(at), why, ...more });
 const phones = members.filter((member) => !member.bot).map((member) => ({ member_id: member.id, username: member.username, asleep: member.asleep, pings: 0, notifications: [] }));
@@ -127,7 +130,7 @@ const STEPS = ["hotdash-agent-service dies", "Three checks fail: SEV-1 is declar
 export class Fixture {
   faults = [];
   speed = 1;
-  offset_ms = new Date(STARTED_MS).setHours(3, 4, 12, 0) - STARTED_MS;
+  offset_ms = NIGHT_MS;
   counters = { pings: 4, doubled: 0, late: 0, overdue: 0, restarts: 1 };
   bot = "up";
   services = [{ name: "hotdash-agent-service", stage: "production", state: "dead" }, { name: "hotdash-llamaindex-mcp", stage: "production", state: "up" }, { name: "hotdash-agent-service", stage: "staging", state: "asleep" }];

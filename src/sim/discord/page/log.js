@@ -19,9 +19,16 @@ export class Log {
     this.actions = actions;
     this.jump = el("button", { type: "button", class: "jump", hidden: true, on: { click: () => this.toEnd() } }, "Newer messages ↓");
     root.after(this.jump);
+    this.atEnd = true;
     root.addEventListener("scroll", () => {
-      if (this.#nearEnd()) this.jump.hidden = true;
+      if (root.clientHeight === 0) return; // hidden: the pane is not looked at
+      this.atEnd = this.#nearEnd();
+      if (this.atEnd) this.jump.hidden = true;
     });
+    // A pane that is shown again, a window that changes, a picture that arrives: the end stays the end.
+    const hold = () => this.atEnd && this.toEnd();
+    new ResizeObserver(hold).observe(root);
+    root.addEventListener("load", hold, true);
     root.addEventListener("keydown", (event) => this.#key(event));
     root.addEventListener("contextmenu", (event) => {
       const article = event.target.closest("article[data-id]");
@@ -42,6 +49,7 @@ export class Log {
   }
 
   toEnd() {
+    this.atEnd = true;
     this.root.scrollTop = this.root.scrollHeight;
     this.jump.hidden = true;
   }
@@ -56,7 +64,7 @@ export class Log {
       this.root.replaceChildren();
       this.#shown = `${store.me}/${this.id}`;
     }
-    const atEnd = switched || this.#nearEnd();
+    const atEnd = switched || this.atEnd;
     const items = this.#items();
     const newest = items.at(-1)?.key;
     const held = document.activeElement;

@@ -91,5 +91,7 @@ function place(menu, anchor) {
   menu.style.maxHeight = `${Math.max(120, up ? above : below)}px`;
   const height = Math.min(size.height, Math.max(120, up ? above : below));
   menu.style.top = `${Math.max(MARGIN_PX, up ? from.top - height - 4 : from.bottom + 4)}px`;
-  menu.style.left = `${Math.max(MARGIN_PX, Math.min(from.left, innerWidth - size.width - MARGIN_PX))}px`;
+  // A button at the right opens its menu to the left, so that the menu stays over its own pane.
+  const left = from.left > innerWidth / 2 ? from.right - size.width : from.left;
+  menu.style.left = `${Math.max(MARGIN_PX, Math.min(left, innerWidth - size.width - MARGIN_PX))}px`;
 }

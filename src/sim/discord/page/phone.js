@@ -27,7 +27,8 @@ export class Phone {
     this.device = el("div", { class: "device" },
       el("div", { class: "speaker", "aria-hidden": "true" }),
       el("div", { class: "screen" }, this.time, this.day, this.state, this.notes, el("p", { class: "swipe", "aria-hidden": "true" })));
-    root.append(el("div", { class: "phone-head" }, this.choose, el("div", { class: "phone-tools" }, this.sleep, this.sound, this.clear)), this.device);
+    this.elsewhere = el("div", { class: "elsewhere", role: "status" });
+    root.append(el("div", { class: "phone-head" }, this.choose, el("div", { class: "phone-tools" }, this.sleep, this.sound, this.clear), this.elsewhere), this.device);
     this.#drawSound();
   }
 
@@ -81,14 +82,22 @@ export class Phone {
       : el("div", { class: "note" }, ...inside));
   }
 
-  /** A phone rings: visibly if it is the one shown, audibly if the sound is on. */
+  /** A phone rings: visibly and, if somebody asked for sound, audibly. Another one than the one shown is named. */
   ring(member) {
-    if (member !== this.store.owner) return;
+    if (member !== this.store.owner) return this.#ringElsewhere(member);
     this.#ringing = Date.now() + RING_MS;
     this.device.classList.remove("ringing");
     void this.device.offsetWidth; // starts the movement anew
     this.#strike();
     this.tick();
+  }
+
+  #ringElsewhere(member) {
+    if (this.elsewhere.querySelector(`[data-id="${CSS.escape(member)}"]`)) return;
+    const line = el("button", { type: "button", class: "linkish", data: { id: member }, on: { click: () => { line.remove(); this.actions.choosePhone(member); } } },
+      "◉ ", bdi(this.store.names.member(member) ?? "Somebody"), "’s phone rings");
+    this.elsewhere.append(line);
+    setTimeout(() => line.remove(), 2 * RING_MS);
   }
 
   tick() {
@@ -98,6 +107,7 @@ export class Phone {
     setText(this.time, clockTime(now()));
     setText(this.day, dayName(now()));
     this.device.classList.toggle("ringing", ringing);
+    document.body.classList.toggle("phone-rings", ringing);
     const pings = phone?.pings ?? 0;
     setText(this.state, ringing ? "◉ Ringing" : `${owner?.asleep ? "☾ Asleep" : "Awake"} · rang ${pings === 1 ? "once" : `${pings} times`}`);
   }

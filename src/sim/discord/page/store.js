@@ -319,6 +319,8 @@ export class Store {
   async interact(path, body, about) {
     const answer = await this.server.post(path, { as: this.me, ...body });
     if (answer.interaction_id) {
+      // A new press makes the failure of the last one history.
+      for (const [id, other] of this.mine) if (about.message_id && other.message_id === about.message_id) this.dismissed.add(id);
       this.mine.set(answer.interaction_id, { me: this.me, began: Date.now(), ...about });
       this.touch("interactions", "log");
     }
