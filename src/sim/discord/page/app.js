@@ -203,22 +203,17 @@ function showLink(state) {
 }
 
 showLink("connecting");
-let early = []; // changes that came while the state was being read
 server.follow({
   onOpen: async () => {
-    early = [];
-    const reading = early;
     try {
       await store.load();
-      for (const change of reading) store.apply(change);
       showLink("open");
     } catch (refused) {
       toast(refused.message, "bad");
       showLink("lost");
     }
-    if (early === reading) early = null;
   },
-  onChange: (change) => (early ? early.push(change) : store.apply(change)),
+  onChange: (change) => store.apply(change),
   onLost: () => showLink("lost"),
 });
 demo.start();

@@ -5,6 +5,8 @@ import { bdi, el, toast } from "./dom.js";
 import { clockSeconds, clockTime, dayName, keepReadings, now, setPromiseClock, setText } from "./clock.js";
 import { openMenu } from "./menu.js";
 
+// Where a demo mounts its own calls.
+const MOUNTS = ["/sim/demo", "/demo"];
 const POLL_MS = 1000;
 const SPEEDS = [1, 10, 60, 300];
 const SKIPS = [["+1m", 60], ["+5m", 300], ["+15m", 900], ["+1h", 3600]];
@@ -21,24 +23,32 @@ export class Demo {
 
   /** Shows the bar if this is a demo, and keeps it true from then on. */
   async start() {
-    try {
-      this.#show(await this.store.server.get("/demo/info"));
-    } catch {
-      return; // a local Discord alone: there is no promise clock to show
+    for (const base of MOUNTS) {
+      try {
+        this.#show(await this.store.server.get(`${base}/info`));
+      } catch {
+        continue; // a local Discord alone has no promise clock to show
+      }
+      this.base = base;
+      setInterval(() => this.poll(), POLL_MS);
+      return;
     }
-    setInterval(() => this.poll(), POLL_MS);
   }
 
   async poll() {
     if (this.polling) return;
     this.polling = true;
     try {
-      this.#show(await this.store.server.get("/demo/info"));
+      this.#show(await this.store.server.get(`${this.base}/info`));
     } catch {
       // the demo is going away or coming back; the chat says so
     } finally {
       this.polling = false;
     }
+  }
+
+  #demo(what, body, said) {
+    return this.#do(`${this.base}/${what}`, body, said);
   }
 
   async #do(path, body, said) {
@@ -52,19 +62,19 @@ export class Demo {
   }
 
   #build() {
-    const post = (path, body, said) => () => this.#do(path, body, said);
+    const post = (what, body, said) => () => this.#demo(what, body, said);
     this.clock = el("p", { class: "demo-clock" });
     this.day = el("p", { class: "demo-day" });
-    this.speed = el("select", { "aria-label": "Speed of promise time", on: { change: () => this.#do("/demo/clock", { speed: Number(this.speed.value) }) } },
+    this.speed = el("select", { "aria-label": "Speed of promise time", on: { change: () => this.#demo("clock", { speed: Number(this.speed.value) }) } },
       ...SPEEDS.map((speed) => el("option", { value: speed }, speed === 1 ? "real time" : `${speed}× faster`)));
     this.skips = el("div", { class: "group", role: "group", "aria-label": "Skip promise time forward" },
-      ...SKIPS.map(([words, advance_s]) => el("button", { type: "button", class: "small", "aria-label": `Skip ${words}`, on: { click: post("/demo/clock", { advance_s }) } }, words)));
+      ...SKIPS.map(([words, advance_s]) => el("button", { type: "button", class: "small", "aria-label": `Skip ${words}`, on: { click: post("clock", { advance_s }) } }, words)));
     this.counters = el("dl", { class: "counters" }, ...COUNTERS.map(([name, words, one, bad]) => {
       const number = el("dd", {}, "0");
       return el("div", { data: { counter: name, words, one, bad: bad ? "if-any" : "" } }, number, el("dt", {}, words));
     }));
-    this.play = el("button", { type: "button", class: "button brass", on: { click: post("/demo/play", {}) } });
-    this.kill = el("button", { type: "button", class: "button danger", on: { click: post("/demo/kill", {}, "The bot is killed with kill -9. It comes back by itself.") } }, "Kill the bot");
+    this.play = el("button", { type: "button", class: "button brass", on: { click: post("play", {}) } });
+    this.kill = el("button", { type: "button", class: "button danger", on: { click: post("kill", {}, "The bot is killed with kill -9. It comes back by itself.") } }, "Kill the bot");
     this.bot = el("p", { class: "bot-state", role: "status" });
     this.serviceRow = el("div", { class: "services", role: "group", "aria-label": "Services" });
     this.faults = el("button", { type: "button", class: "small", "aria-haspopup": "menu", "aria-expanded": "false", on: { click: () => this.#faultMenu() } }, "Break Discord ▾");
@@ -155,7 +165,7 @@ export class Demo {
   }
 
   #serviceMenu(chip, name, stage) {
-    const set = (behaviour) => () => this.#do("/demo/service", { name, stage, behaviour });
+    const set = (behaviour) => () => this.#demo("service", { name, stage, behaviour });
     openMenu(chip, [
       { heading: `${name}, ${stage}` },
       { label: "✓ Healthy", hint: "answers as it should", run: set("healthy") },
@@ -228,7 +238,7 @@ export class Demo {
   #startOver() {
     openMenu(this.fresh, [
       { heading: "Everything that was said and done is forgotten." },
-      { label: "Start over", danger: true, run: () => this.#do("/demo/fresh", {}, "A fresh start.") },
+      { label: "Start over", danger: true, run: () => this.#demo("fresh", {}, "A fresh start.") },
       { label: "Keep it", run: () => {} },
     ], { label: "Start over?" });
   }

@@ -153,7 +153,7 @@ export class Fixture {
 
   #get(url) {
     const [, , what, id] = url.pathname.split("/");
-    if (url.pathname === "/demo/info") return this.#info();
+    if (url.pathname === "/sim/demo/info") return this.#info();
     if (what === "state") return { guild: { id: "1", name: "HotDash (local)" }, bot: { id: "900", username: "watchbell", display_name: "Watchbell", connected: this.bot === "up" }, channels, roles, members, commands, faults: this.faults, settings: {}, counters: {}, seq: 0 };
     if (what === "phones") return { phones };
     if (what === "interactions") return { interactions: [] };
@@ -176,20 +176,20 @@ export class Fixture {
 
   async #post(path, body) {
     switch (path) {
-      case "/demo/clock":
+      case "/sim/demo/clock":
         this.speed = body.speed ?? this.speed;
         this.offset_ms += (body.advance_s ?? 0) * 1000;
         return {};
-      case "/demo/play": this.played_at = Date.now(); return {};
-      case "/demo/kill":
+      case "/sim/demo/play": this.played_at = Date.now(); return {};
+      case "/sim/demo/kill":
         this.bot = "down";
         this.counters.restarts += 1;
         setTimeout(() => { this.bot = "up"; }, 3000);
         return {};
-      case "/demo/service":
+      case "/sim/demo/service":
         this.services.find((each) => each.name === body.name && each.stage === body.stage).state = body.behaviour === "healthy" ? "up" : body.behaviour;
         return {};
-      case "/demo/fresh": return {};
+      case "/sim/demo/fresh": return {};
       case "/sim/gateway": return {};
       case "/sim/faults": {
         const fault = { id: this.faults.length + 1, ...body };

@@ -62,6 +62,7 @@ export class Log {
     if (switched) {
       this.#nodes.clear();
       this.root.replaceChildren();
+      this.root.setAttribute("aria-busy", "true"); // what stood here before is not read out as news
       this.#shown = `${store.me}/${this.id}`;
     }
     const atEnd = switched || this.atEnd;
@@ -97,6 +98,7 @@ export class Log {
       (same ?? node ?? this.root).focus({ preventScroll: true });
     }
     this.#rove();
+    if (switched) setTimeout(() => this.root.removeAttribute("aria-busy"));
     if (atEnd) this.toEnd();
     else if (grew) this.jump.hidden = false;
     this.#showFocus();

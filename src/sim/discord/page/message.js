@@ -179,7 +179,7 @@ function buttonNode(button, message, { actions, state }) {
   const busy = state.busy === button.custom_id;
   return el("button", {
     type: "button", class: `button ${BUTTON_STYLES[button.style] ?? "plain"} ${busy ? "busy" : ""}`, disabled: button.disabled,
-    "aria-busy": busy ? "true" : undefined, data: { focus: button.custom_id }, on: { click: () => actions.press(message, button) },
+    "aria-busy": busy ? "true" : undefined, data: { focus: button.custom_id }, on: { click: () => busy || actions.press(message, button) },
   }, words);
 }
 

@@ -37,6 +37,9 @@ export class Store {
 
   #listeners = new Set();
   #pending = new Set();
+  #seq = 0; // of the last change that is in what this page knows
+  #late = null; // changes that came while the state was being read
+  #reading = new Map(); // channel id → {done, late}: the same for a channel's messages
 
   constructor(server) {
     this.server = server;
@@ -99,6 +102,18 @@ export class Store {
   // --- reading
 
   async load() {
+    this.#late = [];
+    try {
+      await this.#readState();
+    } finally {
+      const late = this.#late ?? [];
+      this.#late = null;
+      for (const change of late) this.apply(change);
+    }
+    this.touch("all");
+  }
+
+  async #readState() {
     const [state, phones, recent] = await Promise.all([
       this.server.get("/sim/state"),
       this.server.get("/sim/phones"),
@@ -128,8 +143,8 @@ export class Store {
         if (!this.seen.has(key) && channel.last_message_id) this.seen.set(key, channel.last_message_id);
       }
     }
+    this.#seq = state.seq ?? 0;
     await Promise.all([this.channel, this.thread].filter(Boolean).map((id) => this.read(id)));
-    this.touch("all");
   }
 
   #firstChannel() {
@@ -140,10 +155,26 @@ export class Store {
   /** Reads a channel's newest messages, unless they are here already. */
   async read(id) {
     if (this.histories.has(id)) return;
-    const answer = await this.server.get(`/sim/channels/${id}?as=${this.me}&limit=${PAGE_MESSAGES}`);
-    const list = answer.messages ?? [];
-    this.histories.set(id, { list, whole: list.length < PAGE_MESSAGES });
-    if (answer.channel) this.channels.set(id, answer.channel);
+    const reader = this.me;
+    const going = this.#reading.get(id);
+    if (going?.reader === reader) return going.done;
+    const reading = { reader, late: [] };
+    this.#reading.set(id, reading);
+    reading.done = this.#readNewest(id, reading);
+    return reading.done;
+  }
+
+  async #readNewest(id, reading) {
+    try {
+      const answer = await this.server.get(`/sim/channels/${id}?as=${reading.reader}&limit=${PAGE_MESSAGES}`);
+      if (this.#reading.get(id) !== reading) return; // somebody else acts now, and reads for themselves
+      const list = answer.messages ?? [];
+      this.histories.set(id, { list, whole: list.length < PAGE_MESSAGES });
+      if (answer.channel) this.channels.set(id, answer.channel);
+    } finally {
+      if (this.#reading.get(id) === reading) this.#reading.delete(id);
+    }
+    for (const change of reading.late) this.#take(change);
     this.touch("log", "channels");
   }
 
@@ -235,7 +266,19 @@ export class Store {
 
   // --- changes
 
+  /** Takes a change of the stream; one that is known already does nothing. */
   apply(change) {
+    if (this.#late) return void this.#late.push(change);
+    if (change.kind !== "reset" && change.seq !== undefined) {
+      if (change.seq <= this.#seq) return undefined;
+      this.#seq = change.seq;
+    }
+    const channel_id = change.message?.channel_id ?? change.channel_id;
+    if (change.kind.startsWith("message")) this.#reading.get(channel_id)?.late.push(change);
+    return this.#take(change);
+  }
+
+  #take(change) {
     switch (change.kind) {
       case "message": return this.#put(change.message, true);
       case "message_edit": return this.#put(change.message, false);
