@@ -181,6 +181,11 @@ setInterval(() => {
 
 // --- the window
 
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  showPane("chat");
+  channelComposer.focus();
+});
 for (const button of byId("panes").children) button.addEventListener("click", () => showPane(button.dataset.pane));
 showPane("chat");
 document.addEventListener("visibilitychange", () => store.markSeen());
