@@ -80,7 +80,9 @@ impl Limits {
 impl Refused429 {
     /// Reads a 429. The body's `retry_after` has fractions and goes before the header's, which is rounded up.
     pub fn read(headers: &HeaderMap, body: &Value) -> Self {
-        let from_api = body.get("retry_after").is_some() || headers.contains_key("x-ratelimit-scope");
+        let from_api = body.get("retry_after").is_some()
+            || headers.contains_key("x-ratelimit-scope")
+            || headers.contains_key("x-ratelimit-bucket");
         let said = body
             .get("retry_after")
             .and_then(|value| value.as_f64().or_else(|| value.as_str()?.parse().ok()))
@@ -94,7 +96,7 @@ impl Refused429 {
             _ if global => Scope::Global,
             Some("shared") => Scope::Shared,
             // The edge knows no buckets: what it refuses, it refuses to all that we send.
-            _ if !from_api && !headers.contains_key("x-ratelimit-bucket") => Scope::Global,
+            _ if !from_api => Scope::Global,
             _ => Scope::User,
         };
         let unknown = if from_api { RETRY_UNKNOWN } else { RETRY_UNKNOWN_EDGE };

@@ -36,8 +36,6 @@ use wire::{Heard, Load, Outcome, Wire};
 
 /// How often one request is sent when the way is bad (429s are not counted: they end by the time that a request may wait).
 const ATTEMPTS_MAX: u32 = 4;
-/// The wait before the second attempt; it doubles each time, and up to as much again is added by chance.
-const BACKOFF_MS: u64 = 200;
 /// No request waits longer than this, whatever its caller says.
 const GIVE_UP_MAX_MS: u64 = 24 * 3_600 * 1_000;
 
@@ -74,6 +72,8 @@ pub struct LaneLimits {
     pub invalid_max: u32,
     /// The same for interaction answers.
     pub invalid_max_answers: u32,
+    /// The wait before a second attempt, in milliseconds; it doubles each time, and up to as much again is added by chance.
+    pub backoff_ms: u64,
 }
 
 impl Default for LaneLimits {
@@ -85,6 +85,7 @@ impl Default for LaneLimits {
             answers_waiting_max: 500,
             invalid_max: 2_000,
             invalid_max_answers: 4_000,
+            backoff_ms: 200,
         }
     }
 }
@@ -221,6 +222,7 @@ struct Shared {
     stats: Mutex<Stats>,
     changed: Notify,
     older_pins: AtomicBool,
+    backoff_ms: u64,
 }
 
 impl Lane {
@@ -235,6 +237,7 @@ impl Lane {
             stats: Mutex::default(),
             changed: Notify::new(),
             older_pins: AtomicBool::new(false),
+            backoff_ms: options.limits.backoff_ms,
         });
         let pump = tokio::spawn(pump(Arc::clone(&shared))).abort_handle();
         Ok(Self { inner: Arc::new(Inner { shared, pump }) })
@@ -357,7 +360,7 @@ impl Shared {
                 Outcome::NotReached(trouble) => trouble,
                 Outcome::Broken(trouble) => *doubt.insert(trouble),
             };
-            let backoff = Duration::from_millis(backoff_ms(attempts));
+            let backoff = Duration::from_millis(backoff_ms(self.backoff_ms, attempts));
             let once = doubt.is_some() && !route.is_repeatable();
             if once || attempts >= ATTEMPTS_MAX || now + backoff > plan.give_up_at {
                 return Err(unless_in_doubt(route, doubt, LaneError::Unreachable { trouble }));
@@ -527,8 +530,8 @@ fn unless_in_doubt(route: &Route, doubt: Option<Trouble>, error: LaneError) -> L
     }
 }
 
-fn backoff_ms(attempts: u32) -> u64 {
-    let base = BACKOFF_MS.saturating_mul(1 << attempts.saturating_sub(1).min(8));
+fn backoff_ms(first_ms: u64, attempts: u32) -> u64 {
+    let base = first_ms.saturating_mul(1 << attempts.saturating_sub(1).min(8)).min(GIVE_UP_MAX_MS);
     base + fastrand::u64(0..=base)
 }
 
