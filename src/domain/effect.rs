@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{EffectId, IncidentId, Person, Thing};
+use super::ids::{EffectId, IncidentId, Person, Service, Thing};
 use super::message::{Message, Ping};
 
 /// One thing to do, once.
@@ -51,6 +51,13 @@ pub enum EffectKind {
     Thread {
         /// Which incident.
         incident: IncidentId,
+    },
+    /// Look at services now; what was seen goes into the incident's thread.
+    Look {
+        /// Which incident.
+        incident: IncidentId,
+        /// Which services; all when empty.
+        services: Vec<Service>,
     },
     /// Post a message.
     Post {

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use super::health::HealthReport;
 use super::ids::{EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service};
+use super::incident::Incident;
 use super::message::Text;
 use super::workspace::Stage;
 
@@ -33,8 +35,13 @@ pub enum InputKind {
     Effect(EffectOutcome),
     /// A probe, or the machines of a service, were looked at.
     Measured(Measurement),
-    /// Time passed: something may be due.
+    /// Time passed: something may be due. Jobs have an input of their own, since some of them look first.
     Tick,
+    /// A job is due, or somebody asked for it.
+    Job {
+        /// Which.
+        name: String,
+    },
     /// The process came up and this is the first input it decides.
     Started(Started),
     /// The policy or the workspace differs from the one on record.
@@ -207,6 +214,11 @@ pub enum EffectEnd {
         /// The message or thread it made, when it made one.
         posted: Option<Posted>,
     },
+    /// The look was taken.
+    Looked {
+        /// What was seen.
+        report: HealthReport,
+    },
     /// It cannot be done, or not in time.
     GivenUp {
         /// A sentence that says why.
@@ -265,6 +277,30 @@ pub enum Gone {
     Message(Posted),
     /// A channel or thread was deleted.
     Place(Place),
+}
+
+/// What the outside said to the questions of a decision. What was not asked, or not answered in time, is `None`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Answers {
+    /// The health of services.
+    pub health: Option<HealthReport>,
+    /// Closed incidents, newest first.
+    pub recent: Option<Vec<Incident>>,
+    /// How the bot itself is.
+    pub itself: Option<Itself>,
+}
+
+/// How the bot itself is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Itself {
+    /// Its version.
+    pub version: String,
+    /// Since when it has been up.
+    pub up_since: Option<DateTime<Utc>>,
+    /// What it caught up on when it started, in a sentence.
+    pub caught_up: Option<String>,
+    /// The chat, the host, the store, what waits: a name, whether all is well, a sentence each.
+    pub parts: Vec<(String, bool, String)>,
 }
 
 /// A question to the outside that a decision needs answered first.

@@ -351,10 +351,9 @@ impl Policy {
 
     fn check(&self) -> Result<(), String> {
         for severity in Severity::ALL {
-            let one = self
-                .severity
-                .get(&severity)
-                .ok_or_else(|| format!("[severity.{}] is missing: every severity needs its promises", severity.key()))?;
+            let one = self.severity.get(&severity).ok_or_else(|| {
+                format!("[severity.{}] is missing: every severity needs its promises", severity.key())
+            })?;
             if one.respond_within < Span::seconds(30) {
                 return Err(format!("[severity.{}] respond_within is under 30 seconds", severity.key()));
             }

@@ -158,10 +158,7 @@ mod tests {
             next = after(&reminders, at(15), next.step, every, next.at);
             seen.push((next.step, (next.at - at(0)).num_minutes()));
         }
-        assert_eq!(
-            seen,
-            [(Step::Nudge, 12), (Step::Due, 15), (Step::Late, 20), (Step::Again, 30), (Step::Again, 45)]
-        );
+        assert_eq!(seen, [(Step::Nudge, 12), (Step::Due, 15), (Step::Late, 20), (Step::Again, 30), (Step::Again, 45)]);
     }
 
     #[test]

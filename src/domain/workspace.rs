@@ -81,6 +81,9 @@ pub struct Member {
     pub name: String,
     /// Who that is in the chat.
     pub chat: Person,
+    /// Policy's roles that escalation finds them by.
+    #[serde(default)]
+    pub roles: Vec<Role>,
     /// Ways to wake them, in order. Empty means the chat alone: a mention and a direct message.
     #[serde(default)]
     pub wake: Vec<Way>,

@@ -1,0 +1,202 @@
+//! The slash commands: one pure file each, and the one list they stand in.
+//!
+//! A command parses and words; what it means is a verb of the domain. Registration, `/help` and docs/commands.md derive from
+//! [`ALL`]. May import the domain and nothing else.
+
+mod ack;
+mod declare;
+mod health;
+mod help;
+mod incident;
+mod on_message;
+mod oncall;
+mod resolve;
+mod update;
+mod watchbell;
+
+use crate::domain::answer::{Answer, CompletionAsk};
+use crate::domain::bot;
+use crate::domain::command_spec::CommandSpec;
+use crate::domain::draft::{Ctx, Decision};
+use crate::domain::health::Transition;
+use crate::domain::input::{Answers, Call, InputKind, Query};
+use crate::domain::message::{Choice, Message, Text};
+use crate::domain::refusal::Refusal;
+use crate::domain::{press, text};
+
+/// One command: what it is called, what it must ask first, what it does.
+#[derive(Clone, Copy)]
+pub struct Command {
+    /// Name, help, options, right.
+    pub spec: fn() -> CommandSpec,
+    /// What the outside must be asked before it can be decided.
+    pub needs: fn(&Ctx<'_>, &Call) -> Vec<Query>,
+    /// What it does.
+    pub decide: fn(Ctx<'_>, &Call, &Answers) -> Result<Decision, Refusal>,
+}
+
+/// Every command there is, in the order of `/help`.
+pub const ALL: &[Command] = &[
+    declare::SEV1,
+    declare::SEV2,
+    declare::SEV3,
+    ack::COMMAND,
+    update::COMMAND,
+    resolve::COMMAND,
+    incident::LIST,
+    incident::SHOW,
+    incident::TIMELINE,
+    incident::NOTE,
+    incident::SEVERITY,
+    incident::STATUS,
+    incident::LEAD,
+    incident::PART,
+    incident::HANDOFF,
+    incident::SNOOZE,
+    incident::TIMES,
+    incident::SERVICES,
+    incident::WAKE,
+    incident::CANCEL,
+    incident::REOPEN,
+    incident::REVIEW,
+    incident::EXPORT,
+    health::COMMAND,
+    oncall::SHOW,
+    oncall::TAKE,
+    oncall::SWAP,
+    oncall::TEST,
+    watchbell::STATUS,
+    watchbell::SCHEDULE,
+    watchbell::RUN,
+    watchbell::LIVE,
+    watchbell::OBSERVE,
+    help::COMMAND,
+    on_message::ADD_TO_TIMELINE,
+    on_message::USE_AS_UPDATE,
+];
+
+/// The specs of all commands, in order.
+pub fn specs() -> Vec<CommandSpec> {
+    ALL.iter().map(|command| (command.spec)()).collect()
+}
+
+fn find(name: &str) -> Option<&'static Command> {
+    ALL.iter().find(|command| (command.spec)().name == name)
+}
+
+/// What the outside must be asked before an input can be decided.
+pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
+    match input {
+        InputKind::Call(call) => find(&call.command).map_or(Vec::new(), |command| (command.needs)(ctx, call)),
+        other => bot::needs(ctx, other),
+    }
+}
+
+/// Decides about any input: the front door of the whole bot.
+///
+/// # Errors
+/// A sentence for whoever asked.
+pub fn decide(
+    ctx: Ctx<'_>,
+    input: &InputKind,
+    answers: &Answers,
+    changed: Option<&Transition>,
+) -> Result<Decision, Refusal> {
+    match input {
+        InputKind::Call(call) => match find(&call.command) {
+            Some(command) => (command.decide)(ctx, call, answers),
+            None => Err(Refusal::because(format!(
+                "I don't know the command “{}”. `/help` lists what I know.",
+                text::short(&call.command, 40)
+            ))),
+        },
+        other => bot::decide(ctx, other, answers, changed),
+    }
+}
+
+/// What could follow what somebody has typed so far. Answered from State at once.
+pub fn complete(ctx: &Ctx<'_>, ask: &CompletionAsk) -> Vec<Choice> {
+    /// What a chat shows at most.
+    const CHOICES_MAX: usize = 25;
+    let key = find(&ask.command).and_then(|command| (command.spec)().completion(&ask.option));
+    let typed = ask.typed.to_lowercase();
+    let fits =
+        |choice: &Choice| choice.value.to_lowercase().contains(&typed) || choice.label.to_lowercase().contains(&typed);
+    let all: Vec<Choice> = match key {
+        Some("incidents") => {
+            let mut open: Vec<_> = ctx.state.incidents.values().collect();
+            open.sort_by_key(|incident| (!incident.status.is_open(), std::cmp::Reverse(incident.id)));
+            open.into_iter()
+                .map(|incident| {
+                    let label = format!("{} ({})", text::head(incident), incident.status.name());
+                    Choice::new(incident.id.to_string(), label)
+                })
+                .collect()
+        }
+        Some("services") => ctx
+            .workspace
+            .services
+            .iter()
+            .map(|service| Choice::new(service.name.as_str(), service.name.as_str()))
+            .collect(),
+        Some("jobs") => ctx.policy.jobs.iter().map(|job| Choice::new(job.name.clone(), job.name.clone())).collect(),
+        _ => Vec::new(),
+    };
+    all.into_iter().filter(fits).take(CHOICES_MAX).collect()
+}
+
+/// Nothing has to be asked.
+fn nothing(_: &Ctx<'_>, _: &Call) -> Vec<Query> {
+    Vec::new()
+}
+
+/// The incident option that many commands share.
+fn incident_option() -> crate::domain::command_spec::OptionKind {
+    crate::domain::command_spec::OptionKind::Completed("incidents")
+}
+
+/// An answer that only the person who asked sees, saying which incident was meant when it was guessed.
+fn told(guessed: bool, id: crate::domain::ids::IncidentId, line: Text) -> Text {
+    if guessed { Text::plain(text::meant(id)).join(line) } else { line }
+}
+
+/// A message that only the person who asked sees.
+fn only_you(message: Message) -> Option<Answer> {
+    Some(Answer::Say { message, only_you: true })
+}
+
+/// The commands as people read them in docs/commands.md.
+pub fn document() -> String {
+    let mut out = String::from(
+        "# Commands\n\nThis page is written by `watchbell commands`; a test fails when it is out of step.\n\n\
+         `*` marks an option that must be given. A command that names no incident means the one whose thread it is typed in, \
+         or the only one open.\n\n",
+    );
+    for spec in specs() {
+        let slash = match spec.kind {
+            crate::domain::command_spec::CommandKind::Slash => "/",
+            crate::domain::command_spec::CommandKind::OnMessage => "Message menu: ",
+        };
+        out.push_str(&format!("## {slash}{}\n\n{}\n\n", spec.name, spec.help));
+        match spec.right {
+            Some(right) => out.push_str(&format!("Needs the right to {}.\n\n", right.name())),
+            None => out.push_str("For everybody.\n\n"),
+        }
+        for option in &spec.options {
+            let star = if option.required { "*" } else { "" };
+            out.push_str(&format!("- `{}`{star}: {}\n", option.name, option.help));
+        }
+        if !spec.options.is_empty() {
+            out.push('\n');
+        }
+    }
+    // One line end at the end of the file.
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+/// Refused, as an answer.
+pub fn refused(refusal: &Refusal) -> Answer {
+    press::refused(refusal)
+}

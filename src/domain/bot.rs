@@ -1,0 +1,134 @@
+//! The one door to every decision that is not a typed command: facts and effects, or a refusal.
+//!
+//! Pure. `commands::decide` stands in front of it for what people type. Whoever calls it puts the decision on record, applies
+//! it and only then lets go of answers and effects.
+
+use chrono::{DateTime, Utc};
+
+use super::draft::{Ctx, Decision, Draft};
+use super::due::{self, Away};
+use super::effect::{EffectKind, Target};
+use super::fact::Fact;
+use super::health::{self, Transition};
+use super::ids::Thing;
+use super::input::{Answers, EffectEnd, EffectOutcome, Gone, InputKind, Query, Started};
+use super::message::Message;
+use super::policy::JobKind;
+use super::refusal::Refusal;
+use super::state::{Decided, State};
+use super::{jobs, press, services};
+
+/// What the outside must be asked before this input can be decided.
+pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
+    match input {
+        InputKind::Job { name } => {
+            let digest = ctx.policy.jobs.iter().any(|job| job.name == *name && job.does == JobKind::Digest);
+            if digest { vec![Query::Health(None)] } else { Vec::new() }
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Decides about an input. A `Call` is not for here: see `commands`.
+///
+/// # Errors
+/// A sentence for whoever asked.
+pub fn decide(
+    ctx: Ctx<'_>,
+    input: &InputKind,
+    answers: &Answers,
+    changed: Option<&Transition>,
+) -> Result<Decision, Refusal> {
+    let mut draft = Draft::new(ctx);
+    match input {
+        InputKind::Call(call) => {
+            return Err(Refusal::because(format!("I don't know the command “{}”.", call.command)));
+        }
+        InputKind::Press(input) => return press::press(draft, input),
+        InputKind::Filled(input) => return press::filled(draft, input),
+        InputKind::Effect(outcome) => effect_ended(&mut draft, outcome),
+        InputKind::Measured(look) => services::decide(&mut draft, look, changed)?,
+        InputKind::Tick => {
+            due::look(&mut draft, None);
+        }
+        InputKind::Job { name } => jobs::run(&mut draft, name, false, answers.health.as_ref())?,
+        InputKind::Started(started) => start(&mut draft, started),
+        InputKind::PolicyAdopted { hash } => {
+            if draft.ctx.state.team.policy.as_ref() != Some(hash) {
+                draft.fact(Thing::Team, Fact::PolicyAdopted { hash: hash.clone() });
+            }
+            jobs::plan(&mut draft);
+        }
+        // Nothing becomes true by a connection; what is shown is compared by the outbox.
+        InputKind::ChatReady => {}
+        InputKind::Gone(gone) => lost(&mut draft, gone),
+    }
+    Ok(draft.done(None))
+}
+
+/// The process came up: what fell due meanwhile is caught up with.
+fn start(draft: &mut Draft<'_>, started: &Started) {
+    draft.fact(Thing::Team, Fact::Started { version: started.version.clone(), last_seen: started.last_seen });
+    let away = started.last_seen.map(|from| Away { from, until: draft.now() });
+    due::look(draft, away);
+}
+
+fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome) {
+    let Some(effect) = draft.ctx.state.pending.get(&outcome.effect) else { return };
+    let (on, id) = (effect.on, effect.id);
+    match &outcome.end {
+        EffectEnd::Done { posted } => draft.fact(on, Fact::Done { effect: id, posted: posted.clone() }),
+        EffectEnd::Looked { report } => {
+            draft.fact(on, Fact::Done { effect: id, posted: None });
+            if let EffectKind::Look { incident, .. } = effect.kind {
+                let message = health::card(report, &[]);
+                draft.post(incident, Target::Thread(incident), message);
+            }
+        }
+        EffectEnd::GivenUp { why } => {
+            draft.fact(on, Fact::GivenUp { effect: id, why: why.clone() });
+            if let (EffectKind::Page { person, via, .. }, Thing::Incident(incident)) = (&effect.kind, on)
+                && draft.incident(incident).is_ok_and(|incident| incident.status.is_open())
+            {
+                let line = super::message::Text::plain(format!("I could not reach "))
+                    .person(person)
+                    .text(format!(" by {via}: {why}"));
+                draft.post(incident, Target::Thread(incident), Message::line(line));
+            }
+        }
+    }
+}
+
+/// Something of ours was removed by hand: it is put up anew while the incident is open.
+fn lost(draft: &mut Draft<'_>, gone: &Gone) {
+    let held: Vec<_> = draft.ctx.state.incidents.values().filter(|incident| incident.status.is_open()).collect();
+    for incident in held {
+        let id = incident.id;
+        let card_gone = match gone {
+            Gone::Message(posted) => incident.card.as_ref() == Some(posted),
+            Gone::Place(place) => incident.card.as_ref().is_some_and(|card| card.place == *place),
+        };
+        let thread_gone = matches!(gone, Gone::Place(place) if incident.thread.as_ref() == Some(place));
+        if card_gone {
+            // A thread outlives its first message; a new card gets a new thread only when the old one is gone too.
+            draft.fact(id, Fact::CardLost);
+            let kind = EffectKind::Card { incident: id, pings: Vec::new() };
+            draft.effect(id, super::effect::Urgency::Ping, kind);
+        }
+        if thread_gone {
+            draft.fact(id, Fact::ThreadLost);
+            draft.effect(id, super::effect::Urgency::Ping, EffectKind::Thread { incident: id });
+        }
+    }
+}
+
+/// The line that a decision becomes, at its instant: recorded time never goes back.
+pub fn line(state: &State, now: DateTime<Utc>, input: &super::ids::InputId, decision: Decision) -> Decided {
+    Decided {
+        seq: state.seq + 1,
+        at: state.latest.map_or(now, |latest| latest.max(now)),
+        input: input.clone(),
+        facts: decision.facts,
+        effects: decision.effects,
+    }
+}

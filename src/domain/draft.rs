@@ -1,0 +1,303 @@
+//! A decision in the making: facts and effects gathered, with the incident already brought forward by them.
+//!
+//! Owns the numbering of effects, observe mode (what would have pinged or paged goes to the test channel, silent) and whom a
+//! level of escalation reaches. Never changes State: the driver does, after the record has it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::answer::Answer;
+use super::effect::{Effect, EffectKind, Target, Urgency};
+use super::fact::Fact;
+use super::ids::{EffectId, IncidentId, InputId, Person, Role, Thing};
+use super::incident::Incident;
+use super::input::Actor;
+use super::message::{Message, Ping};
+use super::policy::{Policy, Quiet, Right, Severity, SeverityPolicy};
+use super::refusal::Refusal;
+use super::state::State;
+use super::text;
+use super::workspace::Workspace;
+use super::{calendar, oncall};
+
+/// Effects of one decision. More are refused at the draft and said so in a log line by the driver.
+pub const EFFECTS_MAX: u16 = 512;
+
+/// What a decision is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Ctx<'a> {
+    /// Everything known.
+    pub state: &'a State,
+    /// The policy that holds.
+    pub policy: &'a Policy,
+    /// The team.
+    pub workspace: &'a Workspace,
+    /// Now, never before the latest instant on record.
+    pub now: DateTime<Utc>,
+    /// The input decided about.
+    pub input: &'a InputId,
+}
+
+impl<'a> Ctx<'a> {
+    /// Refuses somebody who has not the right.
+    ///
+    /// # Errors
+    /// Says which roles have it.
+    pub fn require(&self, who: &Actor, right: Right) -> Result<(), Refusal> {
+        if self.policy.may(&who.roles, right) {
+            return Ok(());
+        }
+        Err(Refusal::NeedsRight { right, holders: self.policy.holders(right).to_vec() })
+    }
+
+    /// Whether somebody is on call for level 1 now.
+    pub fn is_on_call(&self, person: &Person) -> bool {
+        self.on_call().is_some_and(|(holder, _)| holder == *person)
+    }
+
+    /// Who is on call for level 1 by rotation or override, and until when. `None` when everybody with the role is.
+    pub fn on_call(&self) -> Option<(Person, DateTime<Utc>)> {
+        let overrides = &self.state.team.overrides;
+        let shift = match &self.workspace.oncall.rotation {
+            Some(rotation) => oncall::on_call(rotation, overrides, self.now),
+            None => oncall::override_at(overrides, self.now)?,
+        };
+        Some((self.workspace.person(&shift.person).cloned().unwrap_or(Person::new(shift.person.clone())), shift.until))
+    }
+
+    /// The role that level 1 calls first.
+    pub fn first_role(&self) -> &'a Role {
+        &self.policy.level(1).roles[0]
+    }
+
+    /// Whom a level reaches: the roles that are pinged, and the people who are paged. The first role of level 1 is whoever is
+    /// on call, when that is known.
+    pub fn level(&self, level: u8) -> (Vec<Ping>, Vec<Person>) {
+        let on_call = self.on_call().map(|(person, _)| person);
+        let mut pings = Vec::new();
+        let mut people: Vec<Person> = Vec::new();
+        for role in &self.policy.level(level).roles {
+            pings.push(Ping::Role(role.clone()));
+            let one = (role == self.first_role()).then(|| on_call.clone()).flatten();
+            let members = self.workspace.people.iter().filter(|member| member.roles.contains(role));
+            let called: Vec<Person> = match one {
+                Some(person) => vec![person],
+                None => members.map(|member| member.chat.clone()).collect(),
+            };
+            for person in called {
+                if !people.contains(&person) {
+                    people.push(person);
+                }
+            }
+        }
+        (pings, people)
+    }
+
+    /// When something of this severity may ping: now, or the start of the next working hours.
+    pub fn may_ping_at(&self, severity: Severity, at: DateTime<Utc>) -> DateTime<Utc> {
+        match self.policy.at(severity).quiet {
+            Quiet::Never | Quiet::PagesAlways => at,
+            Quiet::WaitsForWorkingHours => self.working(at),
+        }
+    }
+
+    /// When a nudge (no page) of this severity may ping.
+    pub fn may_nudge_at(&self, severity: Severity, at: DateTime<Utc>) -> DateTime<Utc> {
+        match self.policy.at(severity).quiet {
+            Quiet::Never => at,
+            Quiet::PagesAlways => calendar::after_quiet(&self.policy.quiet_hours, self.workspace.team.zone, at),
+            Quiet::WaitsForWorkingHours => self.working(at),
+        }
+    }
+
+    /// The instant itself inside working hours, the start of the next ones otherwise.
+    pub fn working(&self, at: DateTime<Utc>) -> DateTime<Utc> {
+        calendar::working_at(&self.policy.working_hours, &self.policy.holidays, self.workspace.team.zone, at)
+    }
+}
+
+/// A decision: what becomes true, what is to be done, what the person who asked is told.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Decision {
+    /// What becomes true.
+    pub facts: Vec<(Thing, Fact)>,
+    /// What is to be done.
+    pub effects: Vec<Effect>,
+    /// What whoever asked is told, after the record has it.
+    pub answer: Option<Answer>,
+}
+
+/// A decision in the making.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    /// What it is made from.
+    pub ctx: Ctx<'a>,
+    facts: Vec<(Thing, Fact)>,
+    effects: Vec<Effect>,
+    changed: BTreeMap<IncidentId, Incident>,
+    live: bool,
+}
+
+impl<'a> Draft<'a> {
+    /// An empty one.
+    pub fn new(ctx: Ctx<'a>) -> Self {
+        let live = ctx.state.team.live;
+        Self { ctx, facts: Vec::new(), effects: Vec::new(), changed: BTreeMap::new(), live }
+    }
+
+    /// The present time.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.ctx.now
+    }
+
+    /// What is promised at a severity.
+    pub fn promised(&self, severity: Severity) -> &'a SeverityPolicy {
+        self.ctx.policy.at(severity)
+    }
+
+    /// An incident as it will be after this decision.
+    ///
+    /// # Errors
+    /// When no such incident is in memory.
+    pub fn incident(&self, id: IncidentId) -> Result<&Incident, Refusal> {
+        self.changed.get(&id).or_else(|| self.ctx.state.incidents.get(&id)).ok_or(Refusal::NoSuchIncident(id))
+    }
+
+    /// Something becomes true.
+    pub fn fact(&mut self, on: impl Into<Thing>, fact: Fact) {
+        let on = on.into();
+        if let Thing::Incident(id) = on {
+            match self.changed.get_mut(&id) {
+                Some(incident) => incident.apply(self.ctx.now, &fact),
+                None => {
+                    let known = self.ctx.state.incidents.get(&id).cloned().map(|mut incident| {
+                        incident.apply(self.ctx.now, &fact);
+                        incident
+                    });
+                    if let Some(incident) = known.or_else(|| Incident::open(id, self.ctx.now, &fact)) {
+                        self.changed.insert(id, incident);
+                    }
+                }
+            }
+        }
+        self.facts.push((on, fact));
+    }
+
+    /// Something is to be done.
+    pub fn effect(&mut self, on: impl Into<Thing>, urgency: Urgency, kind: EffectKind) -> EffectId {
+        let n = u16::try_from(self.effects.len()).unwrap_or(EFFECTS_MAX);
+        let id = EffectId { seq: self.ctx.state.seq + 1, n };
+        if n < EFFECTS_MAX {
+            self.effects.push(Effect { id, on: on.into(), urgency, kind });
+        }
+        id
+    }
+
+    /// Posts a message. While observing it goes to the test channel, pings no one and says whom it would have pinged.
+    pub fn post(&mut self, on: impl Into<Thing>, to: Target, message: Message) -> EffectId {
+        self.replace(on, to, message, None)
+    }
+
+    /// Posts a message that takes the place of an earlier one.
+    pub fn replace(
+        &mut self,
+        on: impl Into<Thing>,
+        to: Target,
+        message: Message,
+        replaces: Option<EffectId>,
+    ) -> EffectId {
+        let urgency = match (&to, message.pings.is_empty()) {
+            (_, false) | (Target::Direct(_), _) => Urgency::Ping,
+            _ => Urgency::Talk,
+        };
+        let (to, message) = if self.live { (to, message) } else { observed(to, message) };
+        self.effect(on, urgency, EffectKind::Post { to, message, replaces })
+    }
+
+    /// Puts up an incident's card.
+    pub fn card(&mut self, id: IncidentId, pings: Vec<Ping>) {
+        let pings = if self.live { pings } else { Vec::new() };
+        let urgency = if pings.is_empty() { Urgency::Ping } else { Urgency::Page };
+        self.effect(Thing::Incident(id), urgency, EffectKind::Card { incident: id, pings });
+        self.effect(Thing::Incident(id), Urgency::Ping, EffectKind::Thread { incident: id });
+    }
+
+    /// Wakes people by every way they have. While observing, nobody.
+    pub fn page(&mut self, incident: Option<IncidentId>, people: &[Person], words: &str) -> u16 {
+        if !self.live {
+            return 0;
+        }
+        let on = incident.map_or(Thing::Team, Thing::Incident);
+        let mut sent = 0;
+        for person in people {
+            for (way, via) in self.ctx.workspace.ways(person).iter().enumerate() {
+                let kind = EffectKind::Page {
+                    person: person.clone(),
+                    way: u8::try_from(way).unwrap_or(u8::MAX),
+                    via: via.name().to_owned(),
+                    incident,
+                    text: words.to_owned(),
+                };
+                self.effect(on, Urgency::Page, kind);
+                sent += 1;
+            }
+        }
+        sent
+    }
+
+    /// Takes back what has not gone out yet and is not wanted any more.
+    pub fn withdraw(&mut self, id: IncidentId, why: &str, unwanted: impl Fn(&Effect) -> bool) {
+        let pending: Vec<EffectId> = self
+            .ctx
+            .state
+            .pending
+            .values()
+            .filter(|effect| effect.on == Thing::Incident(id) && unwanted(effect))
+            .map(|effect| effect.id)
+            .collect();
+        for effect in pending {
+            self.fact(id, Fact::Withdrawn { effect, why: why.to_owned() });
+        }
+    }
+
+    /// Whether nothing has been decided yet.
+    pub fn is_empty(&self) -> bool {
+        self.facts.is_empty() && self.effects.is_empty()
+    }
+
+    /// The decision, with what the person who asked is told.
+    pub fn done(self, answer: Option<Answer>) -> Decision {
+        Decision { facts: self.facts, effects: self.effects, answer }
+    }
+
+    /// The decision, with a line that only the person who asked sees.
+    pub fn say(self, line: impl Into<super::message::Text>) -> Decision {
+        self.done(Some(Answer::Say { message: Message::line(line), only_you: true }))
+    }
+
+    /// A span from now.
+    pub fn after(&self, span: TimeDelta) -> DateTime<Utc> {
+        self.ctx.now + span
+    }
+}
+
+/// What a message becomes while observing.
+fn observed(to: Target, mut message: Message) -> (Target, Message) {
+    let pings = std::mem::take(&mut message.pings);
+    if let Some(line) = text::would_have(&to, &pings) {
+        message.lines.push(line);
+    }
+    let to = match to {
+        // The thread hangs under a card in the test channel already.
+        Target::Thread(id) => Target::Thread(id),
+        _ => Target::Test,
+    };
+    (to, message)
+}
+
+impl From<IncidentId> for Thing {
+    fn from(id: IncidentId) -> Self {
+        Thing::Incident(id)
+    }
+}

@@ -1,0 +1,361 @@
+//! What falls due: reminders, the ladder's rungs, the silent lead, the end of a verification.
+//!
+//! Pure. One message an incident and look, however much fell due: after time away that is one line of what was missed, never a
+//! burst, never silence. Each occurrence is recorded once.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::draft::Draft;
+use super::effect::Target;
+use super::escalate;
+use super::fact::{EscalationReason, Fact, Moment, Status};
+use super::ids::{IncidentId, Person, Service};
+use super::incident::Incident;
+use super::message::{ButtonStyle, Message, Ping, Text};
+use super::promise::{Next, PromiseKind, Step, after, missed};
+use super::refusal::Refusal;
+use super::text;
+use super::verbs::close;
+use super::workspace::Stage;
+
+/// Incidents looked at in one decision. The rest follow in the next, at once.
+pub const INCIDENTS_A_LOOK_MAX: usize = 64;
+
+/// Time that the bot was not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Away {
+    /// From.
+    pub from: DateTime<Utc>,
+    /// Until.
+    pub until: DateTime<Utc>,
+}
+
+/// Decides about everything that has fallen due. Whether more is left.
+pub fn look(draft: &mut Draft<'_>, away: Option<Away>) -> bool {
+    let now = draft.now();
+    let due: Vec<IncidentId> = draft.ctx.state.due_incidents(now).take(INCIDENTS_A_LOOK_MAX + 1).collect();
+    let more = due.len() > INCIDENTS_A_LOOK_MAX;
+    for id in due.into_iter().take(INCIDENTS_A_LOOK_MAX) {
+        // An incident that the index names is in memory; there is nothing to refuse here.
+        let _ = incident(draft, id, away);
+    }
+    more
+}
+
+/// Decides about one incident.
+fn incident(draft: &mut Draft<'_>, id: IncidentId, away: Option<Away>) -> Result<(), Refusal> {
+    verification(draft, id)?;
+    let now = draft.now();
+    let is_due = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at <= now);
+    let incident = draft.incident(id)?;
+    let calls = is_due(incident.escalate_at);
+    let went_silent = is_due(incident.stale_at);
+    let due: Vec<(PromiseKind, Next, DateTime<Utc>)> = incident
+        .promises
+        .iter()
+        .filter(|(_, promise)| promise.is_open())
+        .filter_map(|(kind, promise)| promise.next.filter(|next| next.at <= now).map(|next| (*kind, next, promise.due)))
+        .collect();
+    let mut reminder = Reminder::default();
+    for (kind, next, due) in due {
+        remind(draft, id, kind, next, due, away, &mut reminder)?;
+    }
+    if calls {
+        escalate::next_rung(draft, id)?;
+        // Whoever is called looks at the card; a second ping about the same incident says nothing more.
+        reminder.pings.clear();
+    }
+    if went_silent {
+        let level = (draft.incident(id)?.level + 1).min(draft.ctx.policy.levels()).max(2);
+        escalate::call(draft, id, level, EscalationReason::WentSilent)?;
+        reminder.pings.clear();
+    }
+    reminder.post(draft, id)
+}
+
+/// The one message about what fell due.
+#[derive(Debug, Default)]
+struct Reminder {
+    lines: Vec<Text>,
+    pings: Vec<Ping>,
+    why: Vec<&'static str>,
+    update_buttons: bool,
+    mitigate_buttons: bool,
+    review_button: bool,
+    stale: bool,
+}
+
+impl Reminder {
+    fn post(self, draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let incident = draft.incident(id)?;
+        let n = id.0;
+        let mut message = Message { lines: self.lines, ..Message::default() };
+        if self.stale {
+            message = message.button(format!("still:{n}"), "I'm still on it", ButtonStyle::Primary);
+        }
+        if self.update_buttons {
+            message = message.button(format!("update:{n}"), "Update", ButtonStyle::Primary);
+            if incident.no_change_in_a_row < draft.ctx.policy.reminders.no_change_in_a_row_max {
+                message = message.button(format!("nochange:{n}"), "No change", ButtonStyle::Plain);
+            }
+            let snoozes = incident.promise(PromiseKind::NextUpdate).map_or(0, |promise| promise.snoozes);
+            if snoozes < draft.ctx.policy.reminders.snoozes_in_a_row_max {
+                message = message.button(format!("snooze:{n}:10"), "Snooze 10 min", ButtonStyle::Plain);
+            }
+        }
+        if self.mitigate_buttons {
+            message = message.button(format!("mitigated:{n}"), "Mitigated", ButtonStyle::Success).button(
+                format!("notyet:{n}"),
+                "Not yet",
+                ButtonStyle::Plain,
+            );
+        }
+        if self.review_button {
+            message = message.button(format!("review:{n}"), "Review written", ButtonStyle::Success);
+        }
+        let replaces = incident.reminder.filter(|reminder| incident.standing.contains_key(reminder));
+        if self.pings.is_empty() {
+            draft.post(id, Target::Thread(id), message);
+        } else {
+            message = message.and(text::reason(&self.why.join("; ")));
+            message.pings = self.pings;
+            draft.replace(id, Target::Thread(id), message, replaces);
+        }
+        Ok(())
+    }
+
+    fn ping(&mut self, ping: Option<Ping>, why: &'static str) {
+        if let Some(ping) = ping
+            && !self.pings.contains(&ping)
+        {
+            self.pings.push(ping);
+            self.why.push(why);
+        }
+    }
+}
+
+fn remind(
+    draft: &mut Draft<'_>,
+    id: IncidentId,
+    kind: PromiseKind,
+    next: Next,
+    due: DateTime<Utc>,
+    away: Option<Away>,
+    reminder: &mut Reminder,
+) -> Result<(), Refusal> {
+    match kind {
+        PromiseKind::NextUpdate | PromiseKind::FirstNotice => update(draft, id, kind, next, due, away, reminder),
+        PromiseKind::Mitigate => mitigate(draft, id, next, reminder),
+        PromiseKind::Review => review(draft, id, next, due, reminder),
+        PromiseKind::Acknowledge | PromiseKind::Verify => {
+            // Neither has reminders of its own; one found on an old record is let lapse.
+            draft.fact(id, Fact::Replanned { promise: kind, next: None });
+            Ok(())
+        }
+    }
+}
+
+/// An update, or the first written word where no update is promised.
+fn update(
+    draft: &mut Draft<'_>,
+    id: IncidentId,
+    kind: PromiseKind,
+    next: Next,
+    due: DateTime<Utc>,
+    away: Option<Away>,
+    reminder: &mut Reminder,
+) -> Result<(), Refusal> {
+    let now = draft.now();
+    let incident = draft.incident(id)?;
+    let severity = incident.severity;
+    let lead = incident.lead().cloned().map(Ping::Person);
+    let age = now - incident.time(Moment::Declared).unwrap_or(now);
+    let every = draft
+        .ctx
+        .policy
+        .update_every(severity, age)
+        .map_or(draft.promised(severity).notify_within.delta(), |span| span.delta())
+        .max(TimeDelta::minutes(1));
+    let before = incident.promises.get(&kind).map_or(0, |promise| promise.missed);
+    let fell_due = if now >= due { 1 + missed(due, every, now) } else { 0 };
+    // The step that stands for this moment; while away several may have passed, and one message is for all of them.
+    let step = if now < due {
+        Step::Nudge
+    } else if now < due + draft.ctx.policy.reminders.late_after.delta() {
+        Step::Due
+    } else if next.step <= Step::Late {
+        Step::Late
+    } else {
+        Step::Again
+    };
+    let planned = after(&draft.ctx.policy.reminders, due, step, every, now);
+    let planned = Next { at: draft.ctx.may_nudge_at(severity, planned.at), ..planned };
+    draft.fact(id, Fact::Reminded { promise: kind, step, due: next.at, missed: fell_due, next: Some(planned) });
+
+    let incident = draft.incident(id)?;
+    let what = if kind == PromiseKind::NextUpdate { "the update" } else { "a written word" };
+    let role = || Some(Ping::Role(draft.ctx.first_role().clone()));
+    let missed_while_away = away.filter(|away| next.at <= away.until && next.at > away.from && fell_due > 0);
+    match (missed_while_away, step) {
+        (Some(away), _) => {
+            let zone = draft.ctx.workspace.team.zone;
+            reminder.lines.push(text::caught_up(
+                incident,
+                fell_due.saturating_sub(before),
+                away.from,
+                away.until,
+                zone,
+            ));
+            reminder.ping(lead.or_else(role), "an update is overdue");
+        }
+        (None, Step::Nudge) => {
+            reminder.lines.push(text::update_nudge(incident, due));
+            reminder.ping(lead, "you lead, and the next update is nearly due");
+        }
+        (None, Step::Due) => {
+            reminder.lines.push(text::update_due(incident, what));
+            reminder.ping(lead.or_else(role), "the update is due");
+        }
+        (None, Step::Late) => {
+            reminder.lines.push(text::update_late(incident, what, now - due));
+            reminder.ping(role(), "the update is late");
+        }
+        (None, Step::Again) => {
+            reminder.lines.push(text::update_late(incident, what, now - due));
+            reminder.ping(lead.or_else(role), "the update is still late");
+        }
+    }
+    reminder.update_buttons = true;
+    let policy = &draft.ctx.policy.reminders;
+    let silent = kind == PromiseKind::NextUpdate
+        && fell_due >= u32::from(policy.stale_after_missed)
+        && incident.is_acknowledged()
+        && !incident.stale_asked;
+    if silent {
+        let escalate_at = now + policy.stale_grace.delta();
+        reminder.lines.push(text::still_there(incident.lead(), escalate_at));
+        reminder.stale = true;
+        draft.fact(id, Fact::StaleAsked { escalate_at });
+    }
+    Ok(())
+}
+
+/// "Mitigated yet?": a question, silent, asked once.
+fn mitigate(draft: &mut Draft<'_>, id: IncidentId, next: Next, reminder: &mut Reminder) -> Result<(), Refusal> {
+    draft.fact(
+        id,
+        Fact::Reminded { promise: PromiseKind::Mitigate, step: next.step, due: next.at, missed: 0, next: None },
+    );
+    let now = draft.now();
+    let incident = draft.incident(id)?;
+    if incident.status == Status::Monitoring {
+        return Ok(());
+    }
+    let since = now - incident.time(Moment::Detected).unwrap_or(now);
+    let first_try = draft.promised(incident.severity).mitigate_by.clone();
+    reminder.lines.push(text::mitigated_yet(incident, since, &first_try));
+    reminder.mitigate_buttons = true;
+    Ok(())
+}
+
+/// The review: the lead is reminded in working hours, once a working day.
+fn review(
+    draft: &mut Draft<'_>,
+    id: IncidentId,
+    next: Next,
+    due: DateTime<Utc>,
+    reminder: &mut Reminder,
+) -> Result<(), Refusal> {
+    let now = draft.now();
+    let again = Next { step: Step::Again, at: draft.ctx.working(now + TimeDelta::hours(24)) };
+    draft.fact(
+        id,
+        Fact::Reminded {
+            promise: PromiseKind::Review,
+            step: next.step,
+            due: next.at,
+            missed: u32::from(now > due),
+            next: Some(again),
+        },
+    );
+    let incident = draft.incident(id)?;
+    let line = Text::plain(format!("{}: the review ", text::head(incident)));
+    reminder.lines.push(if now > due {
+        line.text(format!("is {} late. What happened, what helped, what changes?", text::span(now - due)))
+    } else {
+        line.text("is due ").relative(due).text(". What happened, what helped, what changes?")
+    });
+    reminder.ping(incident.lead().cloned().map(Ping::Person), "you led it, and its review is not written");
+    reminder.review_button = true;
+    Ok(())
+}
+
+/// The end of a verification: passed, or begun anew.
+fn verification(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
+    let now = draft.now();
+    let incident = draft.incident(id)?;
+    let Some(verify) = incident.verify.clone() else { return Ok(()) };
+    if verify.passed || incident.status != Status::Monitoring || verify.until > now {
+        return Ok(());
+    }
+    let length = draft.promised(incident.severity).verify_for.map_or(TimeDelta::zero(), |span| span.delta());
+    if verify.watched {
+        match green_since(draft, incident) {
+            None => {
+                let until = now + length;
+                let why = "no green answer right now".to_owned();
+                draft.fact(id, Fact::VerifyReset { why: why.clone(), until });
+                draft.post(id, Target::Thread(id), Message::line(text::verify_reset(&why, until)));
+                return Ok(());
+            }
+            Some(since) if since + length > now => {
+                let why = "not green long enough".to_owned();
+                draft.fact(id, Fact::VerifyReset { why, until: since + length });
+                return Ok(());
+            }
+            Some(_) => {}
+        }
+    }
+    draft.fact(id, Fact::Verified);
+    if verify.resolve {
+        return close::finish(draft, id, None, None);
+    }
+    draft.fact(id, Fact::PromiseKept { promise: PromiseKind::Verify });
+    let message = Message::line(text::verified(verify.watched, length)).button(
+        format!("resolve:{}", id.0),
+        "Resolve",
+        ButtonStyle::Success,
+    );
+    draft.post(id, Target::Thread(id), message);
+    Ok(())
+}
+
+/// Since when everything the incident touches has been green; none when something is not.
+pub fn green_since(draft: &Draft<'_>, incident: &Incident) -> Option<DateTime<Utc>> {
+    let mut since: Option<DateTime<Utc>> = None;
+    for service in probed(draft, incident) {
+        let watched = draft.ctx.state.measured.watched.get(&(service, Stage::Production))?;
+        since = since.max(Some(watched.green_since()?));
+    }
+    since
+}
+
+/// The services it touches that a probe watches.
+fn probed(draft: &Draft<'_>, incident: &Incident) -> Vec<Service> {
+    incident
+        .services
+        .iter()
+        .filter(|service| {
+            draft.ctx.workspace.service(service.as_str()).is_some_and(|spec| !spec.production.probes.is_empty())
+        })
+        .cloned()
+        .collect()
+}
+
+/// Whom a verification that goes red concerns.
+pub fn concerned(incident: &Incident) -> Option<Person> {
+    incident.lead().cloned()
+}

@@ -1,0 +1,348 @@
+//! One incident, as its facts make it.
+//!
+//! Owns how each fact changes it (`apply`, total: a fact that does not fit changes nothing). Decides nothing.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::fact::{At, Fact, Moment, Part, Status};
+use super::ids::{EffectId, IncidentId, Person, Place, Posted, Service};
+use super::message::Text;
+use super::policy::Severity;
+use super::promise::{Promise, PromiseEnd, PromiseKind};
+
+/// An incident.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Incident {
+    /// Its number.
+    pub id: IncidentId,
+    /// How bad.
+    pub severity: Severity,
+    /// One line.
+    pub title: String,
+    /// What it touches.
+    pub services: Vec<Service>,
+    /// Where it stands.
+    pub status: Status,
+    /// Who declared it; the bot itself when none.
+    pub declared_by: Option<Person>,
+    /// More than one line.
+    pub details: Text,
+    /// Whether the wider audience hears of it.
+    pub announce: bool,
+    /// Its times.
+    pub times: BTreeMap<Moment, At>,
+    /// Who plays which part.
+    pub parts: BTreeMap<Part, Person>,
+    /// Who acknowledged.
+    pub acknowledged_by: Option<Person>,
+    /// The running or last promise of each kind.
+    pub promises: BTreeMap<PromiseKind, Promise>,
+    /// How promises were kept so far.
+    pub tally: Tally,
+    /// The highest level called.
+    pub level: u8,
+    /// When the next level is called.
+    pub escalate_at: Option<At>,
+    /// When the next level is called because the lead went silent.
+    pub stale_at: Option<At>,
+    /// Whether the lead has been asked since they last did something.
+    pub stale_asked: bool,
+    /// Verification, while it runs or once it passed.
+    pub verify: Option<Verify>,
+    /// The last update and when.
+    pub last_update: Option<(At, Person, Text)>,
+    /// Updates in a row that said only that nothing changed.
+    pub no_change_in_a_row: u8,
+    /// Whether the service that is down came back by itself.
+    pub recovered: bool,
+    /// When it was cancelled or resolved, for reopening.
+    pub closed_at: Option<At>,
+    /// The card, once it stands.
+    pub card: Option<Posted>,
+    /// The thread, once it stands.
+    pub thread: Option<Place>,
+    /// Posts that a later one may take the place of.
+    pub standing: BTreeMap<EffectId, Posted>,
+    /// The newest reminder, to be replaced by the next.
+    pub reminder: Option<EffectId>,
+    /// The timeline: everything about it, in order.
+    pub timeline: Vec<Entry>,
+}
+
+/// A fact and when it became true.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When.
+    pub at: At,
+    /// What.
+    pub fact: Fact,
+}
+
+/// How promises were kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Kept in time.
+    pub kept: u32,
+    /// Kept late.
+    pub late: u32,
+    /// The longest anybody waited beyond the promised time, in seconds.
+    pub worst_late_s: u64,
+}
+
+/// Verification.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verify {
+    /// Since when it has been green without a break.
+    pub since: At,
+    /// Until when it must stay so.
+    pub until: At,
+    /// Whether a probe watches.
+    pub watched: bool,
+    /// Whether it passed.
+    pub passed: bool,
+    /// Whether it resolves by itself then.
+    pub resolve: bool,
+}
+
+impl Incident {
+    /// The incident that an `Opened` fact begins.
+    pub fn open(id: IncidentId, at: At, fact: &Fact) -> Option<Self> {
+        let Fact::Opened { severity, title, services, by, details, started, detected, announce } = fact else {
+            return None;
+        };
+        Some(Self {
+            id,
+            severity: *severity,
+            title: title.clone(),
+            services: services.clone(),
+            status: Status::Investigating,
+            declared_by: by.clone(),
+            details: details.clone(),
+            announce: *announce,
+            times: BTreeMap::from([(Moment::Started, *started), (Moment::Detected, *detected), (Moment::Declared, at)]),
+            parts: BTreeMap::new(),
+            acknowledged_by: None,
+            promises: BTreeMap::new(),
+            tally: Tally::default(),
+            level: 0,
+            escalate_at: None,
+            stale_at: None,
+            stale_asked: false,
+            verify: None,
+            last_update: None,
+            no_change_in_a_row: 0,
+            recovered: false,
+            closed_at: None,
+            card: None,
+            thread: None,
+            standing: BTreeMap::new(),
+            reminder: None,
+            timeline: vec![Entry { at, fact: fact.clone() }],
+        })
+    }
+
+    /// Brings it forward by one fact.
+    pub fn apply(&mut self, at: At, fact: &Fact) {
+        self.timeline.push(Entry { at, fact: fact.clone() });
+        match fact {
+            Fact::PromiseMade { promise, due, next } => {
+                self.promises
+                    .insert(*promise, Promise { made: at, due: *due, next: *next, missed: 0, snoozes: 0, end: None });
+            }
+            Fact::Reminded { promise, missed, next, .. } => {
+                if let Some(promise) = self.promises.get_mut(promise) {
+                    promise.missed = *missed;
+                    promise.next = *next;
+                }
+            }
+            Fact::PromiseKept { promise } => {
+                if let Some(promise) = self.promises.get_mut(promise).filter(|promise| promise.is_open()) {
+                    promise.end = Some(PromiseEnd::Kept(at));
+                    promise.next = None;
+                    match promise.late_by(at) {
+                        None => self.tally.kept += 1,
+                        Some(late) => {
+                            self.tally.late += 1;
+                            let late_s = u64::try_from(late.num_seconds()).unwrap_or(0);
+                            self.tally.worst_late_s = self.tally.worst_late_s.max(late_s);
+                        }
+                    }
+                }
+            }
+            Fact::PromiseWaived { promise, why } => {
+                if let Some(promise) = self.promises.get_mut(promise).filter(|promise| promise.is_open()) {
+                    promise.end = Some(PromiseEnd::Waived(at, why.clone()));
+                    promise.next = None;
+                }
+            }
+            Fact::Snoozed { promise, next, .. } => {
+                if let Some(promise) = self.promises.get_mut(promise) {
+                    promise.snoozes = promise.snoozes.saturating_add(1);
+                    promise.next = Some(*next);
+                }
+            }
+            Fact::Replanned { promise, next } => {
+                if let Some(promise) = self.promises.get_mut(promise) {
+                    promise.next = *next;
+                }
+            }
+            Fact::Acknowledged { by, .. } => {
+                self.acknowledged_by = Some(by.clone());
+                self.times.entry(Moment::Acknowledged).or_insert(at);
+                self.escalate_at = None;
+            }
+            Fact::Escalated { level, next, .. } => {
+                self.level = self.level.max(*level);
+                self.escalate_at = *next;
+                self.stale_at = None;
+            }
+            Fact::EscalationStopped { .. } => {
+                self.escalate_at = None;
+                self.stale_at = None;
+            }
+            Fact::StaleAsked { escalate_at } => {
+                self.stale_at = Some(*escalate_at);
+                self.stale_asked = true;
+            }
+            Fact::StillHere { .. } => {
+                self.stale_at = None;
+                self.stale_asked = false;
+            }
+            Fact::RoleTaken { part, who, .. } => {
+                self.parts.insert(*part, who.clone());
+                if *part == Part::Lead {
+                    self.stale_at = None;
+                    self.stale_asked = false;
+                }
+            }
+            Fact::SeverityChanged { to, .. } => self.severity = *to,
+            Fact::StatusChanged { to, .. } => self.status_changed(at, *to),
+            Fact::Updated { by, what, no_change, announced, .. } => {
+                self.last_update = Some((at, by.clone(), what.clone()));
+                self.no_change_in_a_row = if *no_change { self.no_change_in_a_row.saturating_add(1) } else { 0 };
+                self.announce |= *announced;
+                self.stale_at = None;
+                self.stale_asked = false;
+            }
+            Fact::TimeSet { which, to, .. } => {
+                self.times.insert(*which, *to);
+            }
+            Fact::ServicesSet { services, .. } => self.services.clone_from(services),
+            Fact::Recovered { .. } => {
+                self.recovered = true;
+                self.escalate_at = None;
+            }
+            Fact::Relapsed { .. } => self.recovered = false,
+            Fact::VerifyStarted { until, watched } => {
+                self.verify =
+                    Some(Verify { since: at, until: *until, watched: *watched, passed: false, resolve: false });
+            }
+            Fact::VerifyReset { until, .. } => {
+                if let Some(verify) = &mut self.verify {
+                    verify.since = at;
+                    verify.until = *until;
+                    verify.passed = false;
+                }
+            }
+            Fact::Verified => {
+                if let Some(verify) = &mut self.verify {
+                    verify.passed = true;
+                }
+            }
+            Fact::ResolveWhenGreen { .. } => {
+                if let Some(verify) = &mut self.verify {
+                    verify.resolve = true;
+                }
+            }
+            Fact::Cancelled { .. } => self.status_changed(at, Status::Cancelled),
+            Fact::Reviewed { .. } => self.status_changed(at, Status::Reviewed),
+            Fact::Reopened { .. } => {
+                self.status = Status::Investigating;
+                self.times.remove(&Moment::Resolved);
+                self.times.remove(&Moment::Mitigated);
+                self.closed_at = None;
+                self.verify = None;
+                self.recovered = false;
+                self.stale_at = None;
+                self.stale_asked = false;
+            }
+            Fact::CardLost => self.card = None,
+            Fact::ThreadLost => self.thread = None,
+            _ => {}
+        }
+    }
+
+    fn status_changed(&mut self, at: At, to: Status) {
+        self.status = to;
+        match to {
+            Status::Investigating | Status::Mitigating => {
+                self.verify = None;
+                self.times.remove(&Moment::Mitigated);
+            }
+            Status::Monitoring => {
+                self.times.insert(Moment::Mitigated, at);
+            }
+            Status::Resolved | Status::Cancelled => {
+                self.times.entry(Moment::Mitigated).or_insert(at);
+                self.times.insert(Moment::Resolved, at);
+                self.closed_at = Some(at);
+                self.escalate_at = None;
+                self.stale_at = None;
+            }
+            Status::Reviewed => {
+                self.escalate_at = None;
+                self.stale_at = None;
+            }
+        }
+    }
+
+    /// Who leads.
+    pub fn lead(&self) -> Option<&Person> {
+        self.parts.get(&Part::Lead)
+    }
+
+    /// Whether a person has taken it up.
+    pub fn is_acknowledged(&self) -> bool {
+        self.acknowledged_by.is_some()
+    }
+
+    /// A promise that still has to be kept.
+    pub fn promise(&self, kind: PromiseKind) -> Option<&Promise> {
+        self.promises.get(&kind).filter(|promise| promise.is_open())
+    }
+
+    /// The open promise that is due first.
+    pub fn next_promise(&self) -> Option<(PromiseKind, &Promise)> {
+        self.promises
+            .iter()
+            .filter(|(_, promise)| promise.is_open())
+            .min_by_key(|(kind, promise)| (promise.due, **kind))
+            .map(|(kind, promise)| (*kind, promise))
+    }
+
+    /// The next instant at which something has to be decided about it.
+    pub fn next_due(&self) -> Option<At> {
+        let reminders = self.promises.values().filter(|promise| promise.is_open()).filter_map(|promise| promise.next);
+        let verify = self.verify.as_ref().filter(|verify| !verify.passed && self.status == Status::Monitoring);
+        reminders
+            .map(|next| next.at)
+            .chain(self.escalate_at)
+            .chain(self.stale_at)
+            .chain(verify.map(|verify| verify.until))
+            .min()
+    }
+
+    /// When one of its times was.
+    pub fn time(&self, which: Moment) -> Option<At> {
+        self.times.get(&which).copied()
+    }
+
+    /// How long it has run, or ran.
+    pub fn age(&self, now: At) -> chrono::TimeDelta {
+        let from = self.time(Moment::Started).or(self.time(Moment::Declared)).unwrap_or(now);
+        let until = self.closed_at.unwrap_or(now);
+        (until - from).max(chrono::TimeDelta::zero())
+    }
+}

@@ -1,0 +1,303 @@
+//! What a button, a menu or a form means: the verb it ends in.
+//!
+//! Pure. An action is a verb and its arguments joined by `:` (`ack:7`). Actions are met long after they were sent, so every
+//! one that was ever sent is read, and what it was about may be over by then.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+
+use super::answer::{Answer, sentence};
+use super::draft::{Decision, Draft};
+use super::fact::Part;
+use super::ids::{IncidentId, Place, Service};
+use super::input::{Actor, Filled, Press};
+use super::message::{Button, ButtonStyle, Choice, Form, FormInput, Menu, Message, Span, Text};
+use super::policy::Severity;
+use super::refusal::Refusal;
+use super::verbs::open::{Declared, Opener};
+use super::verbs::update::Update;
+use super::verbs::{change, close, open, respond, update};
+use super::{text, timeline};
+
+/// Decides about a press.
+///
+/// # Errors
+/// As the verb behind it refuses.
+pub fn press(mut draft: Draft<'_>, press: &Press) -> Result<Decision, Refusal> {
+    let (verb, rest) = press.action.split_once(':').unwrap_or((press.action.as_str(), ""));
+    if verb == "declare" {
+        let service = Service::new(rest);
+        let declared = Declared {
+            severity: draft.ctx.policy.incidents.declare_when_down.unwrap_or(Severity::Sev1),
+            title: text::down_title(&service),
+            services: vec![service],
+            details: Text::default(),
+            announce: None,
+        };
+        let id = open::open(&mut draft, Opener::Person(&press.who), declared)?;
+        let told = open::told(&draft, id)?;
+        return Ok(draft.say(told));
+    }
+    if verb == "sev" {
+        return declare_anyway(draft, &press.who, rest);
+    }
+    let (number, argument) = rest.split_once(':').unwrap_or((rest, ""));
+    let id: IncidentId = number.parse().map_err(|_| unknown(&press.action))?;
+    let chosen = press.values.first().map(String::as_str).unwrap_or_default();
+    act(draft, &press.who, &press.place, verb, id, if chosen.is_empty() { argument } else { chosen })
+}
+
+fn act(
+    mut draft: Draft<'_>,
+    who: &Actor,
+    place: &Place,
+    verb: &str,
+    id: IncidentId,
+    argument: &str,
+) -> Result<Decision, Refusal> {
+    let said = match verb {
+        "ack" => respond::acknowledge(&mut draft, who, id)?,
+        "nochange" => update::no_change(&mut draft, who, id)?,
+        "mitigated" => close::mitigated(&mut draft, who, id)?,
+        "notyet" => Text::plain("All right. I ask no more; press “Mitigated” on the card once it is."),
+        "broken" => close::still_broken(&mut draft, who, id)?,
+        "resolve" => close::resolve(&mut draft, who, id, None)?,
+        "wake" => respond::wake_others(&mut draft, who, id)?,
+        "still" => respond::still_here(&mut draft, who, id)?,
+        "join" => join(&mut draft, who, id)?,
+        "lead" => respond::give_part(&mut draft, who, id, Part::Lead, &who.person)?,
+        "scribe" => respond::give_part(&mut draft, who, id, Part::Scribe, &who.person)?,
+        "liaison" => respond::give_part(&mut draft, who, id, Part::Liaison, &who.person)?,
+        "snooze" => {
+            let minutes = argument.parse().unwrap_or(10);
+            respond::snooze(&mut draft, who, id, TimeDelta::minutes(minutes))?
+        }
+        "setsev" => {
+            let to = Severity::from_key(argument).ok_or_else(|| unknown(argument))?;
+            change::severity(&mut draft, who, id, to, None)?
+        }
+        "update" => return Ok(draft_form(draft, |draft| update_form(draft, id))?),
+        "cancel" => return Ok(draft_form(draft, |_| Ok(reason_form("cancel", id, "Not an incident", "Why not?")))?),
+        "reopen" => {
+            return Ok(draft_form(draft, |_| {
+                Ok(reason_form("reopen", id, "Reopen", "What shows that it is not over?"))
+            })?);
+        }
+        "review" => {
+            let form = reason_form("review", id, "Review", "A link to it, or what was learned");
+            return Ok(draft_form(draft, |_| Ok(form))?);
+        }
+        "severity" => {
+            let message = severity_menu(draft.incident(id)?.severity, id);
+            return Ok(draft.done(Some(Answer::Say { message, only_you: true })));
+        }
+        "timeline" => {
+            let message = timeline::message(&draft.ctx, draft.incident(id)?);
+            return Ok(draft.done(Some(Answer::Say { message, only_you: true })));
+        }
+        "more" => return act(draft, who, place, argument, id, ""),
+        _ => return Err(unknown(verb)),
+    };
+    Ok(draft.say(said))
+}
+
+fn draft_form<'a>(
+    draft: Draft<'a>,
+    form: impl FnOnce(&Draft<'a>) -> Result<Form, Refusal>,
+) -> Result<Decision, Refusal> {
+    let form = form(&draft)?;
+    Ok(draft.done(Some(Answer::Open(form))))
+}
+
+/// Decides about a form that was filled in.
+///
+/// # Errors
+/// As the verb behind it refuses. What was typed is given back, so that nothing has to be typed twice.
+pub fn filled(mut draft: Draft<'_>, form: &Filled) -> Result<Decision, Refusal> {
+    let (verb, rest) = form.action.split_once(':').unwrap_or((form.action.as_str(), ""));
+    let id: IncidentId = rest.split(':').next().unwrap_or_default().parse().map_err(|_| unknown(&form.action))?;
+    let value = |name: &str| form.values.get(name).cloned().unwrap_or_default();
+    let who = &form.who;
+    let said = match verb {
+        "update" => {
+            let next_in = minutes(&form.values, "next")?;
+            let announce = form.values.get("announce").and_then(yes_or_no);
+            let what = value("what");
+            update::update(&mut draft, who, id, Update { what, next_in, announce, source: None })?
+        }
+        "cancel" => close::cancel(&mut draft, who, id, value("why"))?,
+        "reopen" => close::reopen(&mut draft, who, id, value("why"))?,
+        "review" => close::reviewed(&mut draft, who, id, value("why"))?,
+        _ => return Err(unknown(verb)),
+    };
+    Ok(draft.say(said))
+}
+
+/// "Join that one": somebody who was about to declare the same.
+fn join(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<Text, Refusal> {
+    let incident = draft.incident(id)?;
+    let thread = incident.thread.clone();
+    let acknowledged = incident.is_acknowledged();
+    let line = if acknowledged || draft.ctx.require(who, super::policy::Right::Respond).is_err() {
+        Text::plain(format!("Good: it is {id}."))
+    } else {
+        respond::acknowledge(draft, who, id)?
+    };
+    Ok(match thread {
+        Some(thread) => line.text(" The talk is in ").place(&thread).text("."),
+        None => line,
+    })
+}
+
+/// A press of "Open a new one" after similar ones were offered: what was typed travels in the button.
+fn declare_anyway(mut draft: Draft<'_>, who: &Actor, rest: &str) -> Result<Decision, Refusal> {
+    let mut parts = rest.splitn(3, ':');
+    let severity = parts.next().and_then(Severity::from_key).ok_or_else(|| unknown(rest))?;
+    let service = parts.next().unwrap_or_default();
+    let title = parts.next().unwrap_or_default().to_owned();
+    let services = if service.is_empty() { Vec::new() } else { vec![Service::new(service)] };
+    let declared = Declared { severity, title, services, details: Text::default(), announce: None };
+    let id = open::open(&mut draft, Opener::Person(who), declared)?;
+    let told = open::told(&draft, id)?;
+    Ok(draft.say(told))
+}
+
+/// The form of an update: only "what" is required, the rest is filled in already.
+fn update_form(draft: &Draft<'_>, id: IncidentId) -> Result<Form, Refusal> {
+    let incident = draft.incident(id)?;
+    if !incident.status.is_open() {
+        return Err(Refusal::Closed(id, incident.status.name()));
+    }
+    let age = draft.now() - incident.time(super::fact::Moment::Declared).unwrap_or(draft.now());
+    let every = draft.ctx.policy.update_every(incident.severity, age);
+    let mut inputs = vec![FormInput {
+        name: "what".to_owned(),
+        label: "What is known, what is being done".to_owned(),
+        long: true,
+        required: true,
+        value: timeline::draft_update(incident),
+        hint: "Rolled back to v41; error rate falling".to_owned(),
+        chars_max: 4_000,
+    }];
+    inputs.push(FormInput {
+        name: "next".to_owned(),
+        label: "Next update in (minutes)".to_owned(),
+        long: false,
+        required: false,
+        value: every.map_or(String::new(), |every| every.delta().num_minutes().to_string()),
+        hint: "15".to_owned(),
+        chars_max: 4,
+    });
+    if draft.ctx.workspace.channels.announce.is_some() {
+        inputs.push(FormInput {
+            name: "announce".to_owned(),
+            label: "Tell the announcements channel too (yes/no)".to_owned(),
+            long: false,
+            required: false,
+            value: if incident.announce { "yes" } else { "no" }.to_owned(),
+            hint: "yes or no".to_owned(),
+            chars_max: 3,
+        });
+    }
+    Ok(Form { action: format!("update:{}", id.0), title: format!("Update on {id}"), inputs })
+}
+
+fn reason_form(verb: &str, id: IncidentId, title: &str, label: &str) -> Form {
+    Form {
+        action: format!("{verb}:{}", id.0),
+        title: format!("{title}: {id}"),
+        inputs: vec![FormInput {
+            name: "why".to_owned(),
+            label: label.to_owned(),
+            long: true,
+            required: true,
+            value: String::new(),
+            hint: "A sentence; it stands on the record".to_owned(),
+            chars_max: 1_000,
+        }],
+    }
+}
+
+fn severity_menu(now: Severity, id: IncidentId) -> Message {
+    let choices = Severity::ALL
+        .into_iter()
+        .filter(|severity| *severity != now)
+        .map(|severity| Choice::new(severity.key(), severity.to_string()))
+        .collect();
+    let mut message = Message::line(format!("{id} is {now}. What is it really?"));
+    message.menu = Some(Menu { action: format!("setsev:{}", id.0), placeholder: "Severity".to_owned(), choices });
+    message
+}
+
+/// Offers open incidents that could be the one that somebody is about to declare.
+pub fn offer_similar(declared: &Declared, similar: &[&super::incident::Incident]) -> Message {
+    /// Incidents offered; a row of buttons holds five.
+    const OFFERED_MAX: usize = 3;
+    /// What fits into a button's action beside the rest.
+    const TITLE_CHARS_MAX: usize = 60;
+    let mut message = Message::line("This could be the same as one that is open:");
+    for incident in similar.iter().take(OFFERED_MAX) {
+        let line = Text::plain(format!("{}, {}, ", text::head(incident), incident.status.name()));
+        let started = incident.time(super::fact::Moment::Declared);
+        message = message.and(match started {
+            Some(at) => line.relative(at),
+            None => line,
+        });
+        let label = format!("Join {}", incident.id);
+        message.buttons.push(Button::new(format!("join:{}", incident.id.0), label, ButtonStyle::Primary));
+    }
+    let service = declared.services.first().map_or("", |service| service.as_str());
+    let title = text::short(&declared.title, TITLE_CHARS_MAX);
+    let action = format!("sev:{}:{service}:{title}", declared.severity.key());
+    message.button(cut_action(action), format!("Open a new {}", declared.severity), ButtonStyle::Danger)
+}
+
+/// An action no longer than a button can carry.
+fn cut_action(action: String) -> String {
+    const ACTION_CHARS_MAX: usize = 100;
+    action.chars().take(ACTION_CHARS_MAX).collect()
+}
+
+fn minutes(values: &BTreeMap<String, Text>, name: &str) -> Result<Option<TimeDelta>, Refusal> {
+    let Some(typed) = values.get(name).map(flat).filter(|typed| !typed.is_empty()) else { return Ok(None) };
+    let digits = typed.trim_end_matches(|c: char| !c.is_ascii_digit());
+    match digits.parse::<i64>() {
+        Ok(minutes) if (1..=1_440).contains(&minutes) => Ok(Some(TimeDelta::minutes(minutes))),
+        _ => Err(Refusal::because(format!("“{typed}” is not a number of minutes. Write 15, or leave it empty."))),
+    }
+}
+
+fn yes_or_no(text: &Text) -> Option<bool> {
+    match flat(text).to_lowercase().as_str() {
+        "yes" | "y" | "true" => Some(true),
+        "no" | "n" | "false" => Some(false),
+        _ => None,
+    }
+}
+
+/// The plain words of a text.
+pub fn flat(text: &Text) -> String {
+    let words: String = text
+        .0
+        .iter()
+        .map(|span| match span {
+            Span::Text(text) | Span::Bold(text) | Span::Code(text) => text.as_str(),
+            Span::Link { label, .. } => label.as_str(),
+            _ => "",
+        })
+        .collect();
+    words.trim().to_owned()
+}
+
+fn unknown(action: &str) -> Refusal {
+    Refusal::because(format!(
+        "I don't know what “{}” means any more. Use the buttons on the incident's card, or `/help`.",
+        text::short(action, 40)
+    ))
+}
+
+/// A refusal as the person who asked sees it.
+pub fn refused(refusal: &Refusal) -> Answer {
+    Answer::Say { message: Message::line(sentence(&refusal.to_string())), only_you: true }
+}

@@ -1,0 +1,151 @@
+//! Looks at services, and what becomes of them: down, up again, a verification that starts anew.
+//!
+//! Pure. A look is no fact; only what changes is. State's `measured` must have taken the look in before this decides
+//! (`observe`), and hands over what changed.
+
+use super::draft::Draft;
+use super::due::concerned;
+use super::effect::Target;
+use super::escalate;
+use super::fact::{Fact, Status};
+use super::health::Transition;
+use super::ids::{IncidentId, Service, Thing};
+use super::input::{Measurement, Seen};
+use super::message::{Message, Ping, Text};
+use super::refusal::Refusal;
+use super::state::State;
+use super::text;
+use super::verbs::open::{Declared, Opener, open};
+use super::workspace::Stage;
+
+/// Takes a look in. What changed by it, if anything.
+pub fn observe(state: &mut State, look: &Measurement, policy: &super::policy::Health) -> Option<Transition> {
+    let key = (look.service.clone(), look.stage);
+    state.measured.watched.entry(key).or_default().observe(look, policy)
+}
+
+/// Decides what a look changes.
+///
+/// # Errors
+/// When far too many incidents are open.
+pub fn decide(draft: &mut Draft<'_>, look: &Measurement, changed: Option<&Transition>) -> Result<(), Refusal> {
+    let known_down = draft
+        .ctx
+        .state
+        .team
+        .down
+        .iter()
+        .find(|down| down.service == look.service && down.stage == look.stage)
+        .map(|down| down.since);
+    match changed {
+        Some(Transition::Down { since, why }) if known_down.is_none() => down(draft, look, *since, why)?,
+        _ => {
+            // Also after a restart, when the look before is forgotten and the record says down.
+            let answers = matches!(look.seen, Seen::Green { .. } | Seen::Asleep);
+            if let (true, Some(since)) = (answers, known_down) {
+                up(draft, look, since)?;
+            }
+        }
+    }
+    verifications(draft, look)
+}
+
+fn down(
+    draft: &mut Draft<'_>,
+    look: &Measurement,
+    since: chrono::DateTime<chrono::Utc>,
+    why: &str,
+) -> Result<(), Refusal> {
+    let (service, stage) = (look.service.clone(), look.stage);
+    draft.fact(Thing::Team, Fact::ServiceDown { service: service.clone(), stage, since, why: why.to_owned() });
+    let line = text::service_down(&service, stage.name(), why, since);
+    if stage == Stage::Production
+        && let Some(id) = about(draft, &service)
+    {
+        draft.fact(id, Fact::Relapsed { service, why: why.to_owned() });
+        draft.post(id, Target::Thread(id), Message::line(line));
+        return Ok(());
+    }
+    match draft.ctx.policy.incidents.declare_when_down {
+        Some(severity) if stage == Stage::Production => {
+            let declared = Declared {
+                severity,
+                title: text::down_title(&service),
+                services: vec![service],
+                details: Text::plain(capital(why)),
+                announce: None,
+            };
+            open(draft, Opener::Probe { since }, declared)?;
+        }
+        _ => {
+            let message = Message::line(line).button(
+                format!("declare:{}", service.as_str()),
+                "Declare an incident",
+                super::message::ButtonStyle::Danger,
+            );
+            draft.post(Thing::Team, Target::Incidents, message);
+        }
+    }
+    Ok(())
+}
+
+fn up(draft: &mut Draft<'_>, look: &Measurement, since: chrono::DateTime<chrono::Utc>) -> Result<(), Refusal> {
+    let (service, stage, now) = (look.service.clone(), look.stage, draft.now());
+    draft.fact(Thing::Team, Fact::ServiceUp { service: service.clone(), stage, since });
+    let line = text::service_up(&service, stage.name(), since, now);
+    let Some(id) = about(draft, &service).filter(|_| stage == Stage::Production) else {
+        draft.post(Thing::Team, Target::Incidents, Message::line(line));
+        return Ok(());
+    };
+    draft.fact(id, Fact::Recovered { service: service.clone() });
+    let mut message = Message::line(line);
+    if !draft.incident(id)?.is_acknowledged() {
+        escalate::stop(draft, id, "the service answers again by itself");
+        message = message.and(text::recovered(&service));
+    }
+    draft.post(id, Target::Thread(id), message);
+    Ok(())
+}
+
+/// Verifications that this look concerns: two reds in a row start them again.
+fn verifications(draft: &mut Draft<'_>, look: &Measurement) -> Result<(), Refusal> {
+    let Seen::Red { why } = &look.seen else { return Ok(()) };
+    let key = (look.service.clone(), look.stage);
+    let reds = draft.ctx.state.measured.watched.get(&key).map_or(0, super::health::Watched::reds_in_a_row);
+    if look.stage != Stage::Production || reds != u32::from(draft.ctx.policy.health.verify_reds_in_a_row) {
+        return Ok(());
+    }
+    let concerned_ids: Vec<IncidentId> = draft
+        .ctx
+        .state
+        .open()
+        .filter(|incident| incident.status == Status::Monitoring && incident.services.contains(&look.service))
+        .filter(|incident| incident.verify.as_ref().is_some_and(|verify| verify.watched))
+        .map(|incident| incident.id)
+        .collect();
+    for id in concerned_ids {
+        let incident = draft.incident(id)?;
+        let length = draft.promised(incident.severity).verify_for.map_or(0, |span| span.delta().num_milliseconds());
+        let until = draft.now() + chrono::TimeDelta::milliseconds(length);
+        let armed = incident.verify.as_ref().is_some_and(|verify| verify.resolve);
+        let lead = concerned(incident);
+        let head = text::head(incident);
+        draft.fact(id, Fact::VerifyReset { why: why.clone(), until });
+        let mut message = Message::line(Text::plain(format!("{head}: ")).join(text::verify_reset(why, until)));
+        if let (true, Some(lead)) = (armed, lead) {
+            message = message.ping(Ping::Person(lead)).and(text::reason("it was to resolve by itself and went red"));
+        }
+        draft.post(id, Target::Thread(id), message);
+    }
+    Ok(())
+}
+
+/// The open incident that is about a service.
+fn about(draft: &Draft<'_>, service: &Service) -> Option<IncidentId> {
+    draft.ctx.state.open().find(|incident| incident.services.contains(service)).map(|incident| incident.id)
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect::<String>() + ".")
+}

@@ -1,0 +1,301 @@
+//! Everything the bot knows: the fold of its facts, and beside it what was measured and is no fact.
+//!
+//! `apply` is total and never looks at policy. What the fold makes (`Kept`) is equal however often the log is folded;
+//! `measured` is not part of it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::effect::{Effect, EffectKind};
+use super::fact::{At, Fact};
+use super::health::Watched;
+use super::ids::{EffectId, IncidentId, InputId, Person, Posted, Service, Thing};
+use super::incident::Incident;
+use super::oncall::Override;
+use super::workspace::Stage;
+
+/// How many input ids are remembered, so that a repeat is known.
+pub const INPUTS_REMEMBERED: usize = 4096;
+
+/// What belongs to the team and to no incident. Small, so that the store can keep a copy a batch.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TeamState {
+    /// Whether it pings and acts, or only shows what it would do.
+    pub live: bool,
+    /// Hash of policy and workspace.
+    pub policy: Option<String>,
+    /// The highest incident number used.
+    pub incidents: u32,
+    /// Shifts that stand against the rotation.
+    pub overrides: Vec<Override>,
+    /// Jobs by name.
+    pub jobs: BTreeMap<String, JobState>,
+    /// Services that are down.
+    pub down: Vec<Down>,
+    /// Starts so far.
+    pub starts: u64,
+}
+
+/// A job.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct JobState {
+    /// When it runs next.
+    pub next: Option<At>,
+    /// When it ran last.
+    pub last: Option<At>,
+}
+
+/// A service that is down.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Down {
+    /// Which.
+    pub service: Service,
+    /// Which copy.
+    pub stage: Stage,
+    /// Since when.
+    pub since: At,
+    /// What was seen.
+    pub why: String,
+}
+
+/// Everything the bot knows.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// The number of the last line applied.
+    pub seq: u64,
+    /// The latest instant on record. Recorded time never goes back.
+    pub latest: Option<At>,
+    /// The team.
+    pub team: TeamState,
+    /// Incidents held in memory: all that are open or have something to send, and closed ones that were asked for.
+    pub incidents: BTreeMap<IncidentId, Incident>,
+    /// Effects asked for and not yet ended.
+    pub pending: BTreeMap<EffectId, Effect>,
+    /// Incidents by the next instant at which something has to be decided about them.
+    due: BTreeSet<(At, IncidentId)>,
+    /// Which entry of `due` stands for which incident.
+    due_of: BTreeMap<IncidentId, At>,
+    /// Ids of the newest inputs that changed something.
+    seen: BTreeSet<InputId>,
+    seen_order: VecDeque<InputId>,
+    /// What was measured; no part of the fold.
+    pub measured: Measured,
+}
+
+/// What was measured and is no fact.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Measured {
+    /// Looks at services.
+    pub watched: BTreeMap<(Service, Stage), Watched>,
+}
+
+/// One decision as it stands on the record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decided {
+    /// Its number.
+    pub seq: u64,
+    /// When.
+    pub at: At,
+    /// What was decided about.
+    pub input: InputId,
+    /// What became true.
+    pub facts: Vec<(Thing, Fact)>,
+    /// What is to be done.
+    pub effects: Vec<Effect>,
+}
+
+impl State {
+    /// Brings the state forward by one decision.
+    pub fn apply(&mut self, decided: &Decided) {
+        self.seq = self.seq.max(decided.seq);
+        self.latest = self.latest.max(Some(decided.at));
+        for effect in &decided.effects {
+            self.pending.insert(effect.id, effect.clone());
+        }
+        for (on, fact) in &decided.facts {
+            self.apply_fact(*on, decided.at, fact);
+        }
+        // After the facts: an incident opened by this very decision learns of its own posts.
+        for effect in &decided.effects {
+            if let (Thing::Incident(id), EffectKind::Post { .. }) = (effect.on, &effect.kind)
+                && effect.urgency <= super::effect::Urgency::Ping
+                && let Some(incident) = self.incidents.get_mut(&id)
+            {
+                incident.reminder = Some(effect.id);
+            }
+        }
+        self.remember(&decided.input);
+    }
+
+    fn apply_fact(&mut self, on: Thing, at: At, fact: &Fact) {
+        match fact {
+            Fact::Done { effect, posted } => self.done(*effect, posted.as_ref()),
+            Fact::GivenUp { effect, .. } | Fact::Withdrawn { effect, .. } => {
+                self.pending.remove(effect);
+            }
+            _ => {}
+        }
+        match on {
+            Thing::Team => self.apply_team(at, fact),
+            Thing::Incident(id) => self.apply_incident(id, at, fact),
+        }
+    }
+
+    fn apply_team(&mut self, at: At, fact: &Fact) {
+        let team = &mut self.team;
+        match fact {
+            Fact::PolicyAdopted { hash } => team.policy = Some(hash.clone()),
+            Fact::Started { .. } => team.starts += 1,
+            Fact::WentLive { .. } => team.live = true,
+            Fact::WentObserving { .. } => team.live = false,
+            Fact::OnCallChanged { shift } => {
+                super::oncall::forget_past(&mut team.overrides, at);
+                team.overrides.push(shift.clone());
+            }
+            Fact::JobPlanned { job, next } => team.jobs.entry(job.clone()).or_default().next = *next,
+            Fact::JobRan { job, next, .. } => {
+                let job = team.jobs.entry(job.clone()).or_default();
+                job.last = Some(at);
+                job.next = *next;
+            }
+            Fact::ServiceDown { service, stage, since, why } => {
+                team.down.retain(|down| down.service != *service || down.stage != *stage);
+                let (service, why) = (service.clone(), why.clone());
+                team.down.push(Down { service, stage: *stage, since: *since, why });
+            }
+            Fact::ServiceUp { service, stage, .. } => {
+                team.down.retain(|down| down.service != *service || down.stage != *stage);
+            }
+            _ => {}
+        }
+    }
+
+    fn apply_incident(&mut self, id: IncidentId, at: At, fact: &Fact) {
+        match self.incidents.get_mut(&id) {
+            Some(incident) => incident.apply(at, fact),
+            None => {
+                if let Some(incident) = Incident::open(id, at, fact) {
+                    self.incidents.insert(id, incident);
+                }
+            }
+        }
+        self.team.incidents = self.team.incidents.max(id.0);
+        self.reindex(id);
+    }
+
+    fn done(&mut self, id: EffectId, posted: Option<&Posted>) {
+        let Some(effect) = self.pending.remove(&id) else { return };
+        let (Thing::Incident(on), Some(posted)) = (effect.on, posted) else { return };
+        let Some(incident) = self.incidents.get_mut(&on) else { return };
+        match &effect.kind {
+            EffectKind::Card { .. } => incident.card = Some(posted.clone()),
+            EffectKind::Thread { .. } => incident.thread = Some(posted.place.clone()),
+            EffectKind::Post { replaces, .. } => {
+                if let Some(old) = replaces {
+                    incident.standing.remove(old);
+                }
+                if effect.urgency <= super::effect::Urgency::Ping {
+                    incident.standing.insert(id, posted.clone());
+                }
+            }
+            EffectKind::Page { .. } | EffectKind::Look { .. } => {}
+        }
+    }
+
+    fn reindex(&mut self, id: IncidentId) {
+        if let Some(at) = self.due_of.remove(&id) {
+            self.due.remove(&(at, id));
+        }
+        if let Some(at) = self.incidents.get(&id).and_then(Incident::next_due) {
+            self.due.insert((at, id));
+            self.due_of.insert(id, at);
+        }
+    }
+
+    /// Remembers that an input has been decided about.
+    pub fn remember(&mut self, input: &InputId) {
+        if self.seen.insert(input.clone()) {
+            self.seen_order.push_back(input.clone());
+            if self.seen_order.len() > INPUTS_REMEMBERED
+                && let Some(oldest) = self.seen_order.pop_front()
+            {
+                self.seen.remove(&oldest);
+            }
+        }
+    }
+
+    /// Whether an input has changed something already.
+    pub fn has_seen(&self, input: &InputId) -> bool {
+        self.seen.contains(input)
+    }
+
+    /// The next instant at which something has to be decided.
+    pub fn next_due(&self) -> Option<At> {
+        let jobs = self.team.jobs.values().filter_map(|job| job.next).min();
+        self.due.first().map(|(at, _)| *at).into_iter().chain(jobs).min()
+    }
+
+    /// Incidents about which something has to be decided by `now`, most overdue first. Costs what is due, not what is open.
+    pub fn due_incidents(&self, now: At) -> impl Iterator<Item = IncidentId> {
+        self.due.iter().take_while(move |(at, _)| *at <= now).map(|(_, id)| *id)
+    }
+
+    /// Open incidents, by number.
+    pub fn open(&self) -> impl Iterator<Item = &Incident> {
+        self.incidents.values().filter(|incident| incident.status.is_open())
+    }
+
+    /// The incident whose thread or card stands at a place.
+    pub fn at_place(&self, place: &super::ids::Place) -> Option<&Incident> {
+        self.incidents.values().find(|incident| incident.thread.as_ref() == Some(place))
+    }
+
+    /// Whether an incident must stay in memory: it is open, waits for its review, or has something to send.
+    pub fn must_hold(&self, id: IncidentId) -> bool {
+        let waits =
+            self.incidents.get(&id).is_some_and(|incident| incident.status.is_open() || incident.next_due().is_some());
+        waits || self.pending.values().any(|effect| effect.on == Thing::Incident(id))
+    }
+
+    /// Lets a closed incident go from memory; it stays on record.
+    pub fn release(&mut self, id: IncidentId) {
+        if !self.must_hold(id) {
+            self.incidents.remove(&id);
+            self.reindex(id);
+        }
+    }
+
+    /// Takes in an incident read back from the store.
+    pub fn hold(&mut self, incident: Incident) {
+        let id = incident.id;
+        self.incidents.entry(id).or_insert(incident);
+        self.reindex(id);
+    }
+
+    /// Who holds a shift against the rotation now, for people's eyes.
+    pub fn overrides_at(&self, now: At) -> impl Iterator<Item = &Override> {
+        self.team.overrides.iter().filter(move |shift| shift.from <= now && now < shift.until)
+    }
+
+    /// The people who have something to do with an open incident.
+    pub fn leads(&self) -> BTreeSet<&Person> {
+        self.open().filter_map(Incident::lead).collect()
+    }
+
+    /// The part of the state that is a fold of the log, for comparing two folds.
+    pub fn kept(&self) -> Kept<'_> {
+        Kept { team: &self.team, incidents: &self.incidents, pending: &self.pending }
+    }
+}
+
+/// The part of a state that is a fold of the log.
+#[derive(Debug, PartialEq)]
+pub struct Kept<'a> {
+    /// The team.
+    pub team: &'a TeamState,
+    /// The incidents in memory.
+    pub incidents: &'a BTreeMap<IncidentId, Incident>,
+    /// What waits to be done.
+    pub pending: &'a BTreeMap<EffectId, Effect>,
+}

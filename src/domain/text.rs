@@ -1,0 +1,308 @@
+//! Every sentence that the bot says of itself.
+//!
+//! Pure. One function a sentence. Plain words: people never read how the bot is built. A ping's first 100 characters say
+//! severity, number, what, and what is wanted by when.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+
+use super::effect::Target;
+use super::fact::{EscalationReason, Status};
+use super::ids::{IncidentId, Person, Role, Service};
+use super::incident::Incident;
+use super::message::{Ping, Text};
+use super::policy::Severity;
+
+/// How long, for people: "12 min", "1 h 05 min", "3 d 2 h".
+pub fn span(delta: TimeDelta) -> String {
+    super::schedule::minutes_words(delta)
+}
+
+/// A time of day in the team's zone, for places where the reader's own zone cannot be shown.
+pub fn clock(at: DateTime<Utc>, zone: Tz) -> String {
+    at.with_timezone(&zone).format("%H:%M").to_string()
+}
+
+/// "SEV-1 INC-7 checkout is down".
+pub fn headline(incident: &Incident) -> String {
+    format!("{} {} {}", incident.severity, incident.id, incident.title)
+}
+
+/// What a phone shows when somebody must come.
+pub fn page(incident: &Incident, ack_by: Option<DateTime<Utc>>, zone: Tz) -> String {
+    let wanted = ack_by.map_or(String::new(), |at| format!(" Ack by {}.", clock(at, zone)));
+    let head = format!("{} {} ", incident.severity, incident.id);
+    let room = 100usize.saturating_sub(head.chars().count() + wanted.chars().count() + 1);
+    format!("{head}{}.{wanted}", short(&incident.title, room))
+}
+
+/// At most `chars` characters, cut visibly.
+pub fn short(text: &str, chars: usize) -> String {
+    let text = text.trim().trim_end_matches('.');
+    if text.chars().count() <= chars {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(chars.saturating_sub(1)).collect();
+    cut.truncate(cut.trim_end().len());
+    cut.push('…');
+    cut
+}
+
+/// The first line of a card's message.
+pub fn card_line(incident: &Incident, ack_by: Option<DateTime<Utc>>) -> Text {
+    let line = Text::plain(format!("{}.", headline(incident)));
+    match ack_by {
+        Some(at) => line.text(" Ack by ").clock(at),
+        None => line,
+    }
+}
+
+/// While observing: whom a message would have pinged or where it would have gone.
+pub fn would_have(to: &Target, pings: &[Ping]) -> Option<Text> {
+    let place = match to {
+        Target::Announce => Some("the announcements channel"),
+        Target::Direct(_) => Some("a private message"),
+        Target::Incidents | Target::Test | Target::Thread(_) => None,
+    };
+    if pings.is_empty() && place.is_none() {
+        return None;
+    }
+    let mut line = Text::plain("Observing only. Live, this would have ");
+    if let Some(place) = place {
+        line = line.text(format!("gone to {place}"));
+        if !pings.is_empty() {
+            line = line.text(" and ");
+        }
+    }
+    if !pings.is_empty() {
+        line = line.text("pinged ").join(pinged(pings));
+    }
+    Some(line.text("."))
+}
+
+/// Names, not pings.
+pub fn pinged(pings: &[Ping]) -> Text {
+    let mut line = Text::default();
+    for (n, ping) in pings.iter().enumerate() {
+        if n > 0 {
+            line = line.text(", ");
+        }
+        line = match ping {
+            Ping::Person(person) => line.person(person),
+            Ping::Role(role) => line.role(role),
+        };
+    }
+    line
+}
+
+/// Why a level was called, as the end of a sentence.
+pub fn escalation_why(why: EscalationReason, respond_within: TimeDelta) -> String {
+    match why {
+        EscalationReason::Opened => "because it was opened".to_owned(),
+        EscalationReason::NotAcknowledged => {
+            format!("because nobody acknowledged within {}", span(respond_within))
+        }
+        EscalationReason::StillNotAcknowledged => "because still nobody has acknowledged".to_owned(),
+        EscalationReason::WentSilent => "because the lead has gone silent".to_owned(),
+        EscalationReason::Asked => "because somebody asked for more people".to_owned(),
+        EscalationReason::GotWorse => "because it got worse".to_owned(),
+        EscalationReason::Reopened => "because it was reopened".to_owned(),
+    }
+}
+
+/// A level is called.
+pub fn escalated(
+    incident: &Incident,
+    level: u8,
+    why: EscalationReason,
+    respond_within: TimeDelta,
+    next: Option<DateTime<Utc>>,
+) -> Text {
+    let line = Text::plain(format!("{}. Level {level}, {}.", headline(incident), escalation_why(why, respond_within)));
+    match next {
+        Some(at) => line.text(" Ack by ").clock(at).text("."),
+        None => line,
+    }
+}
+
+/// Somebody took it up.
+pub fn acknowledged(by: &Person, by_declaring: bool, leads: bool) -> Text {
+    let line = Text::default().person(by);
+    match (by_declaring, leads) {
+        (true, _) => line.text(" declared it and leads. Nobody else was woken."),
+        (false, true) => line.text(" has it and leads."),
+        (false, false) => line.text(" has it."),
+    }
+}
+
+/// A reminder before an update is due.
+pub fn update_nudge(incident: &Incident, due: DateTime<Utc>) -> Text {
+    Text::plain(format!("{}: update due ", head(incident))).relative(due).text(".")
+}
+
+/// A reminder that an update is due.
+pub fn update_due(incident: &Incident, what: &str) -> Text {
+    Text::plain(format!("{}: {what} is due now.", head(incident)))
+}
+
+/// A reminder that an update is late.
+pub fn update_late(incident: &Incident, what: &str, late: TimeDelta) -> Text {
+    Text::plain(format!("{}: {what} is {} late.", head(incident), span(late)))
+}
+
+/// What fell due while the bot was away: one message, whatever it was.
+pub fn caught_up(incident: &Incident, updates: u32, from: DateTime<Utc>, until: DateTime<Utc>, zone: Tz) -> Text {
+    let updates = match updates {
+        0 => String::new(),
+        1 => "1 update fell due".to_owned(),
+        n => format!("{n} updates fell due"),
+    };
+    let what = if updates.is_empty() { "this fell due".to_owned() } else { updates };
+    Text::plain(format!("{}: {what} while I was away, {}–{}.", head(incident), clock(from, zone), clock(until, zone)))
+}
+
+/// The lead is asked whether they are still there.
+pub fn still_there(lead: Option<&Person>, escalate_at: DateTime<Utc>) -> Text {
+    let line = match lead {
+        Some(lead) => Text::default().person(lead).text(", are you still on it?"),
+        None => Text::plain("Is anybody still on it?"),
+    };
+    line.text(" Without a word the next level is called ").relative(escalate_at).text(".")
+}
+
+/// "SEV-1 INC-7 checkout is down", short enough for a reminder.
+pub fn head(incident: &Incident) -> String {
+    format!("{} {} {}", incident.severity, incident.id, short(&incident.title, 50))
+}
+
+/// The question at the mitigation mark.
+pub fn mitigated_yet(incident: &Incident, within: TimeDelta, first_try: &str) -> Text {
+    Text::plain(format!(
+        "{} into {}: is it mitigated? The first thing to try is to {first_try}.",
+        span(within),
+        incident.id
+    ))
+}
+
+/// Why a ping came, at its end.
+pub fn reason(words: &str) -> Text {
+    Text::plain(format!("Why this ping: {words}."))
+}
+
+/// A service is down.
+pub fn service_down(service: &Service, stage: &str, why: &str, since: DateTime<Utc>) -> Text {
+    Text::plain(format!("{service} ({stage}) does not answer: {why}. Since ")).clock(since).text(".")
+}
+
+/// The title of an incident that a dead service declares.
+pub fn down_title(service: &Service) -> String {
+    format!("{service} is down")
+}
+
+/// A service answers again.
+pub fn service_up(service: &Service, stage: &str, since: DateTime<Utc>, now: DateTime<Utc>) -> Text {
+    Text::plain(format!("{service} ({stage}) answers again after {}.", span(now - since)))
+}
+
+/// It recovered before anybody came.
+pub fn recovered(service: &Service) -> Text {
+    Text::plain(format!(
+        "{service} answers again by itself. I stopped calling people. It stays open until somebody resolves it."
+    ))
+}
+
+/// Verification begins.
+pub fn verify_started(until: DateTime<Utc>, watched: bool, length: TimeDelta) -> Text {
+    if watched {
+        Text::plain(format!("Watching for {} of green, until ", span(length))).clock(until).text(".")
+    } else {
+        Text::plain(format!(
+            "No probe watches this service, so only the clock counts: {} without a word, until ",
+            span(length)
+        ))
+        .clock(until)
+        .text(".")
+    }
+}
+
+/// Verification starts again.
+pub fn verify_reset(why: &str, until: DateTime<Utc>) -> Text {
+    Text::plain(format!("Red again ({why}). The count starts anew, until ")).clock(until).text(".")
+}
+
+/// Verification passed.
+pub fn verified(watched: bool, length: TimeDelta) -> Text {
+    Text::plain(if watched {
+        format!("Green for {} without a break.", span(length))
+    } else {
+        format!("{} have passed without a word.", span(length))
+    })
+}
+
+/// It is over.
+pub fn resolved(incident: &Incident, now: DateTime<Utc>, by: Option<&Person>) -> Text {
+    let line = Text::plain(format!("{} {} is resolved after {}", incident.id, incident.title, span(incident.age(now))));
+    match by {
+        Some(person) => line.text(", by ").person(person).text("."),
+        None => line.text(", by itself once it was green."),
+    }
+}
+
+/// How promises were kept: one line.
+pub fn kept(incident: &Incident) -> String {
+    let tally = incident.tally;
+    let all = tally.kept + tally.late;
+    match (all, tally.late) {
+        (0, _) => "no promise has come due yet".to_owned(),
+        (1, 0) => "the 1 promise kept on time".to_owned(),
+        (all, 0) => format!("all {all} promises kept on time"),
+        (all, _) => {
+            let worst = TimeDelta::seconds(i64::try_from(tally.worst_late_s).unwrap_or(i64::MAX / 1000));
+            format!("{} of {all} promises kept on time, the worst {} late", tally.kept, span(worst))
+        }
+    }
+}
+
+/// A notice for the wider audience.
+pub fn notice(incident: &Incident, what: &Text, next: Option<DateTime<Utc>>) -> Text {
+    let line = Text::plain(format!("{}: {}. ", incident.title, status_words(incident.status))).join(what.clone());
+    match next {
+        Some(at) => line.text(" Next update by ").clock(at).text("."),
+        None => line,
+    }
+}
+
+/// What a status means to somebody outside.
+pub fn status_words(status: Status) -> &'static str {
+    match status {
+        Status::Investigating => "we are looking into it",
+        Status::Mitigating => "we are working on it",
+        Status::Monitoring => "a fix is in place and we are watching",
+        Status::Resolved | Status::Reviewed => "it is over",
+        Status::Cancelled => "it was a false alarm",
+    }
+}
+
+/// The words of the first notice when nobody wrote any.
+pub fn first_notice(severity: Severity) -> Text {
+    Text::plain(match severity {
+        Severity::Sev1 => "We have a serious problem and people are on it.",
+        Severity::Sev2 | Severity::Sev3 => "We have a problem and people are on it.",
+    })
+}
+
+/// Which open incident was meant.
+pub fn meant(id: IncidentId) -> String {
+    format!("({id} is the only one open.) ")
+}
+
+/// Somebody else was first.
+pub fn already(who: &Person, what: &str) -> Text {
+    Text::default().person(who).text(format!(" was first: {what}."))
+}
+
+/// Roles as words.
+pub fn roles(roles: &[Role]) -> String {
+    let names: Vec<&str> = roles.iter().map(Role::as_str).collect();
+    names.join(" and ")
+}

@@ -1,0 +1,48 @@
+//! What can be done to an incident: one file a group of verbs. A command, a button and a form that mean the same end here.
+//!
+//! Pure. Rights are checked here and nowhere else, on every call, press and form.
+
+pub mod change;
+pub mod close;
+pub mod open;
+pub mod respond;
+pub mod update;
+
+use super::draft::Ctx;
+use super::ids::{IncidentId, Place};
+use super::incident::Incident;
+use super::refusal::Refusal;
+
+/// The incident somebody means: the one named, the one whose thread they are in, or the only one open.
+/// The flag says that it was guessed, so that the answer can say so.
+///
+/// # Errors
+/// When it is not clear which.
+pub fn meant<'a>(ctx: &Ctx<'a>, named: Option<&str>, place: &Place) -> Result<(&'a Incident, bool), Refusal> {
+    if let Some(named) = named {
+        let id: IncidentId = named.parse().map_err(Refusal::Because)?;
+        return ctx.state.incidents.get(&id).map(|found| (found, false)).ok_or(Refusal::NoSuchIncident(id));
+    }
+    if let Some(here) = ctx.state.at_place(place) {
+        return Ok((here, false));
+    }
+    let mut open = ctx.state.open();
+    match (open.next(), open.next()) {
+        (Some(only), None) => Ok((only, true)),
+        (None, _) => Err(Refusal::NothingOpen),
+        _ => Err(Refusal::Which(ctx.state.open().map(|incident| incident.id).collect())),
+    }
+}
+
+/// The same, and it must be open.
+///
+/// # Errors
+/// When it is not clear which, or it is closed.
+pub fn meant_open<'a>(ctx: &Ctx<'a>, named: Option<&str>, place: &Place) -> Result<(&'a Incident, bool), Refusal> {
+    let (incident, guessed) = meant(ctx, named, place)?;
+    if incident.status.is_open() {
+        Ok((incident, guessed))
+    } else {
+        Err(Refusal::Closed(incident.id, incident.status.name()))
+    }
+}

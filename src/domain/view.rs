@@ -1,0 +1,174 @@
+//! What an incident looks like at any moment: its card, its thread's title.
+//!
+//! Pure. Rendered anew from State whenever it is sent; the newest wins. A view says "I don't know" rather than ✓.
+
+use chrono::{DateTime, Utc};
+
+use super::draft::Ctx;
+use super::fact::{Moment, Part, Status};
+use super::incident::Incident;
+use super::message::{ButtonStyle, Card, Choice, Menu, Message, Text, Tone};
+use super::policy::Severity;
+use super::promise::PromiseKind;
+use super::text;
+
+/// The longest title of a thread, in characters.
+const THREAD_TITLE_CHARS_MAX: usize = 90;
+
+/// The title of an incident's thread.
+pub fn thread_title(incident: &Incident) -> String {
+    let mark = match incident.status {
+        Status::Investigating | Status::Mitigating => incident.severity.to_string(),
+        status => status.name().to_owned(),
+    };
+    text::short(&format!("{} · {mark} · {}", incident.id, incident.title), THREAD_TITLE_CHARS_MAX)
+}
+
+/// An incident's card, with the buttons that fit the moment.
+pub fn card(ctx: &Ctx<'_>, incident: &Incident) -> Message {
+    let ack_by = incident.promise(PromiseKind::Acknowledge).map(|promise| promise.due);
+    let mut card = Card::new(format!("{} · {}", incident.id, incident.title), tone(incident));
+    card = card.field("Severity", incident.severity.to_string());
+    card = card.field("Status", status_line(incident));
+    card = card.field(
+        "Lead",
+        match incident.lead() {
+            Some(lead) => Text::default().person(lead),
+            None => Text::plain("nobody yet"),
+        },
+    );
+    for (part, who) in incident.parts.iter().filter(|(part, _)| **part != Part::Lead) {
+        card = card.field(capital(part.name()), Text::default().person(who));
+    }
+    if !incident.services.is_empty() {
+        let names: Vec<&str> = incident.services.iter().map(|service| service.as_str()).collect();
+        card = card.field("Services", names.join(", "));
+    }
+    card = card.field("Running", running(incident, ctx.now));
+    if let Some(promised) = promised(incident, ctx.now) {
+        card = card.row("Promised next", promised);
+    }
+    if let Some(verify) = incident.verify.as_ref().filter(|_| incident.status == Status::Monitoring) {
+        card = card.row("Verification", verification(verify));
+    }
+    if let Some((at, by, what)) = &incident.last_update {
+        let line = what.clone().text(" — ").person(by).text(" ").relative(*at);
+        card = card.row("Last update", line);
+    }
+    if !incident.details.is_blank() && incident.last_update.is_none() {
+        card = card.row("Details", incident.details.clone());
+    }
+    card = card.row("Promises", capital(&text::kept(incident)));
+    let mut message = Message::line(text::card_line(incident, ack_by.filter(|_| incident.status.is_open())));
+    message.card = Some(card);
+    buttons(ctx, incident, &mut message);
+    message
+}
+
+fn tone(incident: &Incident) -> Tone {
+    match (incident.status, incident.severity) {
+        (Status::Resolved | Status::Reviewed, _) => Tone::Good,
+        (Status::Cancelled, _) => Tone::Quiet,
+        (Status::Monitoring, _) => Tone::Warn,
+        (_, Severity::Sev1) => Tone::Bad,
+        _ => Tone::Warn,
+    }
+}
+
+fn status_line(incident: &Incident) -> Text {
+    let line = Text::plain(incident.status.name());
+    match (&incident.acknowledged_by, incident.status.is_open()) {
+        (None, true) if incident.recovered => line.text(", answers again by itself"),
+        (None, true) => line.text(", not acknowledged"),
+        _ => line,
+    }
+}
+
+fn running(incident: &Incident, now: DateTime<Utc>) -> Text {
+    match (incident.time(Moment::Started), incident.closed_at) {
+        // A relative time keeps itself true without an edit.
+        (Some(started), None) => Text::plain("since ").relative(started),
+        _ => Text::plain(text::span(incident.age(now))),
+    }
+}
+
+fn promised(incident: &Incident, now: DateTime<Utc>) -> Option<Text> {
+    let (kind, promise) = incident.next_promise()?;
+    let line = Text::plain(format!("{} ", capital(kind.name()))).relative(promise.due);
+    Some(if promise.due < now { line.text(" (late)") } else { line })
+}
+
+fn verification(verify: &super::incident::Verify) -> Text {
+    if verify.passed {
+        return Text::plain("✓ passed");
+    }
+    let line = Text::plain(if verify.watched { "green since " } else { "by the clock since " })
+        .clock(verify.since)
+        .text(", until ")
+        .clock(verify.until);
+    if verify.resolve { line.text("; resolves by itself then") } else { line }
+}
+
+/// Few, and those that fit the moment; the rest stands in one menu.
+fn buttons(ctx: &Ctx<'_>, incident: &Incident, message: &mut Message) {
+    let n = incident.id.0;
+    let mut add = |action: &str, label: &str, style| {
+        message.buttons.push(super::message::Button::new(format!("{action}:{n}"), label, style));
+    };
+    match incident.status {
+        Status::Investigating | Status::Mitigating if !incident.is_acknowledged() => {
+            add("ack", "I've got it", ButtonStyle::Primary);
+            add("severity", "Severity", ButtonStyle::Plain);
+            add("cancel", "Not an incident", ButtonStyle::Plain);
+        }
+        Status::Investigating | Status::Mitigating => {
+            add("update", "Update", ButtonStyle::Primary);
+            add("mitigated", "Mitigated", ButtonStyle::Success);
+            add("wake", "Wake others", ButtonStyle::Danger);
+        }
+        Status::Monitoring => {
+            let passed = incident.verify.as_ref().is_none_or(|verify| verify.passed);
+            add("resolve", if passed { "Resolve" } else { "Resolve when green" }, ButtonStyle::Success);
+            add("broken", "Still broken", ButtonStyle::Danger);
+            add("update", "Update", ButtonStyle::Plain);
+        }
+        Status::Resolved => {
+            if incident.promise(PromiseKind::Review).is_some() {
+                add("review", "Review written", ButtonStyle::Success);
+            }
+            let within = ctx.policy.incidents.reopen_within.delta();
+            if incident.closed_at.is_some_and(|at| ctx.now - at <= within) {
+                add("reopen", "Reopen", ButtonStyle::Plain);
+            }
+            add("timeline", "Timeline", ButtonStyle::Plain);
+        }
+        Status::Reviewed | Status::Cancelled => add("timeline", "Timeline", ButtonStyle::Plain),
+    }
+    if incident.status.is_open() {
+        message.menu = Some(more(incident));
+    }
+}
+
+/// Everything else that can be done.
+fn more(incident: &Incident) -> Menu {
+    let mut choices = vec![
+        Choice::new("severity", "Change severity"),
+        Choice::new("timeline", "Timeline"),
+        Choice::new("lead", "Take the lead"),
+        Choice::new("scribe", "Take notes (scribe)"),
+        Choice::new("liaison", "Talk to others (liaison)"),
+        Choice::new("snooze", "Snooze the reminder 10 min"),
+    ];
+    if incident.is_acknowledged() {
+        choices.push(Choice::new("cancel", "Not an incident"));
+    } else {
+        choices.push(Choice::new("update", "Update"));
+        choices.push(Choice::new("mitigated", "Mitigated"));
+    }
+    Menu { action: format!("more:{}", incident.id.0), placeholder: "More…".to_owned(), choices }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+}
