@@ -18,6 +18,6 @@ pub const COMMAND: Command = Command {
         let (incident, guessed) = meant_open(&ctx, call.word("incident").as_deref(), &call.place)?;
         let mut draft = Draft::new(ctx);
         let line = respond::acknowledge(&mut draft, &call.who, incident.id)?;
-        Ok(draft.say(told(guessed, incident.id, line)))
+        Ok(draft.say(told(guessed, incident, line)))
     },
 };

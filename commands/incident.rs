@@ -53,7 +53,7 @@ fn on(
     let id = incident.id;
     let mut draft = Draft::new(ctx);
     let line = verb(&mut draft, id)?;
-    Ok(draft.say(told(guessed, id, line)))
+    Ok(draft.say(told(guessed, incident, line)))
 }
 
 fn needed(call: &Call, option: &str) -> Result<Text, Refusal> {

@@ -156,8 +156,8 @@ fn incident_option() -> crate::domain::command_spec::OptionKind {
 }
 
 /// An answer that only the person who asked sees, saying which incident was meant when it was guessed.
-fn told(guessed: bool, id: crate::domain::ids::IncidentId, line: Text) -> Text {
-    if guessed { Text::plain(text::meant(id)).join(line) } else { line }
+fn told(guessed: bool, incident: &crate::domain::incident::Incident, line: Text) -> Text {
+    if guessed { Text::plain(text::meant(incident)).join(line) } else { line }
 }
 
 /// A message that only the person who asked sees.

@@ -22,7 +22,7 @@ pub const ADD_TO_TIMELINE: Command = Command {
         let (incident, guessed) = meant(&ctx, None, &call.place)?;
         let mut draft = Draft::new(ctx);
         let line = update::note_message(&mut draft, &call.who, incident.id, target(call)?)?;
-        Ok(draft.say(told(guessed, incident.id, line)))
+        Ok(draft.say(told(guessed, incident, line)))
     },
 };
 
@@ -44,7 +44,7 @@ pub const USE_AS_UPDATE: Command = Command {
             source: Some(message.link.clone()),
         };
         let line = update::update(&mut draft, &call.who, incident.id, given)?;
-        Ok(draft.say(told(guessed, incident.id, line)))
+        Ok(draft.say(told(guessed, incident, line)))
     },
 };
 

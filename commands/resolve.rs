@@ -23,6 +23,6 @@ pub const COMMAND: Command = Command {
         let (incident, guessed) = meant_open(&ctx, call.word("incident").as_deref(), &call.place)?;
         let mut draft = Draft::new(ctx);
         let line = close::resolve(&mut draft, &call.who, incident.id, call.text("anyway"))?;
-        Ok(draft.say(told(guessed, incident.id, line)))
+        Ok(draft.say(told(guessed, incident, line)))
     },
 };

@@ -39,6 +39,6 @@ pub const COMMAND: Command = Command {
         };
         let given = Update { what, next_in, announce: call.flag("announce"), source: None };
         let line = update(&mut draft, &call.who, incident.id, given)?;
-        Ok(draft.say(told(guessed, incident.id, line)))
+        Ok(draft.say(told(guessed, incident, line)))
     },
 };

@@ -102,12 +102,14 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// When a nudge (no page) of this severity may ping.
-    pub fn may_nudge_at(&self, severity: Severity, at: DateTime<Utc>) -> DateTime<Utc> {
+    /// Whether a whole role may be pinged about a late promise of this severity. In quiet hours only those who are up already
+    /// hear of it, unless the severity knows no quiet.
+    pub fn may_ping_role(&self, severity: Severity) -> bool {
         match self.policy.at(severity).quiet {
-            Quiet::Never => at,
-            Quiet::PagesAlways => calendar::after_quiet(&self.policy.quiet_hours, self.workspace.team.zone, at),
-            Quiet::WaitsForWorkingHours => self.working(at),
+            Quiet::Never => true,
+            Quiet::PagesAlways | Quiet::WaitsForWorkingHours => {
+                calendar::quiet_until(&self.policy.quiet_hours, self.workspace.team.zone, self.now).is_none()
+            }
         }
     }
 

@@ -192,7 +192,7 @@ fn update(
         Step::Again
     };
     let planned = after(&draft.ctx.policy.reminders, due, step, every, now);
-    let planned = Next { at: draft.ctx.may_nudge_at(severity, planned.at), ..planned };
+    let planned = Next { at: draft.ctx.may_ping_at(severity, planned.at), ..planned };
     draft.fact(id, Fact::Reminded { promise: kind, step, due: next.at, missed: fell_due, next: Some(planned) });
 
     let incident = draft.incident(id)?;
@@ -221,7 +221,8 @@ fn update(
         }
         (None, Step::Late) => {
             reminder.lines.push(text::update_late(incident, what, now - due));
-            reminder.ping(role(), "the update is late");
+            let to = if draft.ctx.may_ping_role(severity) { role() } else { lead.or_else(role) };
+            reminder.ping(to, "the update is late");
         }
         (None, Step::Again) => {
             reminder.lines.push(text::update_late(incident, what, now - due));

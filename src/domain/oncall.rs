@@ -307,8 +307,9 @@ pub fn swap(
     if one == other {
         return Err(OnCallRefusal::Same);
     }
+    let horizon = now.checked_add_signed(TimeDelta::days(SWAP_LOOK_DAYS)).unwrap_or(now);
     let next = |person: &str| {
-        pieces(rotation, overrides, now, now + TimeDelta::days(SWAP_LOOK_DAYS))
+        pieces(rotation, overrides, now, horizon)
             .find(|shift| shift.person == person)
             .ok_or_else(|| OnCallRefusal::NoShift { person: person.to_owned() })
     };

@@ -159,7 +159,7 @@ impl Schedule {
     pub fn next_after(&self, zone: Tz, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let after = local::within(after);
         let repeats = self.line.repeats();
-        let mut seen = after.naive_utc() + local::offsets_around(zone, after).0;
+        let mut seen = local::floor(zone, after);
         let mut best: Option<DateTime<Utc>> = None;
         for _ in 0..SCAN_MAX {
             let Some(next) = self.next_local(seen) else { break };
@@ -171,7 +171,7 @@ impl Schedule {
                 }
             }
             // Later local times can be earlier instants only while the clock is about to change.
-            if best.is_some_and(|best| next >= best.naive_utc() + local::offsets_around(zone, best).1) {
+            if best.is_some_and(|best| next >= local::ceiling(zone, best)) {
                 break;
             }
             seen = next;

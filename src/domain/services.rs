@@ -7,11 +7,12 @@ use super::draft::Draft;
 use super::due::concerned;
 use super::effect::Target;
 use super::escalate;
-use super::fact::{Fact, Status};
+use super::fact::{EscalationReason, Fact, Status};
 use super::health::Transition;
 use super::ids::{IncidentId, Service, Thing};
 use super::input::{Measurement, Seen};
 use super::message::{Message, Ping, Text};
+use super::promise::PromiseKind;
 use super::refusal::Refusal;
 use super::state::State;
 use super::text;
@@ -64,6 +65,11 @@ fn down(
     {
         draft.fact(id, Fact::Relapsed { service, why: why.to_owned() });
         draft.post(id, Target::Thread(id), Message::line(line));
+        let incident = draft.incident(id)?;
+        if !incident.is_acknowledged() && incident.escalate_at.is_none() {
+            // Calling had stopped because it recovered; now somebody is needed after all.
+            escalate::call(draft, id, incident.level.max(1), EscalationReason::GotWorse)?;
+        }
         return Ok(());
     }
     match draft.ctx.policy.incidents.declare_when_down {
@@ -98,6 +104,9 @@ fn up(draft: &mut Draft<'_>, look: &Measurement, since: chrono::DateTime<chrono:
         return Ok(());
     };
     draft.fact(id, Fact::Recovered { service: service.clone() });
+    if draft.incident(id)?.promise(PromiseKind::Mitigate).is_some() {
+        draft.fact(id, Fact::PromiseKept { promise: PromiseKind::Mitigate });
+    }
     let mut message = Message::line(line);
     if !draft.incident(id)?.is_acknowledged() {
         escalate::stop(draft, id, "the service answers again by itself");

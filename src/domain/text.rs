@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 
 use super::effect::Target;
 use super::fact::{EscalationReason, Status};
-use super::ids::{IncidentId, Person, Role, Service};
+use super::ids::{Person, Role, Service};
 use super::incident::Incident;
 use super::message::{Ping, Text};
 use super::policy::Severity;
@@ -266,9 +266,19 @@ pub fn kept(incident: &Incident) -> String {
 /// A notice for the wider audience.
 pub fn notice(incident: &Incident, what: &Text, next: Option<DateTime<Utc>>) -> Text {
     let line = Text::plain(format!("{}: {}. ", incident.title, status_words(incident.status))).join(what.clone());
+    let line = if ends_a_sentence(what) { line } else { line.text(".") };
     match next {
         Some(at) => line.text(" Next update by ").clock(at).text("."),
         None => line,
+    }
+}
+
+/// Whether a text needs no full stop.
+fn ends_a_sentence(text: &Text) -> bool {
+    match text.0.last() {
+        None => true,
+        Some(super::message::Span::Text(words)) => words.trim_end().ends_with(['.', '!', '?', '…', ':']),
+        Some(_) => false,
     }
 }
 
@@ -291,9 +301,13 @@ pub fn first_notice(severity: Severity) -> Text {
     })
 }
 
-/// Which open incident was meant.
-pub fn meant(id: IncidentId) -> String {
-    format!("({id} is the only one open.) ")
+/// Which incident was meant when none was named.
+pub fn meant(incident: &Incident) -> String {
+    if incident.status.is_open() {
+        format!("({} is the only one open.) ", incident.id)
+    } else {
+        format!("({} was the last one.) ", incident.id)
+    }
 }
 
 /// Somebody else was first.

@@ -54,10 +54,28 @@ pub(super) fn offset(zone: Tz, at: DateTime<Utc>) -> TimeDelta {
     TimeDelta::seconds(i64::from(zone.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc()))
 }
 
-/// The least and the greatest distance from UTC that a zone's clock has about a day around an instant.
-pub(super) fn offsets_around(zone: Tz, at: DateTime<Utc>) -> (TimeDelta, TimeDelta) {
-    let near = [offset(zone, at - AROUND), offset(zone, at), offset(zone, at + AROUND)];
-    (near.into_iter().min().unwrap_or_default(), near.into_iter().max().unwrap_or_default())
+/// A local time so early that every one with an instant after `at` comes after it.
+///
+/// That is what the clock shows, but just before it goes back (it will show less), and just after it jumped (what it jumped
+/// over is still being made up for).
+pub(super) fn floor(zone: Tz, at: DateTime<Utc>) -> NaiveDateTime {
+    let here = offset(zone, at);
+    let changes_to_less = |towards: i32| {
+        let there = offset(zone, at + AROUND * towards);
+        let by = here - there;
+        (by > TimeDelta::zero() && offset(zone, at + by * towards) == there).then_some(there)
+    };
+    at.naive_utc() + changes_to_less(1).or_else(|| changes_to_less(-1)).unwrap_or(here)
+}
+
+/// A local time so late that every one with an instant before `at` comes before it.
+///
+/// That is what the clock shows, but just after it went back: it has shown more.
+pub(super) fn ceiling(zone: Tz, at: DateTime<Utc>) -> NaiveDateTime {
+    let (here, there) = (offset(zone, at), offset(zone, at - AROUND));
+    let by = there - here;
+    let went_back = by > TimeDelta::zero() && offset(zone, at - by) == there;
+    at.naive_utc() + if went_back { there } else { here }
 }
 
 /// The instants that belong to one local time.

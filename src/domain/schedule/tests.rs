@@ -340,8 +340,8 @@ fn fields() -> impl Strategy<Value = Fields> {
 fn walked(fields: &Fields, zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<Utc>> {
     let minute = TimeDelta::minutes(1);
     let wall = |at: DateTime<Utc>| at.with_timezone(&zone).naive_local();
-    // Two days ahead, so that the greatest time shown is right when the walk begins.
-    let mut at = from - TimeDelta::days(2);
+    // More than a day ahead, so that the greatest time shown is right when the walk begins.
+    let mut at = from - TimeDelta::hours(26);
     let mut greatest = wall(at);
     let mut jumped: Option<(TimeDelta, DateTime<Utc>)> = None;
     let mut found = Vec::new();
@@ -370,17 +370,23 @@ fn walked(fields: &Fields, zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> 
     found
 }
 
-/// Each night of 2026 and 2027 on which a zone's clock changes, and Apia's skipped day.
+/// Lord Howe changes by half an hour, Casablanca around Ramadan, Havana at midnight.
+const ZONES: [Tz; 5] = [
+    chrono_tz::America::Chicago,
+    chrono_tz::Europe::Berlin,
+    chrono_tz::Australia::Lord_Howe,
+    chrono_tz::Africa::Casablanca,
+    chrono_tz::America::Havana,
+];
+
+/// Each night of 2026 and 2027 on which a zone's clock changes, and the days that Apia and
+/// Kwajalein skipped whole.
 fn nights() -> Vec<(Tz, DateTime<Utc>)> {
-    let zones = [
-        chrono_tz::America::Chicago,
-        chrono_tz::Europe::Berlin,
-        chrono_tz::Australia::Lord_Howe,
-        chrono_tz::Africa::Casablanca,
-        chrono_tz::America::Havana,
+    let mut nights = vec![
+        (chrono_tz::Pacific::Apia, utc("2011-12-30T10:00:00Z")),
+        (chrono_tz::Pacific::Kwajalein, utc("1993-08-21T12:00:00Z")),
     ];
-    let mut nights = vec![(chrono_tz::Pacific::Apia, utc("2011-12-30T10:00:00Z"))];
-    for zone in zones {
+    for zone in ZONES {
         let mut at = utc("2026-01-01T00:00:00Z");
         while at.year() < 2028 {
             let next = at + TimeDelta::minutes(30);
@@ -396,20 +402,20 @@ fn nights() -> Vec<(Tz, DateTime<Utc>)> {
 #[test]
 fn every_zone_has_its_nights() {
     let all = nights();
-    assert_eq!(all.len(), 1 + 5 * 4, "{all:?}");
+    assert_eq!(all.len(), 2 + 5 * 4, "{all:?}");
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_is_lost_or_doubled_around_an_odd_night(
         fields in fields(),
         (zone, night) in prop::sample::select(nights()),
-        early_minutes in 0i64..2880,
+        early_minutes in 0i64..1800,
     ) {
         let from = night - TimeDelta::minutes(early_minutes);
-        let to = night + TimeDelta::days(2);
+        let to = night + TimeDelta::hours(30);
         let line = schedule(&fields.text());
         let expected = walked(&fields, zone, from, to);
         // One iterator …
@@ -420,7 +426,7 @@ proptest! {
         while at < to {
             let next = line.next_after(zone, at).filter(|next| *next <= to);
             prop_assert_eq!(next, expected.iter().copied().find(|run| *run > at), "after {}", at);
-            at += TimeDelta::seconds(1741);
+            at += TimeDelta::seconds(2741);
         }
         prop_assert!(told.windows(2).all(|pair| pair[0] < pair[1]));
         prop_assert!(!line.in_words().is_empty());
@@ -445,7 +451,7 @@ proptest! {
 
 #[test]
 fn a_daily_line_runs_once_a_day_for_two_years() {
-    for (zone, _) in nights() {
+    for zone in ZONES {
         for line in ["30 2 * * *", "15 1 * * *", "0 0 * * *"] {
             let (from, to) = (first_instant(zone, day("2026-01-01")), first_instant(zone, day("2028-01-01")));
             let just_before = from - TimeDelta::seconds(1);

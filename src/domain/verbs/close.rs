@@ -15,6 +15,7 @@ use crate::domain::promise::{Next, PromiseKind, Step};
 use crate::domain::refusal::Refusal;
 use crate::domain::text;
 use crate::domain::verbs::open::promise_all;
+use crate::domain::verbs::respond;
 
 /// The shortest reason taken where a reason is needed, in characters.
 const REASON_CHARS_MIN: usize = 5;
@@ -34,7 +35,7 @@ pub fn mitigated(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<T
             None => line.text("."),
         });
     }
-    watch(draft, Some(&who.person), id)?;
+    watch(draft, who, id)?;
     let incident = draft.incident(id)?;
     Ok(match &incident.verify {
         Some(verify) => Text::plain("Watching until ").clock(verify.until).text("."),
@@ -43,7 +44,12 @@ pub fn mitigated(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<T
 }
 
 /// Monitoring, with or without verification.
-fn watch(draft: &mut Draft<'_>, by: Option<&Person>, id: IncidentId) -> Result<(), Refusal> {
+fn watch(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<(), Refusal> {
+    if !draft.incident(id)?.is_acknowledged() {
+        // Whoever says so has taken it up.
+        respond::acknowledge(draft, who, id)?;
+    }
+    let by = Some(&who.person);
     let incident = draft.incident(id)?;
     let (from, severity) = (incident.status, incident.severity);
     let watched = is_watched(draft, incident);
@@ -120,7 +126,7 @@ pub fn resolve(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, anyway: Optio
         return Ok(Text::plain(format!("{id} is resolved.")));
     }
     if incident.status != Status::Monitoring {
-        watch(draft, Some(&who.person), id)?;
+        watch(draft, who, id)?;
     }
     let armed = draft.incident(id)?.verify.as_ref().is_some_and(|verify| verify.resolve);
     if !armed {

@@ -29,7 +29,8 @@ pub fn meant<'a>(ctx: &Ctx<'a>, named: Option<&str>, place: &Place) -> Result<(&
     let mut open = ctx.state.open();
     match (open.next(), open.next()) {
         (Some(only), None) => Ok((only, true)),
-        (None, _) => Err(Refusal::NothingOpen),
+        // Nothing is open: whoever asks now means the one that was closed last.
+        (None, _) => ctx.state.incidents.values().next_back().map(|last| (last, true)).ok_or(Refusal::NothingOpen),
         _ => Err(Refusal::Which(ctx.state.open().map(|incident| incident.id).collect())),
     }
 }
@@ -42,6 +43,8 @@ pub fn meant_open<'a>(ctx: &Ctx<'a>, named: Option<&str>, place: &Place) -> Resu
     let (incident, guessed) = meant(ctx, named, place)?;
     if incident.status.is_open() {
         Ok((incident, guessed))
+    } else if guessed {
+        Err(Refusal::NothingOpen)
     } else {
         Err(Refusal::Closed(incident.id, incident.status.name()))
     }

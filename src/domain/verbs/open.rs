@@ -197,7 +197,7 @@ pub fn promise_all(
     let out_at_once = announce || documented || promised.update_every.is_some();
     let next = (!out_at_once).then(|| {
         let planned = first(reminders, now, due);
-        Next { at: draft.ctx.may_nudge_at(severity, planned.at), ..planned }
+        Next { at: draft.ctx.may_ping_at(severity, planned.at), ..planned }
     });
     draft.fact(id, Fact::PromiseMade { promise: PromiseKind::FirstNotice, due, next });
     if out_at_once {
@@ -220,7 +220,7 @@ pub fn promise_all(
 /// The first reminder of an update, kept out of quiet hours.
 pub fn nudge(draft: &Draft<'_>, severity: Severity, made: DateTime<Utc>, due: DateTime<Utc>) -> Next {
     let planned = first(&draft.ctx.policy.reminders, made, due);
-    Next { at: draft.ctx.may_nudge_at(severity, planned.at), ..planned }
+    Next { at: draft.ctx.may_ping_at(severity, planned.at), ..planned }
 }
 
 /// What a person who declares is told.

@@ -63,7 +63,7 @@ fn plan_updates(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
         // They have just come; a moment to look before the first question.
         Next { step: Step::Late, at: now + reminders.nudge_before.delta() }
     };
-    let next = Next { at: draft.ctx.may_nudge_at(severity, next.at), ..next };
+    let next = Next { at: draft.ctx.may_ping_at(severity, next.at), ..next };
     draft.fact(id, Fact::Replanned { promise: PromiseKind::NextUpdate, next: Some(next) });
     Ok(())
 }

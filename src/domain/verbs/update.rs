@@ -13,6 +13,7 @@ use crate::domain::promise::PromiseKind;
 use crate::domain::refusal::Refusal;
 use crate::domain::text;
 use crate::domain::verbs::open::nudge;
+use crate::domain::verbs::respond;
 
 /// The longest update, in characters; what a form takes.
 pub const UPDATE_CHARS_MAX: usize = 4_000;
@@ -68,6 +69,11 @@ fn give(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, update: Update, no_c
     if !incident.status.is_open() {
         return Err(Refusal::Closed(id, incident.status.name()));
     }
+    if !incident.is_acknowledged() {
+        // Whoever speaks for it has taken it up.
+        respond::acknowledge(draft, who, id)?;
+    }
+    let incident = draft.incident(id)?;
     let reminders = &draft.ctx.policy.reminders;
     if let Some(next_in) = update.next_in {
         let (least, most) = (reminders.next_update_min.delta(), reminders.next_update_max.delta());

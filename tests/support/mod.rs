@@ -1,0 +1,6 @@
+//! What the tests are played with: scripts, the pure world, the wire world.
+#![allow(dead_code, reason = "each test program uses its own part")]
+
+pub mod pure;
+pub mod script;
+pub mod world;

@@ -1,0 +1,633 @@
+//! The pure world: the decisions alone, with a chat that is a list of messages. Milliseconds a transcript.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use watchbell::commands;
+use watchbell::domain::answer::Answer;
+use watchbell::domain::command_spec::{CommandSpec, OptionKind};
+use watchbell::domain::draft::Ctx;
+use watchbell::domain::effect::{Effect, EffectKind, Target};
+use watchbell::domain::health::HealthReport;
+use watchbell::domain::ids::{EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service, Thing};
+use watchbell::domain::input::*;
+use watchbell::domain::message::{Form, Message, Text};
+use watchbell::domain::policy::{Policy, SHIPPED};
+use watchbell::domain::render::words;
+use watchbell::domain::schedule::first_instant;
+use watchbell::domain::state::{Decided, State};
+use watchbell::domain::workspace::{Stage, Workspace};
+use watchbell::domain::{bot, jobs, services, view};
+
+use super::world::{Behaviour, CAST, Plain, Step, TEAM, World};
+
+/// How often a probe looks, as the shipped policy has it.
+const LOOK_EVERY: TimeDelta = TimeDelta::seconds(30);
+
+/// A message that stands in the chat.
+#[derive(Debug, Clone)]
+struct Standing {
+    posted: Posted,
+    message: Message,
+    author: Option<String>,
+    deleted: bool,
+    seen: bool,
+}
+
+/// The pure world.
+pub struct Pure {
+    workspace: Workspace,
+    policy_text: String,
+    policy: Policy,
+    state: State,
+    log: Vec<Decided>,
+    now: DateTime<Utc>,
+    chat: Vec<Standing>,
+    threads: BTreeMap<IncidentId, Place>,
+    answers: Vec<(String, Answer)>,
+    shown_to: BTreeMap<String, Message>,
+    form: BTreeMap<String, Form>,
+    behaviour: BTreeMap<String, Behaviour>,
+    next_look: DateTime<Utc>,
+    waiting: VecDeque<Effect>,
+    discord_up: bool,
+    inputs: u64,
+    started: bool,
+    observing: bool,
+    pages: Vec<String>,
+}
+
+impl Default for Pure {
+    fn default() -> Self {
+        let workspace: Workspace = toml::from_str(TEAM).expect("the team of the transcripts");
+        let start = NaiveDateTime::parse_from_str("2026-11-24 03:00", "%Y-%m-%d %H:%M").expect("a time");
+        let now = first_instant(workspace.team.zone, start);
+        Self {
+            workspace,
+            policy_text: SHIPPED.to_owned(),
+            policy: Policy::parse(SHIPPED).expect("the shipped policy"),
+            state: State::default(),
+            log: Vec::new(),
+            now,
+            chat: Vec::new(),
+            threads: BTreeMap::new(),
+            answers: Vec::new(),
+            shown_to: BTreeMap::new(),
+            form: BTreeMap::new(),
+            behaviour: BTreeMap::new(),
+            next_look: now + LOOK_EVERY,
+            waiting: VecDeque::new(),
+            discord_up: true,
+            inputs: 0,
+            started: false,
+            observing: false,
+            pages: Vec::new(),
+        }
+    }
+}
+
+impl Pure {
+    fn actor(name: &str) -> Actor {
+        let cast = CAST.iter().find(|cast| cast.name == name).expect("somebody of the cast");
+        Actor {
+            person: Person::new(format!("discord:{name}")),
+            name: name.to_owned(),
+            roles: cast.roles.iter().map(|role| Role::new(*role)).collect(),
+        }
+    }
+
+    fn begin(&mut self) {
+        if self.started {
+            return;
+        }
+        self.started = true;
+        self.decide(InputKind::PolicyAdopted { hash: "first".to_owned() }, None);
+        self.decide(InputKind::Started(Started { version: "test".to_owned(), last_seen: None }), None);
+        if !self.observing {
+            let call = Call {
+                who: Self::actor("mia"),
+                place: Place::new("discord:incidents"),
+                command: "watchbell live".to_owned(),
+                args: BTreeMap::new(),
+                target: None,
+            };
+            self.decide(InputKind::Call(call), None);
+        }
+        for service in self.workspace.services.clone() {
+            if !service.production.probes.is_empty() {
+                self.look_at(&service.name);
+            }
+        }
+        self.settle();
+    }
+
+    /// Decides one input, puts it on record, does what follows.
+    fn decide(&mut self, kind: InputKind, who: Option<&str>) {
+        self.inputs += 1;
+        let id = InputId::new(format!("input:{}", self.inputs));
+        let changed = match &kind {
+            InputKind::Measured(look) => services::observe(&mut self.state, look, &self.policy.health),
+            _ => None,
+        };
+        let ctx =
+            Ctx { state: &self.state, policy: &self.policy, workspace: &self.workspace, now: self.now, input: &id };
+        let answers = self.answers_to(commands::needs(&ctx, &kind));
+        let decided = commands::decide(ctx, &kind, &answers, changed.as_ref());
+        let answer = match decided {
+            Ok(decision) => {
+                let answer = decision.answer.clone();
+                if !decision.facts.is_empty() || !decision.effects.is_empty() {
+                    let line = bot::line(&self.state, self.now, &id, decision);
+                    self.state.apply(&line);
+                    for (_, fact) in &line.facts {
+                        if let watchbell::domain::fact::Fact::Withdrawn { effect, .. } = fact {
+                            self.waiting.retain(|waiting| waiting.id != *effect);
+                        }
+                    }
+                    self.waiting.extend(line.effects.iter().cloned());
+                    self.log.push(line);
+                }
+                answer
+            }
+            Err(refusal) => Some(commands::refused(&refusal)),
+        };
+        if let (Some(who), Some(answer)) = (who, answer) {
+            self.answers.push((who.to_owned(), answer));
+        }
+    }
+
+    fn answers_to(&self, queries: Vec<Query>) -> Answers {
+        let mut answers = Answers::default();
+        for query in queries {
+            match query {
+                Query::Health(_) => answers.health = Some(self.report()),
+                Query::ClosedIncident(_) | Query::RecentIncidents(_) => answers.recent = Some(Vec::new()),
+                Query::Itself => answers.itself = Some(Itself::default()),
+            }
+        }
+        answers
+    }
+
+    fn report(&self) -> HealthReport {
+        HealthReport { at: self.now, auth: Ok("lighthouse".to_owned()), stages: Vec::new() }
+    }
+
+    fn look_at(&mut self, service: &Service) {
+        let seen = match self.behaviour.get(service.as_str()).copied().unwrap_or(Behaviour::Healthy) {
+            Behaviour::Healthy => Seen::Green { took_ms: 12 },
+            Behaviour::Wrong => Seen::Red { why: "answered 500".to_owned() },
+            Behaviour::Dead => Seen::Red { why: "connection refused".to_owned() },
+        };
+        let look = Measurement { service: service.clone(), stage: Stage::Production, at: self.now, seen };
+        self.decide(InputKind::Measured(look), None);
+    }
+
+    /// Does effects and what falls due until nothing is left at this instant.
+    fn settle(&mut self) {
+        for _ in 0..10_000 {
+            if let Some(at) =
+                (0..self.waiting.len()).find(|at| self.discord_up || !is_chat(&self.waiting[*at], &self.workspace))
+            {
+                let effect = self.waiting.remove(at).expect("it is there");
+                self.perform(&effect);
+                continue;
+            }
+            if self.state.due_incidents(self.now).next().is_some() {
+                self.decide(InputKind::Tick, None);
+                continue;
+            }
+            if let Some(name) = jobs::due(&self.state, self.now).into_iter().next() {
+                self.decide(InputKind::Job { name }, None);
+                continue;
+            }
+            return;
+        }
+        panic!("the bot never comes to rest");
+    }
+
+    fn perform(&mut self, effect: &Effect) {
+        let end = match &effect.kind {
+            EffectKind::Card { incident, pings } => {
+                let mut message = self.card(*incident);
+                message.pings.clone_from(pings);
+                let place = if self.state.team.live { "incidents" } else { "incidents-test" };
+                EffectEnd::Done {
+                    posted: Some(self.put(Place::new(format!("discord:{place}")), message, None, effect.id)),
+                }
+            }
+            EffectKind::Thread { incident } => {
+                let place = Place::new(format!("discord:{incident}"));
+                self.threads.insert(*incident, place.clone());
+                EffectEnd::Done { posted: Some(Posted { place, message: "thread".to_owned() }) }
+            }
+            EffectKind::Post { to, message, replaces } => {
+                let place = self.place(to);
+                let posted = self.put(place, message.clone(), None, effect.id);
+                if let Some(old) = replaces {
+                    let id = old.to_string();
+                    for standing in self.chat.iter_mut().filter(|standing| standing.posted.message == id) {
+                        standing.deleted = true;
+                    }
+                }
+                EffectEnd::Done { posted: Some(posted) }
+            }
+            EffectKind::Page { person, via, text, .. } => {
+                self.pages.push(format!("< page to {} by {via}: {text}", person.local()));
+                EffectEnd::Done { posted: None }
+            }
+            EffectKind::Look { .. } => EffectEnd::Looked { report: self.report() },
+        };
+        let outcome = EffectOutcome { effect: effect.id, end };
+        self.decide(InputKind::Effect(outcome), None);
+    }
+
+    fn place(&self, to: &Target) -> Place {
+        match to {
+            Target::Incidents => Place::new("discord:incidents"),
+            Target::Announce => Place::new("discord:announcements"),
+            Target::Test => Place::new("discord:incidents-test"),
+            Target::Thread(id) => self.threads.get(id).cloned().unwrap_or_else(|| Place::new("discord:incidents")),
+            Target::Direct(person) => Place::new(format!("discord:dm-{}", person.local())),
+        }
+    }
+
+    fn put(&mut self, place: Place, message: Message, author: Option<String>, id: EffectId) -> Posted {
+        let posted = Posted { place, message: id.to_string() };
+        self.chat.push(Standing { posted: posted.clone(), message, author, deleted: false, seen: false });
+        posted
+    }
+
+    fn card(&self, id: IncidentId) -> Message {
+        let input = InputId::new("card");
+        let Self { state, policy, workspace, now, .. } = self;
+        let ctx = Ctx { state, policy, workspace, now: *now, input: &input };
+        state.incidents.get(&id).map(|incident| view::card(&ctx, incident)).unwrap_or_default()
+    }
+
+    /// Cards show the newest, silently.
+    fn draw(&mut self) {
+        let cards: Vec<(Posted, Message)> = self
+            .state
+            .incidents
+            .values()
+            .filter_map(|incident| incident.card.clone().map(|card| (card, self.card(incident.id))))
+            .collect();
+        for (posted, message) in cards {
+            for standing in self.chat.iter_mut().filter(|standing| standing.posted == posted) {
+                let pings = std::mem::take(&mut standing.message.pings);
+                standing.message = message.clone();
+                standing.message.pings = pings;
+            }
+        }
+    }
+
+    /// What people newly see: answers first, then place by place.
+    fn newly_seen(&mut self) -> Vec<String> {
+        self.draw();
+        let mut out = Vec::new();
+        let wording = Plain { workspace: &self.workspace };
+        for (who, answer) in std::mem::take(&mut self.answers) {
+            match answer {
+                Answer::Say { message, only_you } => {
+                    let to = if only_you { format!("(only {who})") } else { format!("(to {who})") };
+                    block(&mut out, &format!("< {to}"), &words(&message, &wording));
+                    self.shown_to.insert(who, message);
+                }
+                Answer::Open(form) => {
+                    out.push(format!("< form for {who}: {}", form.title));
+                    for input in &form.inputs {
+                        let star = if input.required { "*" } else { "" };
+                        out.push(format!("    {}{star} ({}): {}", input.name, input.label, input.value));
+                    }
+                    self.form.insert(who, form);
+                }
+                Answer::Replace(message) => {
+                    block(&mut out, &format!("< (for {who}, instead)"), &words(&message, &wording))
+                }
+                Answer::Done | Answer::Choices(_) => {}
+            }
+        }
+        let mut new: Vec<&mut Standing> =
+            self.chat.iter_mut().filter(|standing| !standing.seen && standing.author.is_none()).collect();
+        new.sort_by_key(|standing| place_order(standing.posted.place.local()));
+        for standing in new {
+            standing.seen = true;
+            if standing.deleted {
+                continue;
+            }
+            block(
+                &mut out,
+                &format!("< {}", place_name(standing.posted.place.local())),
+                &words(&standing.message, &wording),
+            );
+        }
+        out.append(&mut self.pages);
+        out
+    }
+
+    fn call(
+        &mut self,
+        who: &str,
+        name: &str,
+        typed: &str,
+        options: &[(String, String)],
+        place: Option<&str>,
+    ) -> Result<(), String> {
+        let spec: CommandSpec = commands::specs()
+            .into_iter()
+            .find(|spec| spec.name == name)
+            .ok_or_else(|| format!("there is no command {name}"))?;
+        let mut given: Vec<(String, String)> = options.to_vec();
+        if !typed.is_empty() {
+            let first = spec.options.first().ok_or("that command takes nothing")?;
+            given.insert(0, (first.name.to_owned(), typed.to_owned()));
+        }
+        let mut args = BTreeMap::new();
+        for (option, value) in given {
+            let kind = &spec
+                .options
+                .iter()
+                .find(|one| one.name == option)
+                .ok_or_else(|| format!("{name} has no option {option}"))?
+                .kind;
+            let arg = match kind {
+                OptionKind::Flag => Arg::Flag(value == "yes"),
+                OptionKind::Number { .. } => Arg::Number(value.parse().map_err(|_| "no number")?),
+                OptionKind::Person => Arg::Person(Person::new(format!("discord:{}", value.trim_start_matches('@')))),
+                _ => Arg::Text(Text::plain(value)),
+            };
+            args.insert(option, arg);
+        }
+        let place = Place::new(format!("discord:{}", place.unwrap_or("incidents").trim_start_matches('#')));
+        let call = Call { who: Self::actor(who), place, command: name.to_owned(), args, target: None };
+        self.decide(InputKind::Call(call), Some(who));
+        Ok(())
+    }
+
+    fn press(&mut self, who: &str, action: String, values: Vec<String>, on: Posted) {
+        let press = Press { who: Self::actor(who), place: on.place.clone(), action, values, on };
+        self.decide(InputKind::Press(press), Some(who));
+    }
+
+    /// The newest button of these words that this person can see.
+    fn button(&self, who: &str, label: &str, on: Option<&str>) -> Result<(String, Posted), String> {
+        let wording = Plain { workspace: &self.workspace };
+        let mine = self.shown_to.get(who).and_then(|message| {
+            message.buttons.iter().find(|button| button.label == label).map(|button| button.action.clone())
+        });
+        if let (Some(action), None) = (mine, on) {
+            return Ok((action, Posted { place: Place::new("discord:incidents"), message: "ephemeral".to_owned() }));
+        }
+        self.chat
+            .iter()
+            .rev()
+            .filter(|standing| !standing.deleted)
+            .filter(|standing| on.is_none_or(|on| words(&standing.message, &wording).join("\n").contains(on)))
+            .find_map(|standing| {
+                let button = standing.message.buttons.iter().find(|button| button.label == label)?;
+                Some((button.action.clone(), standing.posted.clone()))
+            })
+            .ok_or_else(|| format!("no button “{label}” can be seen"))
+    }
+
+    fn crash(&mut self, away: TimeDelta) {
+        let last_seen = self.state.latest;
+        let mut state = State::default();
+        for line in &self.log {
+            state.apply(line);
+        }
+        assert_eq!(state.kept(), self.state.kept(), "folding the log again gives another state");
+        state.measured = Default::default();
+        self.state = state;
+        self.waiting = self.state.pending.values().cloned().collect();
+        self.now += away;
+        self.next_look = self.now;
+        self.decide(InputKind::Started(Started { version: "test".to_owned(), last_seen }), None);
+    }
+
+    fn advance(&mut self, by: TimeDelta) {
+        let until = self.now + by;
+        loop {
+            let due = self.state.next_due();
+            let next = due.into_iter().chain([self.next_look]).min().unwrap_or(until);
+            if next > until {
+                break;
+            }
+            self.now = self.now.max(next);
+            if self.next_look <= self.now {
+                let probed: Vec<Service> = self
+                    .workspace
+                    .services
+                    .iter()
+                    .filter(|service| !service.production.probes.is_empty())
+                    .map(|service| service.name.clone())
+                    .collect();
+                for service in probed {
+                    self.look_at(&service);
+                }
+                self.next_look = self.now + LOOK_EVERY;
+            }
+            self.settle();
+        }
+        self.now = until;
+    }
+
+    fn change_policy(&mut self, key: &str, value: &str) -> Result<(), String> {
+        let mut table: toml::Table = self.policy_text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+        let value: toml::Table = format!("x = {value}").parse().map_err(|error: toml::de::Error| error.to_string())?;
+        let mut parts: Vec<&str> = key.split('.').collect();
+        let last = parts.pop().ok_or("no key")?;
+        let mut at = &mut table;
+        for part in parts {
+            at = at.get_mut(part).and_then(toml::Value::as_table_mut).ok_or_else(|| format!("no [{part}]"))?;
+        }
+        at.insert(last.to_owned(), value["x"].clone());
+        let text = toml::to_string(&table).map_err(|error| error.to_string())?;
+        match Policy::parse(&text) {
+            Ok(policy) => {
+                self.policy = policy;
+                self.policy_text = text;
+                self.decide(InputKind::PolicyAdopted { hash: format!("after {key}") }, None);
+                Ok(())
+            }
+            Err(why) => Err(format!("that policy does not hold together: {why}")),
+        }
+    }
+}
+
+/// Whether an effect needs the chat.
+fn is_chat(effect: &Effect, workspace: &Workspace) -> bool {
+    match &effect.kind {
+        EffectKind::Look { .. } => false,
+        EffectKind::Page { person, way, .. } => {
+            let ways = workspace.ways(person);
+            ways.get(usize::from(*way)).is_none_or(|way| *way == watchbell::domain::workspace::Way::Direct)
+        }
+        _ => true,
+    }
+}
+
+fn place_order(place: &str) -> (u8, String) {
+    let rank = match place {
+        "incidents" => 0,
+        "announcements" => 2,
+        "incidents-test" => 3,
+        place if place.starts_with("INC-") => 1,
+        _ => 4,
+    };
+    (rank, place.to_owned())
+}
+
+fn place_name(place: &str) -> String {
+    if place.starts_with("INC-") { format!("thread {place}") } else { format!("#{place}") }
+}
+
+fn block(out: &mut Vec<String>, head: &str, lines: &[String]) {
+    let mut lines = lines.iter();
+    match lines.next() {
+        Some(first) => out.push(format!("{head}: {first}")),
+        None => out.push(head.to_owned()),
+    }
+    out.extend(lines.map(|line| format!("    {line}")));
+}
+
+impl World for Pure {
+    fn play(&mut self, step: &Step) -> Result<Vec<String>, String> {
+        match step {
+            Step::Start(text) => {
+                let at = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M").map_err(|error| error.to_string())?;
+                self.now = first_instant(self.workspace.team.zone, at);
+                self.next_look = self.now + LOOK_EVERY;
+                return Ok(Vec::new());
+            }
+            Step::Observing => {
+                self.observing = true;
+                return Ok(Vec::new());
+            }
+            _ => {}
+        }
+        if !self.started {
+            self.begin();
+            self.newly_seen();
+        }
+        match step {
+            Step::Start(_) | Step::Observing => {}
+            Step::Command { who, command, words, options, place } => {
+                self.call(who, command, words, options, place.as_deref())?;
+            }
+            Step::Write { who, text, place } => {
+                let place = place.as_deref().unwrap_or("incidents").trim_start_matches('#').to_owned();
+                let id = EffectId { seq: 1_000_000 + self.inputs, n: 0 };
+                let place = Place::new(format!("discord:{place}"));
+                self.put(place, Message::line(text.as_str()), Some(who.clone()), id);
+                self.inputs += 1;
+            }
+            Step::Click { who, label, on } => {
+                let (action, on) = self.button(who, label, on.as_deref())?;
+                self.press(who, action, Vec::new(), on);
+            }
+            Step::Race { who, label } => {
+                let (action, on) = self.button(&who[0], label, None)?;
+                for who in who {
+                    self.press(who, action.clone(), Vec::new(), on.clone());
+                }
+            }
+            Step::Choose { who, label, menu } => {
+                let mine = self.shown_to.get(who).and_then(|message| message.menu.clone());
+                let standing = self.chat.iter().rev().filter(|one| !one.deleted);
+                let posted = standing
+                    .filter_map(|one| one.message.menu.clone().map(|found| (found, one.posted.clone())))
+                    .find(|(found, _)| found.placeholder == *menu);
+                let ephemeral = Posted { place: Place::new("discord:incidents"), message: "ephemeral".to_owned() };
+                let (found, on) = mine
+                    .filter(|found| found.placeholder == *menu)
+                    .map(|found| (found, ephemeral))
+                    .or(posted)
+                    .ok_or_else(|| format!("no menu “{menu}” can be seen"))?;
+                let choice = found
+                    .choices
+                    .iter()
+                    .find(|choice| choice.label == *label)
+                    .ok_or_else(|| format!("“{label}” is not in that menu"))?;
+                let value = choice.value.clone();
+                self.press(who, found.action, vec![value], on);
+            }
+            Step::OnMessage { who, command, text } => {
+                let wording = Plain { workspace: &self.workspace };
+                let target = self
+                    .chat
+                    .iter()
+                    .rev()
+                    .find(|one| !one.deleted && words(&one.message, &wording).join("\n").contains(text.as_str()))
+                    .ok_or("no such message can be seen")?;
+                let author = target.author.clone().unwrap_or_else(|| "watchbell".to_owned());
+                let target = TargetMessage {
+                    posted: target.posted.clone(),
+                    author: Person::new(format!("discord:{author}")),
+                    author_name: author,
+                    at: self.now,
+                    text: target.message.lines.first().cloned().unwrap_or_default(),
+                    images: Vec::new(),
+                    link: format!("link:{}", target.posted.message),
+                };
+                let place = target.posted.place.clone();
+                let (args, command) = (BTreeMap::new(), command.clone());
+                let call = Call { who: Self::actor(who), place, command, args, target: Some(target) };
+                self.decide(InputKind::Call(call), Some(who));
+            }
+            Step::Fill { who, values } => {
+                let form = self.form.remove(who).ok_or("no form is open for them")?;
+                let mut filled: BTreeMap<String, Text> = BTreeMap::new();
+                for input in &form.inputs {
+                    let typed = values.iter().find(|(name, _)| *name == input.name).map(|(_, value)| value.clone());
+                    filled.insert(input.name.clone(), Text::plain(typed.unwrap_or_else(|| input.value.clone())));
+                }
+                let place = Place::new("discord:incidents");
+                let filled = Filled { who: Self::actor(who), place, action: form.action, values: filled };
+                self.decide(InputKind::Filled(filled), Some(who));
+            }
+            Step::Advance(by) => self.advance(*by),
+            Step::Crash(away) => self.crash(*away),
+            Step::Service { name, behaviour } => {
+                self.behaviour.insert(name.clone(), *behaviour);
+            }
+            Step::Discord(up) => self.discord_up = *up,
+            Step::Deleted { what, incident } => {
+                let id = IncidentId(*incident);
+                let held = self.state.incidents.get(&id).ok_or("no such incident")?;
+                let gone = match what.as_str() {
+                    "card" => Gone::Message(held.card.clone().ok_or("it has no card")?),
+                    "thread" => Gone::Place(held.thread.clone().ok_or("it has no thread")?),
+                    _ => return Err(format!("what is “{what}”?")),
+                };
+                for standing in &mut self.chat {
+                    let hit = match &gone {
+                        Gone::Message(posted) => standing.posted == *posted,
+                        Gone::Place(place) => standing.posted.place == *place,
+                    };
+                    standing.deleted |= hit;
+                }
+                if let Gone::Place(_) = gone {
+                    self.threads.remove(&id);
+                }
+                self.decide(InputKind::Gone(gone), None);
+            }
+            Step::Policy { key, value } => self.change_policy(key, value)?,
+            Step::Look(place) => {
+                self.settle();
+                self.draw();
+                let wording = Plain { workspace: &self.workspace };
+                let place = place.trim_start_matches('#').trim_start_matches("thread ");
+                let mut out = Vec::new();
+                for one in self.chat.iter().filter(|one| !one.deleted && one.posted.place.local() == place) {
+                    let head = one.author.as_deref().map_or("<".to_owned(), |author| format!("< {author}"));
+                    block(&mut out, &head, &words(&one.message, &wording));
+                }
+                return Ok(out);
+            }
+        }
+        self.settle();
+        let _ = Thing::Team;
+        Ok(self.newly_seen())
+    }
+}
