@@ -5,8 +5,8 @@ import { bdi, el, toast } from "./dom.js";
 import { clockSeconds, clockTime, dayName, keepReadings, now, setPromiseClock, setText } from "./clock.js";
 import { openMenu } from "./menu.js";
 
-// Where a demo mounts its own calls.
-const MOUNTS = ["/sim/demo", "/demo"];
+// Where a demo mounts its own calls; without a demo nothing answers there.
+const BASE = "/sim/demo";
 const POLL_MS = 1000;
 const SPEEDS = [1, 10, 60, 300];
 const SKIPS = [["+1m", 60], ["+5m", 300], ["+15m", 900], ["+1h", 3600]];
@@ -23,23 +23,19 @@ export class Demo {
 
   /** Shows the bar if this is a demo, and keeps it true from then on. */
   async start() {
-    for (const base of MOUNTS) {
-      try {
-        this.#show(await this.store.server.get(`${base}/info`));
-      } catch {
-        continue; // a local Discord alone has no promise clock to show
-      }
-      this.base = base;
-      setInterval(() => this.poll(), POLL_MS);
-      return;
+    try {
+      this.#show(await this.store.server.get(`${BASE}/info`));
+    } catch {
+      return; // a local Discord alone has no promise clock to show
     }
+    setInterval(() => this.poll(), POLL_MS);
   }
 
   async poll() {
     if (this.polling) return;
     this.polling = true;
     try {
-      this.#show(await this.store.server.get(`${this.base}/info`));
+      this.#show(await this.store.server.get(`${BASE}/info`));
     } catch {
       // the demo is going away or coming back; the chat says so
     } finally {
@@ -48,7 +44,7 @@ export class Demo {
   }
 
   #demo(what, body, said) {
-    return this.#do(`${this.base}/${what}`, body, said);
+    return this.#do(`${BASE}/${what}`, body, said);
   }
 
   async #do(path, body, said) {

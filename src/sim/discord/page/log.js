@@ -125,7 +125,7 @@ export class Log {
         last = null;
       }
       const grouped = Boolean(last) && last.author.id === message.author.id && at - toPromise(Date.parse(last.at)) < GROUP_MS &&
-        !message.reply_to && !message.command && !["pin", "thread_created"].includes(message.kind) &&
+        !message.reply_to && !message.command?.name && ![message.kind, last.kind].some((kind) => kind === "pin" || kind === "thread_created") &&
         Boolean(last.ephemeral_for) === Boolean(message.ephemeral_for);
       const state = this.#stateOf(message);
       const thread = store.channels.get(message.thread_id);

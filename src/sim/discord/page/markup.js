@@ -23,12 +23,6 @@ export function render(source, names, { onChannel, me } = {}) {
   return out;
 }
 
-/** The same text with its markup taken off: what a lock screen shows. */
-export function plain(source, names) {
-  const holder = el("div", {}, render(source, names));
-  return holder.textContent;
-}
-
 function lines(out, text, context) {
   if (text === "") return;
   let list = null;

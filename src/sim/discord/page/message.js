@@ -22,16 +22,19 @@ export function messageNode(message, { store, actions, grouped, state }) {
     tabindex: "-1", data: { id: message.id }, "aria-label": `${author.name}, ${clockTime(at)}`,
   });
 
-  if (message.command) node.append(commandLine(message, store));
+  // A press has no name of its own: its answer stands as it is.
+  if (message.command?.name) node.append(commandLine(message, store));
   if (message.reply_to) {
     node.append(el("button", { type: "button", class: "reply-line", on: { click: () => actions.show(message.reply_to.message_id) } },
       el("span", { class: "hidden-words" }, "Reply to "), bdi(message.reply_to.author?.name ?? String(message.reply_to.author ?? ""), { class: "reply-name" }),
       el("span", { class: "reply-text" }, message.reply_to.text ?? "")));
   }
-  node.append(grouped ? el("span", { class: "gutter" }, stamp) : avatar(author.id, author.name, author.bot));
+  const isSystem = message.kind === "pin" || message.kind === "thread_created";
+  if (isSystem) node.append(el("span", { class: "gutter shown" }, icon(message.kind === "pin" ? "pin" : "thread")));
+  else node.append(grouped ? el("span", { class: "gutter" }, stamp) : avatar(author.id, author.name, author.bot));
 
   const body = el("div", { class: "body" });
-  if (!grouped) {
+  if (!grouped && !isSystem) {
     const name = el("span", { class: "author" }, bdi(author.name));
     if (author.color && author.color !== "#000000") name.style.setProperty("--role", author.color);
     body.append(el("header", {}, name, author.bot && el("span", { class: "tag" }, "BOT"), stamp));
@@ -39,10 +42,10 @@ export function messageNode(message, { store, actions, grouped, state }) {
 
   if (message.loading) {
     body.append(el("p", { class: "thinking" }, el("span", { class: "dots", "aria-hidden": "true" }, el("i"), el("i"), el("i")), bdi(author.name), " is thinking…"));
-  } else if (message.kind === "pin" || message.kind === "thread_created") {
+  } else if (isSystem) {
     node.classList.add("system");
     const words = message.kind === "pin" ? " pinned a message to this channel." : " started a thread: ";
-    body.append(el("p", { class: "content" }, bdi(author.name), words, message.kind === "thread_created" && el("strong", {}, message.text || message.content)));
+    body.append(el("p", { class: "content" }, bdi(author.name), words, message.kind === "thread_created" && el("strong", {}, message.text || message.content), " ", stamp));
   } else if (message.content) {
     body.append(el("div", { class: "content", dir: "auto" }, text(message.content)));
   }
@@ -56,7 +59,8 @@ export function messageNode(message, { store, actions, grouped, state }) {
   if (state.failed) body.append(el("p", { class: "failed", role: "alert" }, `⚠ This interaction failed: ${state.failed}`));
 
   const marks = [
-    message.edited_at && el("span", { title: `Edited ${fullTime(toPromise(Date.parse(message.edited_at)))}` }, "edited"),
+    // Filling in a deferred answer is no edit to a reader.
+    message.edited_at && message.edits > 0 && el("span", { title: `Edited ${fullTime(toPromise(Date.parse(message.edited_at)))}` }, "edited"),
     message.silent && el("span", { title: "Sent without ringing anybody's phone" }, icon("mute"), "silent"),
     message.pinned && el("span", {}, icon("pin"), "pinned"),
     message.pinged?.members?.length > 0 && el("span", { class: "rang", title: "Phones that rang" }, icon("bell"), "rang ",
@@ -94,8 +98,10 @@ export function messageNode(message, { store, actions, grouped, state }) {
 
 function commandLine(message, store) {
   const { command } = message;
+  const name = command.name.replace(/^\//u, "");
+  const isSlash = store.commands.some((known) => known.kind === "slash" && known.name === name.split(" ")[0]);
   return el("div", { class: "command-line" }, el("span", { class: "hook", "aria-hidden": "true" }),
-    bdi(store.names.member(command.user_id) ?? "somebody"), " used ", el("span", { class: "command-name" }, command.name));
+    bdi(store.names.member(command.user_id) ?? "somebody"), " used ", el("span", { class: "command-name" }, isSlash ? `/${name}` : name));
 }
 
 // --- embeds and files
