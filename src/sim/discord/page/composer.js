@@ -49,8 +49,10 @@ export class Composer {
       if (this.#leaf) this.#close();
       this.replyTo(null);
       this.#complain("");
+      // Where the channel itself is gone (the stand-in began anew), the text goes along.
+      const stays = this.#here !== "" && !this.store.channels.has(this.#here);
       this.#here = this.channel;
-      this.box.value = this.#drafts.get(this.channel) ?? "";
+      this.box.value = this.#drafts.get(this.channel) ?? (stays ? this.box.value : "");
       this.#offer([]);
     }
     this.box.placeholder = channel?.archived ? "Write to reopen it" : "Write, or / for a command";
