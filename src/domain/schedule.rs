@@ -159,7 +159,8 @@ impl Schedule {
     pub fn next_after(&self, zone: Tz, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let after = local::within(after);
         let repeats = self.line.repeats();
-        let mut seen = local::floor(zone, after);
+        let shown = local(zone, after);
+        let mut seen = if repeats { local::floor(zone, after) } else { shown };
         let mut best: Option<DateTime<Utc>> = None;
         for _ in 0..SCAN_MAX {
             let Some(next) = self.next_local(seen) else { break };
@@ -170,11 +171,12 @@ impl Schedule {
                     best = Some(at);
                 }
             }
-            // Later local times can be earlier instants only while the clock is about to change.
-            if best.is_some_and(|best| next >= local::ceiling(zone, best)) {
+            // Later local times can be earlier instants only for a line that repeats, while the clock is about to change.
+            if best.is_some_and(|best| !repeats || next >= local::ceiling(zone, best)) {
                 break;
             }
-            seen = next;
+            // Of the local times that the clock has shown already, only the first to come again can be the next run.
+            seen = if best.is_some() { next.max(shown) } else { next };
         }
         best
     }
@@ -202,17 +204,17 @@ impl Schedule {
         missed
     }
 
-    /// The last run after `since`, up to and including `now`: looked for in ever longer stretches that end now.
+    /// The last run after `since`, up to and including `now`, of which there is one: halves the time in which it can be.
     fn latest(&self, zone: Tz, since: DateTime<Utc>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let mut back = TimeDelta::hours(1);
-        loop {
-            let from = now.checked_sub_signed(back).unwrap_or(since).max(since);
-            let found = self.times(zone, from).take_while(|at| *at <= now).last();
-            if found.is_some() || from == since {
-                return found;
+        let (mut early, mut late) = (since, now);
+        while late - early > TimeDelta::seconds(1) {
+            let middle = early + (late - early) / 2;
+            match self.next_after(zone, middle) {
+                Some(at) if at <= now => early = middle,
+                _ => late = middle,
             }
-            back = back * 4;
         }
+        self.next_after(zone, early).filter(|at| *at <= now)
     }
 
     /// What the line means, for people: "every weekday at 09:00".

@@ -250,7 +250,9 @@ fn ordinal(day: u8) -> String {
 fn pace(field: &Field, whole: u8) -> Option<u8> {
     let values = field.values();
     let [0, step, ..] = values[..] else { return None };
-    let even = whole % step == 0 && values.len() == usize::from(whole / step) && values.iter().all(|v| v % step == 0);
+    let even = whole.is_multiple_of(step)
+        && values.len() == usize::from(whole / step)
+        && values.iter().all(|value| value.is_multiple_of(step));
     even.then_some(step)
 }
 
