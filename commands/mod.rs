@@ -114,35 +114,49 @@ pub fn decide(
     }
 }
 
-/// What could follow what somebody has typed so far. Answered from State at once.
-pub fn complete(ctx: &Ctx<'_>, ask: &CompletionAsk) -> Vec<Choice> {
+/// What completes what people type, as of the newest record: small enough to be kept beside the loop.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Lists {
+    /// Incidents, the open ones first, the newest first.
+    pub incidents: Vec<Choice>,
+    /// Services.
+    pub services: Vec<Choice>,
+    /// Jobs.
+    pub jobs: Vec<Choice>,
+}
+
+/// The lists as of now.
+pub fn lists(ctx: &Ctx<'_>) -> Lists {
+    /// Incidents that are offered; more than anybody scrolls through.
+    const INCIDENTS_MAX: usize = 200;
+    let mut held: Vec<_> = ctx.state.incidents.values().collect();
+    held.sort_by_key(|incident| (!incident.status.is_open(), std::cmp::Reverse(incident.id)));
+    let incident = |incident: &&crate::domain::incident::Incident| {
+        let label = format!("{} ({})", text::head(incident), incident.status.name());
+        Choice::new(incident.id.to_string(), label)
+    };
+    let named = |name: &str| Choice::new(name, name);
+    Lists {
+        incidents: held.iter().take(INCIDENTS_MAX).map(incident).collect(),
+        services: ctx.workspace.services.iter().map(|service| named(service.name.as_str())).collect(),
+        jobs: ctx.policy.jobs.iter().map(|job| named(&job.name)).collect(),
+    }
+}
+
+/// What could follow what somebody has typed so far.
+pub fn complete(lists: &Lists, ask: &CompletionAsk) -> Vec<Choice> {
     /// What a chat shows at most.
     const CHOICES_MAX: usize = 25;
-    let key = find(&ask.command).and_then(|command| (command.spec)().completion(&ask.option));
+    let all = match find(&ask.command).and_then(|command| (command.spec)().completion(&ask.option)) {
+        Some("incidents") => lists.incidents.as_slice(),
+        Some("services") => &lists.services,
+        Some("jobs") => &lists.jobs,
+        _ => &[],
+    };
     let typed = ask.typed.to_lowercase();
     let fits =
-        |choice: &Choice| choice.value.to_lowercase().contains(&typed) || choice.label.to_lowercase().contains(&typed);
-    let all: Vec<Choice> = match key {
-        Some("incidents") => {
-            let mut open: Vec<_> = ctx.state.incidents.values().collect();
-            open.sort_by_key(|incident| (!incident.status.is_open(), std::cmp::Reverse(incident.id)));
-            open.into_iter()
-                .map(|incident| {
-                    let label = format!("{} ({})", text::head(incident), incident.status.name());
-                    Choice::new(incident.id.to_string(), label)
-                })
-                .collect()
-        }
-        Some("services") => ctx
-            .workspace
-            .services
-            .iter()
-            .map(|service| Choice::new(service.name.as_str(), service.name.as_str()))
-            .collect(),
-        Some("jobs") => ctx.policy.jobs.iter().map(|job| Choice::new(job.name.clone(), job.name.clone())).collect(),
-        _ => Vec::new(),
-    };
-    all.into_iter().filter(fits).take(CHOICES_MAX).collect()
+        |choice: &&Choice| choice.value.to_lowercase().contains(&typed) || choice.label.to_lowercase().contains(&typed);
+    all.iter().filter(fits).take(CHOICES_MAX).cloned().collect()
 }
 
 /// Nothing has to be asked.

@@ -14,3 +14,8 @@
 pub mod commands;
 pub mod domain;
 pub mod ports;
+
+#[cfg(feature = "shell")]
+pub mod adapters;
+#[cfg(feature = "shell")]
+pub mod shell;

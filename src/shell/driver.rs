@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -17,14 +17,13 @@ use super::outbox::{Shown, Work};
 use super::pulse::{Beat, Pulse};
 use super::record;
 use crate::adapters::clock::{Timepiece, sleep_until};
-use crate::commands;
-use crate::domain::answer::{Answer, CompletionAsk};
+use crate::commands::{self, Lists};
+use crate::domain::answer::Answer;
 use crate::domain::draft::Ctx;
 use crate::domain::health::HealthReport;
 use crate::domain::ids::{IncidentId, InputId, Service, Thing};
 use crate::domain::incident::Incident;
 use crate::domain::input::{Answers, Input, InputKind, Itself, Query, Started};
-use crate::domain::message::Choice;
 use crate::domain::policy::Policy;
 use crate::domain::refusal::Refusal;
 use crate::domain::state::{Decided, State};
@@ -61,8 +60,6 @@ pub struct Inbound {
 
 /// A question to the loop itself, answered between batches.
 pub enum Ask {
-    /// What could follow what somebody types.
-    Complete(CompletionAsk, oneshot::Sender<Vec<Choice>>),
     /// How things are, for pages and checks.
     Look(oneshot::Sender<Snapshot>),
 }
@@ -124,15 +121,6 @@ impl Door {
         self.result(Inbound { input, reply: None, answers: None, beat: Some(self.pulse.beat()) });
     }
 
-    /// What could follow what somebody types; nothing when the loop is busy.
-    pub async fn complete(&self, ask: CompletionAsk) -> Vec<Choice> {
-        let (sender, receiver) = oneshot::channel();
-        match self.asks.try_send(Ask::Complete(ask, sender)) {
-            Ok(()) => receiver.await.unwrap_or_default(),
-            Err(_) => Vec::new(),
-        }
-    }
-
     /// How things are.
     pub async fn look(&self) -> Option<Snapshot> {
         let (sender, receiver) = oneshot::channel();
@@ -185,6 +173,8 @@ pub struct Parts<J, V, C, W> {
     pub itself: AboutItself,
     /// Where effects and views go.
     pub outbox: mpsc::UnboundedSender<Work>,
+    /// What completes what people type, for everybody who must not wait for the loop.
+    pub lists: Arc<RwLock<Lists>>,
 }
 
 /// The loop.
@@ -495,9 +485,19 @@ where
                 }
             }
         }
+        if !written.is_empty() {
+            self.publish_lists();
+        }
         for id in touched {
             self.state.release(id);
         }
+    }
+
+    fn publish_lists(&self) {
+        let input = InputId::new("lists");
+        let ctx = self.ctx(&input, self.parts.clock.now());
+        let lists = catch_unwind(AssertUnwindSafe(|| commands::lists(&ctx))).unwrap_or_default();
+        *self.parts.lists.write().unwrap_or_else(PoisonError::into_inner) = lists;
     }
 
     fn keep_answer(&mut self, id: InputId, answer: Answer) {
@@ -591,12 +591,6 @@ where
 
     fn answer_ask(&mut self, ask: Ask) {
         match ask {
-            Ask::Complete(ask, reply) => {
-                let input = InputId::new("complete");
-                let ctx = self.ctx(&input, self.parts.clock.now());
-                let choices = catch_unwind(AssertUnwindSafe(|| commands::complete(&ctx, &ask))).unwrap_or_default();
-                let _ = reply.send(choices);
-            }
             Ask::Look(reply) => {
                 let _ = reply.send(self.snapshot());
             }

@@ -1,0 +1,11 @@
+//! The neighbours, one folder each: Discord, Fly, probes, pagers, the store; and configuration, the clock, telemetry.
+//!
+//! May import the domain and the ports. No neighbour knows another.
+
+pub mod clock;
+pub mod config;
+pub mod discord;
+pub mod fly;
+pub mod pager;
+pub mod probe;
+pub mod store;

@@ -1,0 +1,136 @@
+//! From the record to a state, at start: from the views where they can be trusted, from the log otherwise.
+//!
+//! Both ways give the same state; a test holds them against each other. Nothing in a file stops this: what cannot be read is
+//! reported, what is unknown is counted.
+
+use crate::adapters::store::{Base, Brought, FileJournal, SledViews, bring_forward};
+use crate::domain::ids::{InputId, Thing};
+use crate::domain::state::{Decided, INPUTS_REMEMBERED, State, TeamState};
+use crate::ports::journal::{Journal, Line, Note, Views};
+
+use super::driver::{TEAM_DOC, team_doc};
+use super::record;
+
+/// A state read from the record, and what people should hear about it.
+pub struct Loaded {
+    /// The state.
+    pub state: State,
+    /// Sentences for people.
+    pub findings: Vec<String>,
+}
+
+/// Reads the state.
+pub fn load(journal: &FileJournal, views: &mut SledViews, base: Base) -> Loaded {
+    let mut findings = Vec::new();
+    let (mut state, from) = match base {
+        Base::Views { next } => match from_views(journal, views) {
+            Ok(state) => (state, next),
+            Err(why) => {
+                findings.push(format!("The database could not be used ({why}); everything comes from the log."));
+                let _ = views.start_over("it could not be read at start");
+                (State::default(), 0)
+            }
+        },
+        Base::Log => (State::default(), 0),
+    };
+    let mut unknown = 0;
+    let (damage, brought) = bring_forward(journal, views, from, &mut |line| {
+        unknown += apply_line(&mut state, line);
+        Brought { open: settle(&mut state, line), docs: Vec::new() }
+    });
+    findings.extend(damage.iter().map(ToString::to_string));
+    if let Err(error) = brought {
+        findings.push(error.to_string());
+    }
+    if unknown > 0 {
+        findings.push(format!(
+            "{unknown} entries of the record are of a kind that this version does not know; they are kept and passed over."
+        ));
+    }
+    let head = journal.head();
+    state.seq = state.seq.max(head.seq);
+    let docs = [(TEAM_DOC.to_owned(), team_doc(&state))];
+    if let Err(error) = views.apply(&[], &head, &[], &docs) {
+        findings.push(error.to_string());
+    }
+    remember_inputs(journal, &mut state, head.seq);
+    Loaded { state, findings }
+}
+
+/// What is open, from the views; the rest of the log follows.
+fn from_views(journal: &FileJournal, views: &mut SledViews) -> Result<State, String> {
+    let mut state = State::default();
+    let doc = views.doc(TEAM_DOC).map_err(|error| error.to_string())?.ok_or("the team's part is missing")?;
+    let team: TeamState = serde_json::from_slice(&doc).map_err(|error| error.to_string())?;
+    let mut lines: Vec<Line> = Vec::new();
+    for name in views.open_things().map_err(|error| error.to_string())? {
+        if matches!(name.parse(), Ok(Thing::Incident(_))) {
+            lines.extend(views.rows(&name).map_err(|error| error.to_string())?);
+        }
+    }
+    // Effects that belong to the team (a digest on its way) are few; their thing is kept open like any other.
+    for line in
+        views.rows(&Thing::Team.to_string()).map_err(|error| error.to_string())?.into_iter().rev().take(TEAM_LINES)
+    {
+        lines.push(line);
+    }
+    lines.sort_by_key(|line| line.seq);
+    for line in &lines {
+        apply_line(&mut state, line);
+    }
+    // What the whole log says of the team is in its document; folding a part of its lines is not enough.
+    state.team = team;
+    if let Some(Ok(last)) = journal.read_from(journal.head().seq).next() {
+        state.latest = state.latest.max(chrono::DateTime::from_timestamp_millis(last.at_ms));
+    }
+    Ok(state)
+}
+
+/// The newest lines about the team that are read for effects still on their way.
+const TEAM_LINES: usize = 2_000;
+
+/// Applies one line, and says how many of its parts are unknown.
+pub fn apply_line(state: &mut State, line: &Line) -> usize {
+    let (decided, unknown) = record::decided(line);
+    state.apply(&decided);
+    if let Some(Note::Gap { to, things, .. }) = &line.note {
+        state.seq = state.seq.max(*to);
+        for name in things {
+            if let Ok(Thing::Incident(id)) = name.parse() {
+                // A number that may have been said aloud is never said again for something else.
+                state.team.incidents = state.team.incidents.max(id.0);
+            }
+        }
+    }
+    unknown
+}
+
+/// What a line leaves open; what is over is let go from memory.
+fn settle(state: &mut State, line: &Line) -> Vec<(String, bool)> {
+    let (Decided { facts, effects, .. }, _) = record::decided(line);
+    let mut touched: Vec<Thing> =
+        facts.iter().map(|(on, _)| *on).chain(effects.iter().map(|effect| effect.on)).collect();
+    touched.sort_unstable();
+    touched.dedup();
+    let mut open = Vec::new();
+    for thing in touched {
+        if let Thing::Incident(id) = thing {
+            let held = state.must_hold(id);
+            open.push((thing.to_string(), held));
+            if !held {
+                state.release(id);
+            }
+        }
+    }
+    open
+}
+
+/// Ids of the newest inputs, so that a repeat is known across a restart.
+fn remember_inputs(journal: &FileJournal, state: &mut State, head: u64) {
+    let from = head.saturating_sub(INPUTS_REMEMBERED as u64);
+    for line in journal.read_from(from).filter_map(Result::ok) {
+        if !line.input.is_empty() {
+            state.remember(&InputId::new(line.input));
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The looking side, put together from configuration: the Fly client, the prober on the right clock, the pager.
+//!
+//! Wiring only. Here the prober gets Fly as its host, so that neither adapter knows of the other.
+
+use std::sync::Arc;
+
+use crate::adapters::clock::{SystemClock, Timepiece, VirtualClock, VirtualTime, sleep_until};
+use crate::adapters::config::Config;
+use crate::adapters::fly;
+use crate::adapters::pager::HttpPager;
+use crate::adapters::probe::{Boxed, Host, Pace, Prober};
+use crate::domain::health::AppHealth;
+use crate::ports::Clock;
+
+impl Host for fly::Client {
+    fn app_health<'a>(&'a self, app: &'a str) -> Boxed<'a, AppHealth> {
+        Box::pin(fly::Client::app_health(self, app))
+    }
+
+    fn auth(&self) -> Boxed<'_, Result<String, String>> {
+        Box::pin(fly::Client::auth(self))
+    }
+}
+
+/// Fly, when there is a token to look with.
+///
+/// # Errors
+/// A sentence, when the token or an address cannot be used.
+pub fn fly(config: &Config) -> Result<Option<Arc<fly::Client>>, String> {
+    let client = |token| fly::Client::new(&config.fly.machines_url, &config.fly.api_url, token);
+    Ok(config.fly.token.as_ref().map(client).transpose()?.map(Arc::new))
+}
+
+/// The clock that configuration asks for. A virtual one goes on from what was `kept` of it, when there is any.
+pub fn clock(config: &Config, kept: Option<VirtualTime>) -> Arc<dyn Timepiece> {
+    let Some(settings) = config.virtual_clock else { return Arc::new(SystemClock::default()) };
+    let time = kept.unwrap_or_else(|| {
+        let origin = settings.origin.unwrap_or_else(|| SystemClock::default().now());
+        VirtualTime::starting(origin, settings.speed)
+    });
+    Arc::new(VirtualClock::new(time))
+}
+
+/// The prober, with Fly as its host where a token is set, in step with `clock`.
+///
+/// # Errors
+/// As `fly`.
+pub fn prober(config: &Config, clock: Arc<dyn Timepiece>) -> Result<Prober, String> {
+    let host = fly(config)?.map(|client| client as Arc<dyn Host>);
+    let pace = pace(clock, config.virtual_clock.is_none());
+    Prober::new(&config.workspace, host, config.secrets.clone(), pace)
+}
+
+/// The pager, with the secrets that configuration names.
+///
+/// # Errors
+/// A sentence, when no HTTP client can be made.
+pub fn pager(config: &Config) -> Result<HttpPager, String> {
+    HttpPager::new(config.secrets.clone())
+}
+
+fn pace(clock: Arc<dyn Timepiece>, spread: bool) -> Pace {
+    let sleeper = Arc::clone(&clock);
+    Pace {
+        clock: clock as Arc<dyn Clock>,
+        sleep_until: Arc::new(move |until| {
+            let clock = Arc::clone(&sleeper);
+            Box::pin(async move { sleep_until(&*clock, until).await })
+        }),
+        spread,
+    }
+}

@@ -1,0 +1,417 @@
+//! The roof: wiring. Builds the adapters, reads the state, starts the loop and the outbox, and stops them in order.
+//!
+//! Owns no rule about incidents. `start` gives a running bot; `main` and the tests are its only callers.
+
+pub mod driver;
+pub mod load;
+pub mod outbox;
+pub mod private;
+pub mod pulse;
+pub mod record;
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use chrono::{DateTime, Utc};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::adapters::clock::{SystemClock, Timepiece, VirtualClock, VirtualTime, sleep_until};
+use crate::adapters::config::Config;
+use crate::adapters::discord::lane::{Lane, LaneLimits, LaneOptions};
+use crate::adapters::discord::{
+    self, Directory, DiscordChat, Gateway, GatewayOptions, Link, SharedDirectory, Undelivered,
+};
+use crate::adapters::fly;
+use crate::adapters::pager::HttpPager;
+use crate::adapters::probe::{Pace as ProbePace, Prober};
+use crate::adapters::store::{self, Base};
+use crate::commands::{self, Lists};
+use crate::domain::answer::Answer;
+use crate::domain::effect::Urgency;
+use crate::domain::ids::InputId;
+use crate::domain::input::{Input, InputKind, Itself};
+use crate::ports::{Chat, Clock, Watch, Where};
+
+use driver::{Door, Driver, End, Parts};
+use outbox::{Neighbours, Outbox, Pace};
+
+/// Discord's API, when configuration names no other.
+const DISCORD_API: &str = "https://discord.com";
+/// One attempt at a request to Discord.
+const DISCORD_TIMEOUT_MS: u64 = 15_000;
+/// How often the dead-man address is called.
+const DEAD_MAN_EVERY: Duration = Duration::from_secs(60);
+/// A decision that has waited longer than this is overdue: the dead-man address is not called.
+const OVERDUE_S: f64 = 60.0;
+/// Inputs from the chat that may wait for the loop.
+const INBOX_MAX: usize = 512;
+
+/// What differs between the real bot and a test.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// How fast failed posts are repeated.
+    pub pace: Pace,
+    /// Whether probes are spread in time. Off where a run must be repeatable.
+    pub spread_probes: bool,
+    /// Whether sled is used.
+    pub without_sled: bool,
+}
+
+/// A running bot.
+pub struct Bot {
+    /// The loop's door.
+    pub door: Door,
+    /// Promise time.
+    pub clock: Arc<dyn Timepiece>,
+    /// The clock that can be moved, in demos and tests.
+    pub movable: Option<Arc<VirtualClock>>,
+    /// Looking at services.
+    pub prober: Arc<Prober>,
+    /// How the chat is connected.
+    pub link: Link,
+    /// Where the private port listens.
+    pub private: std::net::SocketAddr,
+    stop: watch::Sender<bool>,
+    end: JoinHandle<End>,
+    gateway: Gateway,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Bot {
+    /// Runs until the record fails, Discord turns the bot away, or it is told to stop.
+    ///
+    /// # Errors
+    /// Why it cannot go on.
+    pub async fn run(mut self, told_to_stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let ended = tokio::select! {
+            () = told_to_stop => {
+                info!("Stopping");
+                Ok(())
+            }
+            end = &mut self.end => match end {
+                Ok(End::Record(why)) => Err(anyhow!("the record cannot be written: {why}")),
+                Ok(End::Asked) => Ok(()),
+                Err(error) => Err(anyhow!("the loop broke: {error}")),
+            },
+            error = self.gateway.ended() => Err(error),
+        };
+        self.stop().await;
+        ended
+    }
+
+    /// Stops in order: no more inputs, then the loop, then everything else.
+    pub async fn stop(self) {
+        self.gateway.stop();
+        let _ = self.stop.send(true);
+        let mut end = self.end;
+        let _ = tokio::time::timeout(Duration::from_secs(5), &mut end).await;
+        end.abort();
+        for task in self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Starts a bot.
+///
+/// # Errors
+/// A sentence: the folder is in use, Discord cannot be reached or does not know the server, a token is missing.
+pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
+    let (clock, movable) = clock(&config)?;
+    let now_ms = clock.now().timestamp_millis();
+    let mut options = store::Options::at(now_ms);
+    options.sled = !settings.without_sled;
+    let store::Opened { journal, mut views, base, report, paused } =
+        store::open(&config.state_dir, &options).context("the state folder")?;
+    if let Some(imported) = paused {
+        bail!(
+            "this state was imported at {} and waits: look at it with `watchbell export`, then `watchbell resume`",
+            imported.at
+        );
+    }
+    for finding in &report {
+        warn!(finding = %finding.text, "About the store");
+    }
+    let load::Loaded { state, findings } = load::load(&journal, &mut views, base);
+    for finding in &findings {
+        warn!(finding = %finding, "About the record");
+    }
+    let store_says: Vec<String> = report.into_iter().map(|finding| finding.text).chain(findings).collect();
+
+    let api_url = format!("{}/api/v10", config.discord.api_url.as_deref().unwrap_or(DISCORD_API).trim_end_matches('/'));
+    let token = config.discord_token().map_err(|refused| anyhow!(refused.0))?.clone();
+    let lane = Lane::new(LaneOptions {
+        api_url: api_url.clone(),
+        token: token.clone(),
+        user_agent: format!("DiscordBot (https://watchbell.invalid, {})", env!("CARGO_PKG_VERSION")),
+        request_timeout_ms: DISCORD_TIMEOUT_MS,
+        limits: LaneLimits::default(),
+    })
+    .map_err(|error| anyhow!("{error}"))?;
+    let guild: u64 = config
+        .discord
+        .guild
+        .parse()
+        .map_err(|_| anyhow!("[discord] guild “{}” is not a server id; it is a number", config.discord.guild))?;
+    let directory = SharedDirectory::new(Directory::new(config.workspace.roles.clone()));
+    let plain_clock: Arc<dyn Clock> = Arc::new(Arc::clone(&clock));
+    let link = Link::new(Arc::clone(&plain_clock));
+    let chat = Arc::new(DiscordChat::new(lane.clone(), guild, directory.clone(), link.clone()));
+
+    let pager = Arc::new(HttpPager::new(config.secrets.clone()).map_err(|why| anyhow!(why))?);
+    let prober = Arc::new(prober(&config, &clock, settings.spread_probes)?);
+
+    let (door, threshold) = driver::door();
+    let (work, work_out) = mpsc::unbounded_channel();
+    let lists: Arc<RwLock<Lists>> = Arc::default();
+    let log_id = store_log_id(&journal);
+    let up_since = clock.now();
+    let itself = about_itself(up_since, store_says, Arc::clone(&chat), lane.clone());
+    let parts = Parts {
+        journal,
+        views,
+        clock: Arc::clone(&clock),
+        watch: Arc::clone(&prober),
+        policy: config.policy.clone(),
+        workspace: config.workspace.clone(),
+        hash: config.hash.clone(),
+        itself,
+        outbox: work,
+        lists: Arc::clone(&lists),
+    };
+    let neighbours = Neighbours { chat: Arc::clone(&chat), pager, watch: Arc::clone(&prober) };
+    let outbox = Outbox::new(neighbours, config.workspace.clone(), door.clone(), work_out, &log_id, settings.pace);
+
+    let (inbox, inbox_out) = mpsc::channel(INBOX_MAX);
+    let gateway = Gateway::connect(GatewayOptions {
+        api_url,
+        token,
+        guild,
+        lane: lane.clone(),
+        directory,
+        link: link.clone(),
+        inbox,
+        completions: Arc::new(move |ask| {
+            commands::complete(&lists.read().unwrap_or_else(PoisonError::into_inner), ask)
+        }),
+        undelivered: undelivered(Arc::clone(&chat)),
+    })
+    .await?;
+    chat.refresh().await.map_err(|error| anyhow!("cannot read the server's roles and channels: {error}"))?;
+    discord::register(&lane, guild, &commands::specs())
+        .await
+        .map_err(|error| anyhow!("Discord does not take the commands: {error}"))?;
+
+    let listener = TcpListener::bind(config.http.private_bind)
+        .await
+        .with_context(|| format!("cannot listen on {} ([http] private_bind)", config.http.private_bind))?;
+    let private = listener.local_addr()?;
+    let about = private_port(&config, &door, &plain_clock, movable.clone(), Arc::clone(&chat));
+
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = vec![
+        tokio::spawn(outbox.run()),
+        tokio::spawn(pump(inbox_out, door.clone())),
+        tokio::spawn(measure(Arc::clone(&prober), door.clone())),
+        tokio::spawn(async move {
+            let _ = axum::serve(listener, private::routes(about)).await;
+        }),
+    ];
+    if let Some(url) = config.dead_man.clone() {
+        tasks.push(tokio::spawn(dead_man(url, door.clone(), Arc::clone(&plain_clock))));
+    }
+    let driver = Driver::new(parts, state, door.clone(), threshold);
+    let end = tokio::spawn(driver.run(stopped));
+    info!(private = %private, "Watchbell is up");
+    Ok(Bot { door, clock, movable, prober, link, private, stop, end, gateway, tasks })
+}
+
+fn store_log_id(journal: &store::FileJournal) -> String {
+    use crate::ports::journal::Journal as _;
+    journal.log_id().to_owned()
+}
+
+/// The clock that configuration asks for. A virtual one goes on from where it stopped.
+fn clock(config: &Config) -> anyhow::Result<(Arc<dyn Timepiece>, Option<Arc<VirtualClock>>)> {
+    let Some(wanted) = config.virtual_clock else { return Ok((Arc::new(SystemClock::default()), None)) };
+    let kept = fs::read(clock_file(&config.state_dir)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let time = kept.unwrap_or_else(|| {
+        VirtualTime::starting(wanted.origin.unwrap_or_else(|| SystemClock::default().now()), wanted.speed)
+    });
+    let clock = Arc::new(VirtualClock::new(time));
+    fs::create_dir_all(&config.state_dir)?;
+    keep_clock(&clock, &config.state_dir);
+    Ok((Arc::clone(&clock) as Arc<dyn Timepiece>, Some(clock)))
+}
+
+fn clock_file(state_dir: &Path) -> std::path::PathBuf {
+    state_dir.join("clock.json")
+}
+
+fn keep_clock(clock: &VirtualClock, state_dir: &Path) {
+    let json = serde_json::to_vec(&clock.parameters()).unwrap_or_default();
+    let file = clock_file(state_dir);
+    let fresh = file.with_extension("new");
+    if let Err(error) = fs::write(&fresh, json).and_then(|()| fs::rename(&fresh, &file)) {
+        warn!(error = %error, "The virtual clock could not be kept");
+    }
+}
+
+fn prober(config: &Config, clock: &Arc<dyn Timepiece>, spread: bool) -> anyhow::Result<Prober> {
+    let host: Option<Arc<dyn crate::adapters::probe::Host>> = match &config.fly.token {
+        Some(token) => {
+            let client =
+                fly::Client::new(&config.fly.machines_url, &config.fly.api_url, token).map_err(|why| anyhow!(why))?;
+            Some(Arc::new(FlyHost(client)))
+        }
+        None => {
+            warn!("FLY_READ_TOKEN is not set: machines are not looked at");
+            None
+        }
+    };
+    let sleeper = Arc::clone(clock);
+    let pace = ProbePace {
+        clock: Arc::new(Arc::clone(clock)),
+        sleep_until: Arc::new(move |until: DateTime<Utc>| {
+            let clock = Arc::clone(&sleeper);
+            Box::pin(async move { sleep_until(&*clock, until).await })
+        }),
+        spread,
+    };
+    Prober::new(&config.workspace, host, config.secrets.clone(), pace).map_err(|why| anyhow!(why))
+}
+
+/// Fly as the host that the prober asks; the two adapters do not know each other.
+struct FlyHost(fly::Client);
+
+impl crate::adapters::probe::Host for FlyHost {
+    fn app_health<'a>(&'a self, app: &'a str) -> crate::adapters::probe::Boxed<'a, crate::domain::health::AppHealth> {
+        Box::pin(self.0.app_health(app))
+    }
+
+    fn auth(&self) -> crate::adapters::probe::Boxed<'_, Result<String, String>> {
+        Box::pin(self.0.auth())
+    }
+}
+
+/// Carries what people do from the chat to the loop.
+async fn pump(mut inbox: mpsc::Receiver<discord::Inbound>, door: Door) {
+    while let Some(discord::Inbound { input, reply }) = inbox.recv().await {
+        let reply = reply.map(|reply| Box::new(move |answer: Answer| reply.give(answer)) as driver::Reply);
+        if let Err(Some(reply)) = door.bring(input, reply) {
+            let words = "I'm busy: too much waits already. Nothing was changed. Try again in a few seconds.";
+            reply(Answer::Say { message: crate::domain::message::Message::line(words), only_you: true });
+        }
+    }
+}
+
+/// Carries looks at services to the loop.
+async fn measure(prober: Arc<Prober>, door: Door) {
+    let mut count: u64 = 0;
+    loop {
+        let look = prober.next_measurement().await;
+        count += 1;
+        let id = InputId::new(format!("look:{count}:{}", look.at.timestamp_millis()));
+        // A look that finds the loop busy is dropped: the next one says more.
+        let _ = door.bring(Input { id, kind: InputKind::Measured(look) }, None);
+    }
+}
+
+/// An answer that did not reach who asked becomes a line where they asked.
+fn undelivered(chat: Arc<DiscordChat>) -> discord::UndeliveredTo {
+    Arc::new(move |lost: Undelivered| {
+        let Answer::Say { message, .. } = lost.answer else { return };
+        let chat = Arc::clone(&chat);
+        tokio::spawn(async move {
+            let mark: String = lost.input.local().chars().rev().take(20).collect();
+            let posted = chat.post(&Where::Place(lost.place), &message, &format!("late-{mark}"), Urgency::Talk).await;
+            if let Err(error) = posted {
+                warn!(error = %error, input = %lost.input, "An answer reached nobody");
+            }
+        });
+    })
+}
+
+fn about_itself(
+    up_since: DateTime<Utc>,
+    store_says: Vec<String>,
+    chat: Arc<DiscordChat>,
+    lane: Lane,
+) -> driver::AboutItself {
+    Arc::new(move || {
+        let condition = chat.condition();
+        let waiting = lane.waiting();
+        let discord = match (&condition.trouble, condition.up) {
+            (_, true) => "connected".to_owned(),
+            (Some(why), false) => why.clone(),
+            (None, false) => "not connected".to_owned(),
+        };
+        let waits = match waiting.count {
+            0 => "nothing waits".to_owned(),
+            n => format!("{n} waiting, the oldest for {} s", waiting.oldest_ms / 1_000),
+        };
+        let store = if store_says.is_empty() { "sound".to_owned() } else { store_says.join(" ") };
+        Itself {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            up_since: Some(up_since),
+            caught_up: None,
+            parts: vec![
+                ("Discord".to_owned(), condition.up, discord),
+                ("To send".to_owned(), waiting.oldest_ms < 30_000, waits),
+                ("Record".to_owned(), store_says.is_empty(), store),
+            ],
+        }
+    })
+}
+
+fn private_port(
+    config: &Config,
+    door: &Door,
+    clock: &Arc<dyn Clock>,
+    movable: Option<Arc<VirtualClock>>,
+    chat: Arc<DiscordChat>,
+) -> Arc<private::About> {
+    let state_dir = config.state_dir.clone();
+    let kept = movable.clone();
+    let keep = Mutex::new(());
+    Arc::new(private::About {
+        door: door.clone(),
+        clock: Arc::clone(clock),
+        movable,
+        keep_clock: Box::new(move || {
+            let _one_at_a_time = keep.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(clock) = &kept {
+                keep_clock(clock, &state_dir);
+            }
+        }),
+        chat: Box::new(move || chat.condition()),
+        token: config.http.control_token.clone(),
+    })
+}
+
+/// Calls the dead-man address each minute, only while the loop answers and nothing in it is overdue.
+async fn dead_man(url: String, door: Door, clock: Arc<dyn Clock>) {
+    let Ok(http) = reqwest::Client::builder().timeout(Duration::from_secs(10)).build() else { return };
+    loop {
+        tokio::time::sleep(DEAD_MAN_EVERY).await;
+        let looked = tokio::time::timeout(Duration::from_secs(5), door.look()).await;
+        let well = match looked {
+            Ok(Some(snapshot)) => snapshot.trouble.is_none() && private::overdue_s(&snapshot, &*clock) < OVERDUE_S,
+            _ => false,
+        };
+        if !well {
+            warn!("Something is overdue in the bot itself; the dead-man address is not called");
+            continue;
+        }
+        if let Err(error) = http.get(&url).send().await {
+            // Without the address: it may carry a key.
+            warn!(error = %error.without_url(), "The dead-man address could not be called");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The private port: is it alive, is it ready, its figures, and the control interface for the command line and the demo.
+//!
+//! Never reachable from outside by default (it binds to loopback). Control wants the token; without one it is off.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use chrono::TimeDelta;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+use subtle::ConstantTimeEq;
+
+use super::driver::{Door, Snapshot};
+use crate::adapters::clock::VirtualClock;
+use crate::ports::{Clock, Condition};
+
+/// How long `still` waits at most.
+const STILL_MAX: Duration = Duration::from_secs(30);
+
+/// What the private port speaks of.
+pub struct About {
+    /// The loop.
+    pub door: Door,
+    /// Promise time.
+    pub clock: Arc<dyn Clock>,
+    /// The clock that can be moved, in demos.
+    pub movable: Option<Arc<VirtualClock>>,
+    /// Keeps the clock's parameters over a restart.
+    pub keep_clock: Box<dyn Fn() + Send + Sync>,
+    /// How the chat is.
+    pub chat: Box<dyn Fn() -> Condition + Send + Sync>,
+    /// The token that control wants.
+    pub token: Option<SecretString>,
+}
+
+/// The routes of the private port.
+pub fn routes(about: Arc<About>) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/control/state", get(state))
+        .route("/control/still", get(still))
+        .route("/control/clock", post(clock))
+        .with_state(about)
+}
+
+/// Ready: the loop answers, the record can be written, the chat is connected.
+async fn ready(State(about): State<Arc<About>>) -> Response {
+    let chat = (about.chat)();
+    let mut missing = Vec::new();
+    match tokio::time::timeout(Duration::from_secs(2), about.door.look()).await {
+        Ok(Some(snapshot)) => missing.extend(snapshot.trouble.map(|why| format!("record: {why}"))),
+        _ => missing.push("the loop does not answer".to_owned()),
+    }
+    if !chat.up {
+        missing.push(format!("chat: {}", chat.trouble.unwrap_or_else(|| "not connected".to_owned())));
+    }
+    if missing.is_empty() {
+        return (StatusCode::OK, "ready\n".to_owned()).into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join("; "))).into_response()
+}
+
+/// Prometheus's text format, version 0.0.4.
+async fn metrics(State(about): State<Arc<About>>) -> Response {
+    let Some(snapshot) = about.door.look().await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let chat = (about.chat)();
+    let overdue_s = overdue_s(&snapshot, &*about.clock);
+    let rows: [(&str, &str, &str, f64); 10] = [
+        ("watchbell_log_lines", "counter", "Lines on the record.", snapshot.seq as f64),
+        (
+            "watchbell_live",
+            "gauge",
+            "1 when it pings and acts, 0 when it only observes.",
+            f64::from(u8::from(snapshot.live)),
+        ),
+        ("watchbell_incidents_open", "gauge", "Open incidents.", snapshot.open as f64),
+        ("watchbell_effects_pending", "gauge", "Posts and pages asked for and not ended.", snapshot.pending as f64),
+        (
+            "watchbell_promises_kept",
+            "gauge",
+            "Promises kept on time, of incidents in memory.",
+            f64::from(snapshot.kept),
+        ),
+        ("watchbell_promises_late", "gauge", "Promises kept late, of incidents in memory.", f64::from(snapshot.late)),
+        ("watchbell_overdue_seconds", "gauge", "How long the most overdue decision has waited.", overdue_s),
+        ("watchbell_starts", "counter", "Starts on record.", snapshot.starts as f64),
+        ("watchbell_chat_up", "gauge", "1 when the chat is connected.", f64::from(u8::from(chat.up))),
+        ("watchbell_chat_waiting", "gauge", "Requests to the chat that wait.", chat.waiting as f64),
+    ];
+    let mut out = String::new();
+    for (name, kind, help, value) in rows {
+        out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], out).into_response()
+}
+
+/// How long the most overdue decision has waited, in seconds.
+pub fn overdue_s(snapshot: &Snapshot, clock: &dyn Clock) -> f64 {
+    snapshot.overdue_since.map_or(0.0, |since| (clock.now() - since).num_milliseconds().max(0) as f64 / 1_000.0)
+}
+
+fn allowed(about: &About, headers: &HeaderMap) -> bool {
+    let Some(token) = &about.token else { return false };
+    let shown = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .unwrap_or_default();
+    shown.as_bytes().ct_eq(token.expose_secret().as_bytes()).into()
+}
+
+fn refused() -> Response {
+    let words = "control wants the token in WATCHBELL_CONTROL_TOKEN, as `Authorization: Bearer …`\n";
+    (StatusCode::UNAUTHORIZED, words).into_response()
+}
+
+async fn state(State(about): State<Arc<About>>, headers: HeaderMap) -> Response {
+    if !allowed(&about, &headers) {
+        return refused();
+    }
+    let Some(snapshot) = about.door.look().await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let chat = (about.chat)();
+    let clock = about.movable.as_ref().map(|clock| clock.parameters());
+    Json(json!({
+        "promise_now": about.clock.now().to_rfc3339(),
+        "virtual": clock,
+        "live": snapshot.live,
+        "open": snapshot.open,
+        "pending": snapshot.pending,
+        "next_due": snapshot.next_due.map(|due| due.to_rfc3339()),
+        "overdue_s": overdue_s(&snapshot, &*about.clock),
+        "kept": snapshot.kept,
+        "late": snapshot.late,
+        "starts": snapshot.starts,
+        "under_way": about.door.pulse().count(),
+        "chat": { "up": chat.up, "waiting": chat.waiting, "trouble": chat.trouble },
+    }))
+    .into_response()
+}
+
+/// Waits until nothing is under way and nothing is due.
+async fn still(State(about): State<Arc<About>>, headers: HeaderMap) -> Response {
+    if !allowed(&about, &headers) {
+        return refused();
+    }
+    let waited = tokio::time::timeout(STILL_MAX, wait_still(&about.door, &*about.clock)).await;
+    match waited {
+        Ok(()) => Json(json!({ "still": true })).into_response(),
+        Err(_) => {
+            (StatusCode::GATEWAY_TIMEOUT, Json(json!({ "still": false, "under_way": about.door.pulse().count() })))
+                .into_response()
+        }
+    }
+}
+
+/// Resolves once nothing is under way and nothing is due at this moment.
+pub async fn wait_still(door: &Door, clock: &dyn Clock) {
+    /// Looks in a row that must find it still.
+    const QUIET_LOOKS: u32 = 3;
+    let mut quiet = 0;
+    while quiet < QUIET_LOOKS {
+        let due = door.look().await.and_then(|snapshot| snapshot.next_due).is_some_and(|due| due <= clock.now());
+        quiet = if door.pulse().count() == 0 && !due { quiet + 1 } else { 0 };
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+}
+
+/// How the clock is moved.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Move {
+    /// Skip forward, in seconds.
+    advance_s: Option<f64>,
+    /// Promise seconds a real second.
+    speed: Option<f64>,
+}
+
+async fn clock(State(about): State<Arc<About>>, headers: HeaderMap, Json(wanted): Json<Move>) -> Response {
+    if !allowed(&about, &headers) {
+        return refused();
+    }
+    let Some(clock) = &about.movable else {
+        return (StatusCode::CONFLICT, "this clock is the real one and cannot be moved\n").into_response();
+    };
+    if let Some(speed) = wanted.speed {
+        clock.set_speed(speed);
+    }
+    if let Some(seconds) = wanted.advance_s.filter(|seconds| seconds.is_finite()) {
+        clock.advance(TimeDelta::milliseconds((seconds * 1_000.0) as i64));
+    }
+    (about.keep_clock)();
+    Json(json!({ "promise_now": clock.now().to_rfc3339() })).into_response()
+}
