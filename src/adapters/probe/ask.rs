@@ -169,7 +169,10 @@ fn say(error: &reqwest::Error) -> String {
     }
     let innermost = causes.last().cloned().unwrap_or_default();
     let all = causes.join(" / ").to_ascii_lowercase();
-    if all.contains("certificate") || all.contains("tls") || all.contains("handshake") {
+    // rustls has no kind to ask for through this many layers; these are the words of its errors.
+    const TLS: [&str; 6] =
+        ["certificate", "tls", "handshake", "corrupt message", "fatal alert", "peer is incompatible"];
+    if TLS.iter().any(|word| all.contains(word)) {
         return format!("TLS does not come about: {}", cut(&innermost));
     }
     if all.contains("dns") || all.contains("lookup") {

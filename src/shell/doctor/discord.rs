@@ -96,7 +96,9 @@ pub(super) async fn examine(config: &Config) -> Vec<Check> {
     };
     found.ok(format!("the token is taken; the bot is {}. Such a token has no end", text(&me, "username")));
     if is_placeholder(guild) {
-        found.bad(format!("[discord] guild is still the example's {guild}: developer mode on, right-click the server, Copy Server ID"));
+        found.bad(format!(
+            "[discord] guild is still the example's {guild}: developer mode on, right-click the server, Copy Server ID"
+        ));
         return found.checks;
     }
     let server = match rest.get(&format!("/guilds/{guild}")).await {
@@ -181,7 +183,9 @@ fn examine_channels(found: &mut Findings, config: &Config, standing: &Standing, 
             .iter()
             .find(|one| text(one, "id") == wanted || text(one, "name").eq_ignore_ascii_case(wanted));
         let Some(channel) = channel else {
-            found.bad(format!("[channels] {key}: there is no #{wanted}, or the bot does not see it: make it, or let the bot in"));
+            found.bad(format!(
+                "[channels] {key}: there is no #{wanted}, or the bot does not see it: make it, or let the bot in"
+            ));
             continue;
         };
         // Text and announcement channels; the bot can start no thread under a message anywhere else.
@@ -192,7 +196,10 @@ fn examine_channels(found: &mut Findings, config: &Config, standing: &Standing, 
         let may = standing.in_channel(channel);
         let missing: Vec<&str> = NEEDED.iter().filter(|(bit, _)| may & bit == 0).map(|(_, name)| *name).collect();
         if !missing.is_empty() {
-            found.bad(format!("#{wanted}: the bot lacks {}: allow it in the channel's settings, Permissions", missing.join(", ")));
+            found.bad(format!(
+                "#{wanted}: the bot lacks {}: allow it in the channel's settings, Permissions",
+                missing.join(", ")
+            ));
         } else if may & PIN_MESSAGES.0 == 0 {
             found.warn(format!("#{wanted}: the bot lacks {}, so cards are not pinned: allow it there", PIN_MESSAGES.1));
         } else {
@@ -212,7 +219,9 @@ fn examine_roles(found: &mut Findings, config: &Config, standing: &Standing, rol
             array(roles).iter().find(|one| text(one, "id") == name || text(one, "name").eq_ignore_ascii_case(name));
         let pinged = config.policy.escalation.iter().any(|level| level.roles.contains(&role));
         match there {
-            None => found.bad(format!("there is no role {name} ({role} in policy): make it, or name another under [roles]")),
+            None => {
+                found.bad(format!("there is no role {name} ({role} in policy): make it, or name another under [roles]"))
+            }
             Some(one) if pinged && !pings_all && one.get("mentionable").and_then(Value::as_bool) != Some(true) => {
                 found.bad(format!(
                     "the bot cannot ping {name}: let anyone mention the role, or give the bot Mention Everyone"
@@ -234,12 +243,17 @@ async fn examine_people(found: &mut Findings, config: &Config, rest: &Rest<'_>, 
     for member in config.workspace.people.iter().filter(|member| !is_placeholder(member.chat.as_str())) {
         let id = member.chat.local();
         if !member.chat.as_str().starts_with("discord:") || !id.bytes().all(|byte| byte.is_ascii_digit()) {
-            found.bad(format!("{}: “{}” is nobody on Discord: write discord: and the user's id", member.name, member.chat));
+            found.bad(format!(
+                "{}: “{}” is nobody on Discord: write discord: and the user's id",
+                member.name, member.chat
+            ));
             continue;
         }
         match rest.get(&format!("/guilds/{guild}/members/{id}")).await {
             Ok(_) => found.ok(format!("{} is on the server", member.name)),
-            Err((Some(404), _)) => found.bad(format!("{} ({id}) is not on the server: correct the id, or invite them", member.name)),
+            Err((Some(404), _)) => {
+                found.bad(format!("{} ({id}) is not on the server: correct the id, or invite them", member.name))
+            }
             Err((_, says)) => found.warn(format!("{} could not be looked up: {says}", member.name)),
         }
     }

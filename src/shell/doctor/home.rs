@@ -34,7 +34,9 @@ pub(super) fn configuration(config: &Config) -> Vec<Check> {
     }
     if !config.http.private_bind.ip().is_loopback() {
         let bind = config.http.private_bind;
-        found.warn(format!("[http] private_bind {bind} can be reached from outside this machine: let only a private network reach it"));
+        found.warn(format!(
+            "[http] private_bind {bind} can be reached from outside this machine: let only a private network reach it"
+        ));
     }
     if config.workspace.services.is_empty() {
         found.warn("no [[services]]: nothing is looked at");
@@ -79,7 +81,9 @@ pub(super) fn waking(config: &Config) -> Vec<Check> {
     }
     match &config.dead_man {
         Some(_) => found.ok("a dead-man address is called each minute"),
-        None => found.warn("no [dead_man] url: when the bot itself dies, nobody hears of it; healthchecks.io gives such an address"),
+        None => found.warn(
+            "no [dead_man] url: when the bot itself dies, nobody hears of it; healthchecks.io gives such an address",
+        ),
     }
     found.checks
 }
@@ -97,7 +101,9 @@ pub(super) fn state_folder(dir: &Path, free_bytes: Option<u64>) -> Vec<Check> {
         Some(free) if free < FREE_BYTES_MIN => {
             found.bad(format!("{} MB free: the record cannot grow; make room or a larger volume", free >> 20));
         }
-        Some(free) if free < FREE_BYTES_WARNING => found.warn(format!("{} MB free: enough for now; make room soon", free >> 20)),
+        Some(free) if free < FREE_BYTES_WARNING => {
+            found.warn(format!("{} MB free: enough for now; make room soon", free >> 20))
+        }
         Some(free) => found.ok(format!("{} MB free", free >> 20)),
         None => found.add(crate::domain::health::Mark::Unknown, "how much room the disk has could not be found out"),
     }
@@ -171,9 +177,9 @@ pub(super) fn fly_toml(config: &Config) -> Vec<Check> {
         let to = mount.get("destination").and_then(toml::Value::as_str).unwrap_or_default();
         !to.is_empty() && config.state_dir.starts_with(to)
     };
-    let mounts: Vec<&toml::Value> = file.get("mounts").map_or_else(Vec::new, |mounts| {
-        mounts.as_array().map_or_else(|| vec![mounts], |many| many.iter().collect())
-    });
+    let mounts: Vec<&toml::Value> = file
+        .get("mounts")
+        .map_or_else(Vec::new, |mounts| mounts.as_array().map_or_else(|| vec![mounts], |many| many.iter().collect()));
     if mounts.iter().any(|mount| under(mount)) {
         found.ok("the state folder lies on a volume");
     } else {
@@ -189,7 +195,9 @@ pub(super) fn fly_toml(config: &Config) -> Vec<Check> {
     }
     match seconds(file.get("kill_timeout")) {
         Some(seconds) if seconds >= KILL_TIMEOUT_MIN_S => found.ok(format!("{seconds} s to stop in")),
-        _ => found.warn(format!("kill_timeout is under {KILL_TIMEOUT_MIN_S} s (5 when not set): set kill_timeout = {KILL_TIMEOUT_MIN_S}")),
+        _ => found.warn(format!(
+            "kill_timeout is under {KILL_TIMEOUT_MIN_S} s (5 when not set): set kill_timeout = {KILL_TIMEOUT_MIN_S}"
+        )),
     }
     let strategy = file.get("deploy").and_then(|deploy| deploy.get("strategy")).and_then(toml::Value::as_str);
     match strategy {
@@ -198,7 +206,9 @@ pub(super) fn fly_toml(config: &Config) -> Vec<Check> {
         Some(other) => found.bad(format!("[deploy] strategy {other} cannot be done with a volume: use rolling")),
     }
     let checked = file.contains_key("checks")
-        || services.iter().any(|service| ["checks", "http_checks", "tcp_checks"].iter().any(|key| service.get(key).is_some()));
+        || services
+            .iter()
+            .any(|service| ["checks", "http_checks", "tcp_checks"].iter().any(|key| service.get(key).is_some()));
     if checked {
         found.ok("Fly checks its health");
     } else {
@@ -221,5 +231,11 @@ fn seconds(value: Option<&toml::Value>) -> Option<i64> {
 
 /// Whether the example's ids are still in place; for the remedy that Discord's own answer would not give.
 pub(super) fn placeholder_people(config: &Config) -> Vec<&str> {
-    config.workspace.people.iter().filter(|member| is_placeholder(member.chat.as_str())).map(|member| member.name.as_str()).collect()
+    config
+        .workspace
+        .people
+        .iter()
+        .filter(|member| is_placeholder(member.chat.as_str()))
+        .map(|member| member.name.as_str())
+        .collect()
 }

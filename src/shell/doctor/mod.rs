@@ -126,7 +126,8 @@ fn roles_named(config: &Config) -> Vec<Role> {
     let called = policy.escalation.iter().flat_map(|level| level.roles.iter());
     let allowed = policy.rights.values().flatten();
     let owners = config.workspace.services.iter().filter_map(|service| service.owner.as_ref());
-    let mut roles: Vec<Role> = called.chain(allowed).chain(owners).filter(|role| role.as_str() != "*").cloned().collect();
+    let mut roles: Vec<Role> =
+        called.chain(allowed).chain(owners).filter(|role| role.as_str() != "*").cloned().collect();
     roles.sort();
     roles.dedup();
     roles

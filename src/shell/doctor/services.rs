@@ -24,7 +24,9 @@ pub(super) async fn examine(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
         .collect();
     match looking::fly(config) {
         Err(why) => found.bad(format!("{why}; make a new one: {}", fly_readonly_command(&config.fly.org))),
-        Ok(None) if apps.is_empty() => found.add(Mark::Unknown, "no FLY_READ_TOKEN and no fly_app: machines are not looked at"),
+        Ok(None) if apps.is_empty() => {
+            found.add(Mark::Unknown, "no FLY_READ_TOKEN and no fly_app: machines are not looked at")
+        }
         Ok(None) => found.bad(format!(
             "FLY_READ_TOKEN is not set, so machines are not seen and nothing is probed “when_awake”: {}",
             fly_readonly_command(&config.fly.org)
@@ -55,17 +57,34 @@ async fn token(found: &mut Findings, client: &Client, config: &Config, now: Date
     };
     let orgs: Vec<&str> = tokens.iter().map(|token| token.org.as_str()).filter(|org| !org.is_empty()).collect();
     if orgs.is_empty() || orgs.contains(&config.fly.org.as_str()) {
-        found.ok(format!("the token is taken ({})", if orgs.is_empty() { "organisation not said" } else { &config.fly.org }));
+        found.ok(format!(
+            "the token is taken ({})",
+            if orgs.is_empty() { "organisation not said" } else { &config.fly.org }
+        ));
     } else {
-        found.warn(format!("the token is for {}, and [fly] org says {}: make them the same", orgs.join(", "), config.fly.org));
+        found.warn(format!(
+            "the token is for {}, and [fly] org says {}: make them the same",
+            orgs.join(", "),
+            config.fly.org
+        ));
     }
     match tokens.iter().filter_map(|token| token.expires).min() {
-        Some(end) if end <= now => found.bad(format!("the token ended on {}: {}", end.format("%Y-%m-%d"), fly_readonly_command(&config.fly.org))),
+        Some(end) if end <= now => found.bad(format!(
+            "the token ended on {}: {}",
+            end.format("%Y-%m-%d"),
+            fly_readonly_command(&config.fly.org)
+        )),
         Some(end) if end - now < TimeDelta::days(EXPIRY_WARNING_DAYS) => {
-            found.warn(format!("the token ends on {}: {}", end.format("%Y-%m-%d"), fly_readonly_command(&config.fly.org)));
+            found.warn(format!(
+                "the token ends on {}: {}",
+                end.format("%Y-%m-%d"),
+                fly_readonly_command(&config.fly.org)
+            ));
         }
         Some(end) => found.ok(format!("the token lasts until {}", end.format("%Y-%m-%d"))),
-        None => found.add(Mark::Unknown, "Fly does not say when the token ends: note the date that you gave to --expiry"),
+        None => {
+            found.add(Mark::Unknown, "Fly does not say when the token ends: note the date that you gave to --expiry")
+        }
     }
     true
 }
@@ -81,7 +100,9 @@ async fn visible(found: &mut Findings, client: &Client, config: &Config, apps: &
                 Some(machines) => format!("{app} is seen, with {machines} machines"),
                 None => format!("{app} is seen"),
             }),
-            None => found.bad(format!("{app} is not among the apps of {}: correct fly_app, or [fly] org", config.fly.org)),
+            None => {
+                found.bad(format!("{app} is not among the apps of {}: correct fly_app, or [fly] org", config.fly.org))
+            }
         }
     }
 }
@@ -97,7 +118,10 @@ async fn probes(config: &Config) -> Vec<Check> {
     for stage in &report.stages {
         let name = format!("{} {}", stage.service, stage.stage.name());
         if stage.probes.is_empty() {
-            found.warn(format!("{name} has none: nobody notices when it stops answering; add [[services.{}.probes]]", stage.stage.name()));
+            found.warn(format!(
+                "{name} has none: nobody notices when it stops answering; add [[services.{}.probes]]",
+                stage.stage.name()
+            ));
         }
         let asleep = stage.app.as_ref().is_some_and(crate::domain::health::AppHealth::is_asleep);
         for probe in &stage.probes {

@@ -20,7 +20,8 @@ impl World {
     async fn start() -> (Self, String) {
         let text = |name: &str| json!({"id": name, "name": name, "type": 0, "permission_overwrites": []});
         let role = |name: &str| json!({"id": name, "name": name, "permissions": "0", "mentionable": true});
-        let everybody = json!({"id": GUILD, "name": "@everyone", "permissions": (0x7F_FFFF_FFFF_FFFF_u64 & !8).to_string()});
+        let everybody =
+            json!({"id": GUILD, "name": "@everyone", "permissions": (0x7F_FFFF_FFFF_FFFF_u64 & !8).to_string()});
         let answers = [
             ("/api/v10/users/@me", json!({"id": BOT, "username": "watchbell"})),
             (&format!("/api/v10/guilds/{GUILD}"), json!({"id": GUILD, "name": "Acme", "owner_id": "1"})),
@@ -36,7 +37,8 @@ impl World {
             ("/v1/apps/api/machines", json!([{"id": "m1", "state": "started", "region": "ord", "host_status": "ok"}])),
             ("/health", json!({"status": "ok"})),
         ];
-        let world = Self(Arc::new(Mutex::new(answers.into_iter().map(|(path, body)| (path.to_owned(), body)).collect())));
+        let world =
+            Self(Arc::new(Mutex::new(answers.into_iter().map(|(path, body)| (path.to_owned(), body)).collect())));
         let app = Router::new().fallback(answer).with_state(world.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap_or_else(|error| panic!("{error}"));
         let base = listener.local_addr().map(|address| format!("http://{address}")).unwrap_or_default();
@@ -146,9 +148,16 @@ async fn a_whole_set_up_is_all_ticks_and_read_back_in_words() {
         assert!(said.iter().any(|one| one == line), "{line} in {said:#?}");
     }
     let digest = said.iter().find(|one| one.contains("“daily digest” runs")).cloned().unwrap_or_default();
-    assert!(digest.ends_with("next Wed 25 Nov 09:00, Thu 26 Nov 09:00, Fri 27 Nov 09:00, Sat 28 Nov 09:00, Sun 29 Nov 09:00"), "{digest}");
+    assert!(
+        digest
+            .ends_with("next Wed 25 Nov 09:00, Thu 26 Nov 09:00, Fri 27 Nov 09:00, Sat 28 Nov 09:00, Sun 29 Nov 09:00"),
+        "{digest}"
+    );
     let report = report(&checks, "Acme", now());
-    assert!(report.starts_with("# Readiness of Acme\n\n2026-11-24 15:00 UTC · Ready.\n\n## Configuration\n\n- ✓ "), "{report}");
+    assert!(
+        report.starts_with("# Readiness of Acme\n\n2026-11-24 15:00 UTC · Ready.\n\n## Configuration\n\n- ✓ "),
+        "{report}"
+    );
 }
 
 #[tokio::test]
@@ -201,7 +210,10 @@ async fn everything_that_is_missing_has_its_remedy_on_the_line() {
     ] {
         assert!(troubles.iter().any(|one| one == line), "{line} in {troubles:#?}");
     }
-    assert!(troubles.iter().any(|one| one.starts_with("✗ Probes: api production health: answered 200 in ")), "{troubles:#?}");
+    assert!(
+        troubles.iter().any(|one| one.starts_with("✗ Probes: api production health: answered 200 in ")),
+        "{troubles:#?}"
+    );
 }
 
 #[tokio::test]
@@ -213,7 +225,9 @@ async fn a_neighbour_that_is_away_costs_no_other_line() {
     let (troubles, checks) = setup.examine().await;
     assert_eq!(
         troubles.first().map(String::as_str),
-        Some("✗ Discord: Discord could not be asked: no connection: look at the network, and at [discord] api_url when it is set")
+        Some(
+            "✗ Discord: Discord could not be asked: no connection: look at the network, and at [discord] api_url when it is set"
+        )
     );
     assert!(troubles.iter().any(|one| one.starts_with("✗ Fly: the token could not be checked: ")), "{troubles:#?}");
     assert!(checks.iter().any(|check| check.about == "Calendar"));
@@ -223,12 +237,19 @@ async fn a_neighbour_that_is_away_costs_no_other_line() {
 async fn a_fly_toml_that_lets_the_bot_sleep_or_forget_is_wrong() {
     let (_, base) = World::start().await;
     let setup = Setup::new(&base);
-    let write = |text: &str| std::fs::write(setup.dir.path().join("fly.toml"), text).unwrap_or_else(|error| panic!("{error}"));
-    write("[http_service]\nauto_stop_machines = \"stop\"\n[deploy]\nstrategy = \"canary\"\n");
+    let write =
+        |text: &str| std::fs::write(setup.dir.path().join("fly.toml"), text).unwrap_or_else(|error| panic!("{error}"));
+    write("[http_service]\nauto_stop_machines = \"stop\"\n[deploy]\nstrategy = \"bluegreen\"\n");
     let (troubles, _) = setup.examine().await;
     let starts: Vec<&str> = troubles.iter().filter_map(|one| one.split_once(": ").map(|(_, says)| says)).collect();
-    let expected =
-        ["auto_stop_machines puts the bot to sleep", "[mounts] holds no volume", "kill_signal", "kill_timeout", "[deploy] strategy canary", "no [checks]"];
+    let expected = [
+        "auto_stop_machines puts the bot to sleep",
+        "[mounts] holds no volume",
+        "kill_signal",
+        "kill_timeout",
+        "[deploy] strategy bluegreen",
+        "no [checks]",
+    ];
     assert_eq!(starts.len(), expected.len(), "{troubles:#?}");
     assert!(starts.iter().zip(expected).all(|(says, start)| says.starts_with(start)), "{troubles:#?}");
 
@@ -256,12 +277,15 @@ async fn the_examples_placeholders_are_named() {
         .replace("org = \"hotdash\"", &format!("org = \"hotdash\"\nmachines_url = \"{base}\"\napi_url = \"{base}\""));
     // The example's services are nobody's to ask from a test.
     while let Some(from) = setup.text.find("https://hotdash") {
-        let to = setup.text[from..].find(".fly.dev").map_or(setup.text.len(), |length| from + length + ".fly.dev".len());
+        let to =
+            setup.text[from..].find(".fly.dev").map_or(setup.text.len(), |length| from + length + ".fly.dev".len());
         setup.text.replace_range(from..to, &base);
     }
     let (troubles, _) = setup.examine().await;
     assert!(
-        troubles.iter().any(|one| one.starts_with("✗ Discord: [discord] guild is still the example's 000000000000000000: ")),
+        troubles
+            .iter()
+            .any(|one| one.starts_with("✗ Discord: [discord] guild is still the example's 000000000000000000: ")),
         "{troubles:#?}"
     );
 }
