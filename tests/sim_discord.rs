@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use watchbell::sim::discord::{self, Handle, Options, Workspace};
 
 /// How long anything may take here before the test says that it hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A bot without a library.
 struct Bot {
@@ -400,6 +400,123 @@ async fn a_stream_tells_the_page_of_each_change() {
     assert!(told.contains("\"kind\":\"message\"") && told.contains("\"content\":\"ring\""), "{told}");
 }
 
+/// Discord's OpenAPI document, when it lies beside the tree.
+fn openapi() -> Option<Value> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/discord/openapi.json");
+    let text = std::fs::read_to_string(path).ok()?;
+    Some(serde_json::from_str(&text).expect("the document is JSON"))
+}
+
+#[tokio::test]
+async fn answers_fit_discord_s_openapi_document() {
+    let Some(document) = openapi() else {
+        println!("skipped: Discord's OpenAPI document is not here");
+        return;
+    };
+    let (sim, bot, incidents) = start().await;
+    sim.settings(|settings| (settings.messages_per_window, settings.global_per_second) = (1_000, 1_000));
+    let (ana, guild) = (sim.member_id("ana").expect("ana"), sim.guild_id());
+    let application = text(&sim.state()["application"]["id"]);
+    let card = json!({
+        "content": format!("SEV-1 <@{ana}>"), "nonce": "n1", "enforce_nonce": true,
+        "embeds": [{"title": "t", "description": "d", "color": 255, "timestamp": "2026-11-24T03:07:00Z",
+            "fields": [{"name": "n", "value": "v"}], "footer": {"text": "f"}, "author": {"name": "a"}}],
+        "components": [
+            {"type": 1, "components": [{"type": 2, "style": 3, "label": "Ack", "custom_id": "ack"},
+                {"type": 2, "style": 5, "label": "Link", "url": "https://example.com/"}]},
+            {"type": 1, "components": [{"type": 3, "custom_id": "m", "options": [{"label": "l", "value": "v"}]}]},
+        ],
+    });
+    let (_, message) = bot.post(&incidents, card).await;
+    let id = text(&message["id"]);
+    let commands = json!([{"name": "sev1", "description": "Declare", "default_member_permissions": "0",
+        "options": [{"type": 3, "name": "title", "description": "What", "required": true}]},
+        {"name": "Use as update", "type": 3}]);
+    let here = format!("/channels/{incidents}");
+    let of_guild = format!("/applications/{application}/guilds/{guild}/commands");
+    let mut wrong = Vec::new();
+    for (method, path, body, template) in [
+        ("GET", format!("{here}/messages/{id}"), Value::Null, "/channels/{channel_id}/messages/{message_id}"),
+        (
+            "POST",
+            format!("{here}/messages"),
+            json!({"content": "x", "message_reference": {"message_id": id}}),
+            "/channels/{channel_id}/messages",
+        ),
+        (
+            "PATCH",
+            format!("{here}/messages/{id}"),
+            json!({"content": "y"}),
+            "/channels/{channel_id}/messages/{message_id}",
+        ),
+        (
+            "POST",
+            format!("{here}/messages/{id}/threads"),
+            json!({"name": "INC-7"}),
+            "/channels/{channel_id}/messages/{message_id}/threads",
+        ),
+        ("POST", format!("{here}/threads"), json!({"name": "INC-8", "type": 11}), "/channels/{channel_id}/threads"),
+        ("GET", format!("{here}/messages"), Value::Null, "/channels/{channel_id}/messages"),
+        ("GET", here.clone(), Value::Null, "/channels/{channel_id}"),
+        ("GET", format!("/channels/{id}"), Value::Null, "/channels/{channel_id}"),
+        ("PATCH", format!("/channels/{id}"), json!({"archived": true}), "/channels/{channel_id}"),
+        ("POST", "/users/@me/channels".to_owned(), json!({"recipient_id": ana.to_string()}), "/users/@me/channels"),
+        ("GET", format!("{here}/messages/pins"), Value::Null, "/channels/{channel_id}/messages/pins"),
+        ("GET", format!("/guilds/{guild}"), Value::Null, "/guilds/{guild_id}"),
+        ("GET", format!("/guilds/{guild}/channels"), Value::Null, "/guilds/{guild_id}/channels"),
+        ("GET", format!("/guilds/{guild}/roles"), Value::Null, "/guilds/{guild_id}/roles"),
+        ("GET", format!("/guilds/{guild}/members/{ana}"), Value::Null, "/guilds/{guild_id}/members/{user_id}"),
+        ("GET", format!("/guilds/{guild}/threads/active"), Value::Null, "/guilds/{guild_id}/threads/active"),
+        ("GET", "/users/@me".to_owned(), Value::Null, "/users/@me"),
+        ("GET", "/applications/@me".to_owned(), Value::Null, "/applications/@me"),
+        ("GET", "/gateway/bot".to_owned(), Value::Null, "/gateway/bot"),
+        ("PUT", of_guild.clone(), commands, "/applications/{application_id}/guilds/{guild_id}/commands"),
+        ("GET", of_guild, Value::Null, "/applications/{application_id}/guilds/{guild_id}/commands"),
+    ] {
+        let (status, answer, _) = bot.send(method, &path, body).await;
+        let operation = &document["paths"][template][method.to_lowercase()];
+        let schema = &operation["responses"][status.to_string()]["content"]["application/json"]["schema"];
+        assert!(
+            schema.is_object(),
+            "{method} {template} answered {status}, which the document does not know: {answer}"
+        );
+        let root = json!({"components": document["components"], "allOf": [schema]});
+        let validator = jsonschema::validator_for(&root).expect("a schema");
+        for error in validator.iter_errors(&answer).take(3) {
+            wrong.push(format!(
+                "{method} {template} at {}: {}",
+                error.instance_path,
+                error.to_string().chars().take(400).collect::<String>()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn the_page_and_what_a_demo_adds_are_served() {
+    let demo = axum::Router::new().route("/info", axum::routing::get(async || "the demo"));
+    let sim = discord::start(Options { demo: Some(demo), ..Options::new(Workspace::example()) }).await.expect("a port");
+    let bot = Bot::of(&sim);
+    let read = |path: &str| {
+        let request = bot.http.get(format!("{}{path}", sim.base_url()));
+        async { request.send().await.expect("an answer").text().await.expect("text") }
+    };
+    assert!(read("/").await.contains("/page/app.js"));
+    assert!(read("/page/app.js").await.contains("import"));
+    assert_eq!(read("/sim/demo/info").await, "the demo");
+    assert!(read("/sim/nothing").await.contains("there is nothing"));
+}
+
+#[tokio::test]
+async fn a_message_is_read_back_without_its_nonce() {
+    let (_sim, bot, incidents) = start().await;
+    let (_, posted) = bot.post(&incidents, json!({"content": "x", "nonce": "n"})).await;
+    assert_eq!(posted["nonce"], "n");
+    let (_, read, _) = bot.send("GET", &format!("/channels/{incidents}/messages"), Value::Null).await;
+    assert_eq!(read[0].get("nonce"), None);
+}
+
 mod with_serenity {
     //! An unmodified serenity client: the proxy address is all that it is told.
 
@@ -700,5 +817,24 @@ mod with_serenity {
         ship.sim.call("gateway", json!({"do": "invalidate", "resumable": false})).await.expect("op 9");
         assert_eq!(ship.hear().await, "ready as watchbell");
         assert_eq!(ship.sim.counters()["identifies"], 2);
+    }
+
+    #[tokio::test]
+    async fn an_event_that_comes_twice_is_answered_once() {
+        let mut ship = Ship::launch().await;
+        ship.sim.fault(json!({"kind": "duplicate", "times": 1})).await.expect("a fault");
+        assert_eq!(ship.typed("ana", "/incident show 1").await["status"], "answered");
+        assert_eq!(ship.hear().await, "failed: Interaction has already been acknowledged.");
+        assert_eq!(ship.sim.channel("incidents", Some("ana")).expect("the channel").len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_zombie_connection_is_left_and_the_bot_comes_back() {
+        let mut ship = Ship::launch().await;
+        let fault = ship.sim.fault(json!({"kind": "no_ack"})).await.expect("a fault");
+        // serenity waits five seconds before it identifies again.
+        assert_eq!(ship.hear().await, "ready as watchbell");
+        assert!(ship.sim.clear_fault(fault));
+        assert_eq!(ship.typed("ana", "/incident show 1").await["status"], "answered");
     }
 }

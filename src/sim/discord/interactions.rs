@@ -20,6 +20,9 @@ use super::workspace::Settings;
 /// Interactions remembered after they are over.
 const INTERACTIONS_MAX: usize = 2_000;
 
+/// What a client shows when no answer came in time.
+pub const NO_ANSWER: &str = "The application did not respond";
+
 /// What a member did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -302,7 +305,7 @@ impl State {
             if let Some(message) = original {
                 self.edit(message, false, |message| {
                     message.flags &= !LOADING;
-                    message.content = "The application did not respond".to_owned();
+                    message.content = NO_ANSWER.to_owned();
                 });
             }
             self.tell_interaction(id);

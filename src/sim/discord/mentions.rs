@@ -159,10 +159,11 @@ pub fn pings(world: &World, author: Id, content: &str, allowed: Option<&Value>, 
             Piece::User(id) if world.members.contains_key(&id) && (parsed("users") || named("users", id)) => {
                 pings.users.push(id);
             }
-            Piece::Role(id) if parsed("roles") || named("roles", id) => {
-                if world.roles.get(&id).is_some_and(|role| role.mentionable || may_all) {
-                    pings.roles.push(id);
-                }
+            Piece::Role(id)
+                if (parsed("roles") || named("roles", id))
+                    && world.roles.get(&id).is_some_and(|role| role.mentionable || may_all) =>
+            {
+                pings.roles.push(id);
             }
             Piece::Text(text) if parsed("everyone") && may_all => {
                 pings.everyone |= text.contains("@everyone") || text.contains("@here");

@@ -13,6 +13,7 @@ mod interactions;
 mod limits;
 mod mentions;
 mod message;
+mod page;
 mod permissions;
 mod phone;
 mod recorder;

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Sim;
+use super::interactions::NO_ANSWER;
+use super::message::LOADING;
 use super::world::World;
 
 /// How long changes are gathered before they are written.
@@ -28,9 +30,17 @@ pub fn load(folder: &Path) -> Option<World> {
             return None;
         }
     };
-    serde_json::from_slice(&text)
+    let mut world: World = serde_json::from_slice(&text)
         .inspect_err(|error| tracing::warn!(%error, "cannot read the local Discord's state; it starts anew"))
-        .ok()
+        .ok()?;
+    // The interactions that these belong to ended with the process.
+    for message in world.channels.values_mut().flat_map(|channel| channel.messages.values_mut()) {
+        if message.has(LOADING) {
+            message.flags &= !LOADING;
+            message.content = NO_ANSWER.to_owned();
+        }
+    }
+    Some(world)
 }
 
 /// Writes the guild: a new file beside, then renamed over the old one.

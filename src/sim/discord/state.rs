@@ -150,9 +150,9 @@ impl State {
         message.pings.rung = rings.iter().map(|(member, _)| *member).collect();
         if by_bot {
             self.counters.messages += 1;
-            for mark in marks(&message) {
-                self.counters.doubled += u64::from(!self.marks.insert(mark));
-            }
+            // All are remembered, and a message that is known by several is doubled once.
+            let known = marks(&message).into_iter().filter(|mark| !self.marks.insert(mark.clone())).count();
+            self.counters.doubled += u64::from(known > 0);
         }
         self.world.insert_message(message.clone());
         self.tell_message("MESSAGE_CREATE", "message", &message);
@@ -231,7 +231,9 @@ impl State {
         let in_guild = self.world.channels.get(&message.channel_id).is_none_or(|channel| channel.kind != DM);
         // A message that only one member sees is told to nobody else's session.
         if message.ephemeral_for.is_none() {
-            let mut data = message.wire(&self.world, &self.base);
+            let is_new = event == "MESSAGE_CREATE";
+            let wire = if is_new { Message::wire_new } else { Message::wire };
+            let mut data = wire(message, &self.world, &self.base);
             if in_guild {
                 data["guild_id"] = json!(self.world.guild_id);
                 if let Some(author) = self.world.members.get(&message.author_id) {
@@ -339,10 +341,18 @@ impl State {
     }
 }
 
+/// What stands before a message's own mark, in the last part of a footer or in a last small line.
+const MARKS: [&str; 2] = ["ref ", "mark:"];
+
 /// By what a message of the bot is known to be the same as another.
 fn marks(message: &Message) -> Vec<String> {
+    let marked = |text: &str| {
+        let last = text.rsplit(" · ").next()?;
+        let mark = MARKS.iter().find_map(|before| last.strip_prefix(before))?;
+        Some(format!("{}:{}", message.channel_id, mark.trim()))
+    };
     let nonce = message.nonce.as_ref().map(|nonce| format!("{}:{}", message.channel_id, nonce));
-    let footers = message.embeds.iter().filter_map(|embed| embed["footer"]["text"].as_str());
-    let marked = footers.filter_map(|text| Some(format!("mark:{}", text.split_once("mark:")?.1.trim())));
-    nonce.into_iter().chain(marked).collect()
+    let footers = message.embeds.iter().filter_map(|embed| embed["footer"]["text"].as_str()).filter_map(marked);
+    let small_print = message.content.lines().last().and_then(|line| line.strip_prefix("-# ")).and_then(marked);
+    nonce.into_iter().chain(footers).chain(small_print).collect()
 }

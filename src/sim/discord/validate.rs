@@ -190,7 +190,7 @@ fn embeds(form: &mut Form, body: &Value, prefix: &str) {
 
 fn url_scheme(form: &mut Form, url: &str, path: &str, attachment: bool) {
     let known = url.starts_with("http://") || url.starts_with("https://");
-    if !known && !(attachment && url.starts_with("attachment://")) {
+    if !(known || attachment && url.starts_with("attachment://")) {
         let schemes = if attachment { "('http', 'https', 'attachment')" } else { "('http', 'https')" };
         let scheme = url.split(':').next().unwrap_or_default();
         let words = format!("Scheme \"{scheme}\" is not supported. Scheme must be one of {schemes}.");
@@ -260,7 +260,7 @@ fn component_v2(form: &mut Form, one: &Value, path: &str, seen: &mut BTreeSet<St
                 button(form, &one["accessory"], &format!("{path}.accessory"), seen);
             }
         }
-        Some(10 | 11 | 12 | 13 | 14) => {}
+        Some(10..=14) => {}
         _ => {
             form.fault(&format!("{path}.type"), "BASE_TYPE_CHOICES", "Value must be one of {1, 9, 10, 12, 13, 14, 17}.")
         }

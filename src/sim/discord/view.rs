@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::id::stamp;
-use super::interactions::{Interaction, Status, times};
+use super::interactions::{Interaction, NO_ANSWER, Status, times};
 use super::mentions::plain;
 use super::message::{LOADING, Message, SILENT, kind};
 use super::state::State;
@@ -98,7 +98,6 @@ pub fn message(state: &State, message: &Message) -> Value {
         kind::THREAD_CREATED => "thread_created",
         kind::REPLY => "reply",
         kind::COMMAND | kind::CONTEXT_MENU => "command",
-        kind::THREAD_STARTER => "thread_starter",
         _ => "default",
     };
     let attachments: Vec<Value> =
@@ -157,7 +156,7 @@ pub fn interaction(state: &State, interaction: &Interaction) -> Value {
     put(&mut out, "choices", interaction.choices.clone());
     put(&mut out, "modal", interaction.modal.as_ref().map(modal));
     if interaction.status == Status::Expired {
-        out["error"] = json!("The application did not respond");
+        out["error"] = json!(NO_ANSWER);
     }
     out
 }

@@ -24,7 +24,7 @@ pub(super) use act::act;
 use super::Sim;
 use super::id::Id;
 use super::state::State;
-use super::{still, view};
+use super::{page, still, view};
 
 /// Messages of one answer when none are asked for.
 const MESSAGES_DEFAULT: usize = 50;
@@ -38,9 +38,8 @@ type Fields = Query<BTreeMap<String, String>>;
 /// All routes but REST and the gateway.
 pub(super) fn router(sim: Sim, demo: Option<Router>) -> Router<Sim> {
     let mut router = Router::new()
-        .route("/", get(|| async { page("text/html; charset=utf-8", include_str!("../page/index.html")) }))
-        .route("/app.js", get(|| async { page("text/javascript; charset=utf-8", include_str!("../page/app.js")) }))
-        .route("/style.css", get(|| async { page("text/css; charset=utf-8", include_str!("../page/style.css")) }))
+        .route("/", get(async || page(page::HTML, page::INDEX)))
+        .route("/page/{name}", get(get_page))
         .route("/attachments/{channel}/{id}/{name}", get(attachment))
         .route("/sim/state", get(async |Extract(sim): Extract<Sim>| ok(view::state(&sim.lock()))))
         .route("/sim/counters", get(async |Extract(sim): Extract<Sim>| ok(json!(sim.lock().counters))))
@@ -57,11 +56,16 @@ pub(super) fn router(sim: Sim, demo: Option<Router>) -> Router<Sim> {
         .route("/sim/settings", get(async |Extract(sim): Extract<Sim>| ok(json!(sim.lock().settings))).post(settings))
         .route("/sim/faults", get(get_faults).post(faults).delete(delete_faults))
         .route("/sim/faults/{id}", delete(delete_fault))
-        .route("/sim/{*action}", axum::routing::post(post_action));
+        .route("/sim/{*action}", get(get_nothing).post(post_action));
     if let Some(demo) = demo {
         router = router.nest_service("/sim/demo", demo);
     }
     router.layer(from_fn(guard)).with_state(sim)
+}
+
+/// A file of the page, by its name.
+async fn get_page(Path(name): Path<String>) -> Response {
+    page::file(&name).map_or_else(|| StatusCode::NOT_FOUND.into_response(), |(kind, text)| page(kind, text))
 }
 
 fn page(kind: &'static str, text: &'static str) -> Response {
@@ -303,6 +307,10 @@ async fn settings(Extract(sim): Extract<Sim>, body: Bytes) -> Response {
 
 async fn faults(Extract(sim): Extract<Sim>, body: Bytes) -> Response {
     post(&sim, "faults", &body).await
+}
+
+async fn get_nothing(Path(path): Path<String>) -> Response {
+    refuse(StatusCode::NOT_FOUND, &format!("there is nothing at /sim/{path}"))
 }
 
 async fn post_action(Extract(sim): Extract<Sim>, Path(action): Path<String>, body: Bytes) -> Response {

@@ -111,6 +111,7 @@ fn in_guild(state: &mut State, call: &Call, rest: &[&str]) -> Answer {
             Ok(Reply::ok(json!({
                 "threads": threads.iter().map(|thread| wire::channel(world, thread)).collect::<Vec<_>>(),
                 "members": threads.iter().filter(joined).map(|thread| wire::thread_member(world, thread)).collect::<Vec<_>>(),
+                "has_more": false,
             })))
         }
         ("GET", ["roles"]) => Ok(Reply::ok(world.roles.values().map(wire::role).collect())),

@@ -115,7 +115,7 @@ fn create(state: &mut State, call: &Call, channel: Id) -> Answer {
     if call.body["enforce_nonce"] == true
         && let Some(standing) = posted_lately(state, &call.body["nonce"])
     {
-        let standing = standing.wire(&state.world, &state.base);
+        let standing = standing.wire_new(&state.world, &state.base);
         state.counters.nonce_repeats += 1;
         return Ok(Reply::ok(standing));
     }
@@ -130,7 +130,7 @@ fn create(state: &mut State, call: &Call, channel: Id) -> Answer {
     }
     state.post(message);
     let message = state.world.message(message_id).ok_or_else(Refusal::unknown_message)?;
-    Ok(Reply::ok(message.wire(&state.world, &state.base)))
+    Ok(Reply::ok(message.wire_new(&state.world, &state.base)))
 }
 
 /// The bot's message with this nonce, when it is young enough.
