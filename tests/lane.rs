@@ -53,7 +53,7 @@ fn callback() -> Request {
 struct Fake {
     limit: u32,
     window: Duration,
-    /// How long an answer is under way: the later ones overtake the earlier.
+    /// How long a request and its answer are each under way, by turns: the later ones overtake the earlier.
     slow_ms: [u64; 3],
     state: Arc<Mutex<FakeState>>,
 }
@@ -105,28 +105,36 @@ async fn answer(State(fake): State<Fake>, incoming: Incoming) -> Response {
     let path = incoming.uri().path().to_owned();
     let method = incoming.method().to_string();
     let body = axum::body::to_bytes(incoming.into_body(), 1 << 20).await.unwrap_or_default();
-    let (response, slow_ms) = fake.decide(&method, &path, &body);
-    tokio::time::sleep(Duration::from_millis(slow_ms)).await;
+    let turn = fake.state.lock().unwrap().next_turn();
+    let slow = Duration::from_millis(fake.slow_ms[turn % fake.slow_ms.len()]);
+    tokio::time::sleep(slow).await;
+    let response = fake.decide(&method, &path, &body);
+    tokio::time::sleep(slow).await;
     response
 }
 
+impl FakeState {
+    fn next_turn(&mut self) -> usize {
+        self.calls += 1;
+        self.calls
+    }
+}
+
 impl Fake {
-    fn decide(&self, method: &str, path: &str, body: &Bytes) -> (Response, u64) {
+    fn decide(&self, method: &str, path: &str, body: &Bytes) -> Response {
         let Some(channel) = path.strip_prefix("/api/v10/channels/") else {
-            return (StatusCode::NO_CONTENT.into_response(), 0);
+            return StatusCode::NO_CONTENT.into_response();
         };
         let channel = channel.split('/').next().unwrap_or_default().to_owned();
         let mut state = self.state.lock().unwrap();
-        state.calls += 1;
-        let slow_ms = self.slow_ms[state.calls % self.slow_ms.len()];
         let now = Instant::now();
         if state.paused_until.is_some_and(|at| now < at) {
             state.refused += 1;
-            return (refuse(&[], json!({ "retry_after": 1.0, "global": true })), 0);
+            return refuse(&[], json!({ "retry_after": 1.0, "global": true }));
         }
         if let Some((headers, body, pause)) = state.script.pop_front() {
             state.paused_until = Some(now + pause);
-            return (refuse(&headers, body), 0);
+            return refuse(&headers, body);
         }
         let window = state.windows.entry(format!("{method} {channel}")).or_insert((now, 0));
         if now >= window.0 + self.window {
@@ -136,7 +144,7 @@ impl Fake {
         if window.1 >= self.limit {
             state.refused += 1;
             let body = json!({ "message": "You are being rate limited.", "retry_after": reset_after, "global": false });
-            return (refuse(&[("x-ratelimit-scope", "user".to_owned())], body), 0);
+            return refuse(&[("x-ratelimit-scope", "user".to_owned())], body);
         }
         window.1 += 1;
         let left = self.limit - window.1;
@@ -148,7 +156,7 @@ impl Fake {
             ("x-ratelimit-remaining", left.to_string()),
             ("x-ratelimit-reset-after", format!("{reset_after:.3}")),
         ];
-        ((headers, axum::Json(json!({ "id": "1" }))).into_response(), slow_ms)
+        (headers, axum::Json(json!({ "id": "1" }))).into_response()
     }
 }
 
@@ -162,7 +170,7 @@ fn refuse(headers: &[(&'static str, String)], body: Value) -> Response {
 
 #[tokio::test]
 async fn twenty_posts_to_one_channel_arrive_in_order_and_none_is_refused() {
-    let fake = Fake::new(5, 250);
+    let fake = Fake { slow_ms: [12, 6, 0], ..Fake::new(5, 250) };
     let lane = lane(&fake.start().await);
     let texts: Vec<String> = (0..20).map(|index| format!("post {index}")).collect();
     let order = Some(OrderKey::new("INC-7"));

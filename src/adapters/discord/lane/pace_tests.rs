@@ -111,6 +111,18 @@ fn one_order_is_on_the_wire_once_and_keeps_its_place_over_a_429() {
 }
 
 #[test]
+fn one_order_goes_one_at_a_time_even_where_nothing_limits_it() {
+    let mut scene = Scene::new(LaneLimits::default());
+    let first = scene.enter(&post(1), Urgency::Notice, None);
+    scene.leaving();
+    scene.answer(first, &Limits::default());
+    let two: Vec<Seq> = (0..2).map(|_| scene.enter(&post(1), Urgency::Notice, Some("INC-7"))).collect();
+    assert_eq!(scene.leaving(), two[..1], "two on the wire could arrive in either order");
+    scene.answer(two[0], &Limits::default());
+    assert_eq!(scene.leaving(), two[1..]);
+}
+
+#[test]
 fn the_same_key_in_another_channel_is_another_order() {
     let mut scene = Scene::new(LaneLimits::default());
     let here = scene.enter(&post(1), Urgency::Notice, Some("INC-7"));
