@@ -160,7 +160,7 @@ impl Schedule {
         let after = local::within(after);
         let repeats = self.line.repeats();
         let shown = local(zone, after);
-        let mut seen = if repeats { local::floor(zone, after) } else { shown };
+        let (mut seen, goes_back) = if repeats { local::floor(zone, after) } else { (shown, false) };
         let mut best: Option<DateTime<Utc>> = None;
         for _ in 0..SCAN_MAX {
             let Some(next) = self.next_local(seen) else { break };
@@ -175,8 +175,9 @@ impl Schedule {
             if best.is_some_and(|best| !repeats || next >= local::ceiling(zone, best)) {
                 break;
             }
-            // Of the local times that the clock has shown already, only the first to come again can be the next run.
-            seen = if best.is_some() { next.max(shown) } else { next };
+            // Of the local times up to the one shown, only the first to come again, or the first still to be made up for,
+            // can be the next run. Before the clock goes back, it is not known from which on they come again.
+            seen = if goes_back && best.is_none() { next } else { next.max(shown) };
         }
         best
     }

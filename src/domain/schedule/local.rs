@@ -57,15 +57,18 @@ pub(super) fn offset(zone: Tz, at: DateTime<Utc>) -> TimeDelta {
 /// A local time so early that every one with an instant after `at` comes after it.
 ///
 /// That is what the clock shows, but just before it goes back (it will show less), and just after it jumped (what it jumped
-/// over is still being made up for).
-pub(super) fn floor(zone: Tz, at: DateTime<Utc>) -> NaiveDateTime {
+/// over is still being made up for). Says as well whether the clock is about to go back.
+pub(super) fn floor(zone: Tz, at: DateTime<Utc>) -> (NaiveDateTime, bool) {
     let here = offset(zone, at);
     let changes_to_less = |towards: i32| {
         let there = offset(zone, at + AROUND * towards);
         let by = here - there;
         (by > TimeDelta::zero() && offset(zone, at + by * towards) == there).then_some(there)
     };
-    at.naive_utc() + changes_to_less(1).or_else(|| changes_to_less(-1)).unwrap_or(here)
+    match changes_to_less(1) {
+        Some(ahead) => (at.naive_utc() + ahead, true),
+        None => (at.naive_utc() + changes_to_less(-1).unwrap_or(here), false),
+    }
 }
 
 /// A local time so late that every one with an instant before `at` comes before it.
