@@ -68,7 +68,7 @@ impl Rotation {
     /// A rotation from the first handoff on or after a local date. Before that date the same turns are thought back.
     ///
     /// # Errors
-    /// When nobody is in it, somebody twice without a name, or the turns are not 1 to `EVERY_DAYS_MAX` days.
+    /// When nobody is in it, somebody has no name, or the turns are not 1 to `EVERY_DAYS_MAX` days.
     pub fn new(
         people: Vec<String>,
         starts: NaiveDate,
@@ -219,7 +219,7 @@ pub enum OnCallRefusal {
 pub fn on_call(rotation: &Rotation, overrides: &[Override], at: DateTime<Utc>) -> Shift {
     override_at(overrides, at).unwrap_or_else(|| {
         let turn = rotation.turn(at);
-        let from = overrides.iter().map(|one| one.until).filter(|until| *until <= at).fold(turn.from, DateTime::max);
+        let from = ends_before(overrides, at).fold(turn.from, DateTime::max);
         let until = starts_after(overrides, at).fold(turn.until, DateTime::min);
         Shift { from, until, ..turn }
     })
@@ -229,10 +229,9 @@ pub fn on_call(rotation: &Rotation, overrides: &[Override], at: DateTime<Utc>) -
 pub fn override_at(overrides: &[Override], at: DateTime<Utc>) -> Option<Shift> {
     let (place, held) = overrides.iter().enumerate().rfind(|(_, one)| one.covers(at))?;
     let later = overrides.get(place + 1..).unwrap_or_default();
-    let from = later.iter().filter(|one| one.from < one.until && one.until <= at).map(|one| one.until);
     Some(Shift {
         person: held.person.clone(),
-        from: from.fold(held.from, DateTime::max),
+        from: ends_before(later, at).fold(held.from, DateTime::max),
         until: starts_after(later, at).fold(held.until, DateTime::min),
         because: Because::Override { by: held.by.clone(), why: held.why.clone() },
     })
@@ -346,4 +345,8 @@ fn pieces<'a>(
 
 fn starts_after(overrides: &[Override], at: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> + '_ {
     overrides.iter().filter(move |one| at < one.from && one.from < one.until).map(|one| one.from)
+}
+
+fn ends_before(overrides: &[Override], at: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> + '_ {
+    overrides.iter().filter(move |one| one.until <= at && one.from < one.until).map(|one| one.until)
 }

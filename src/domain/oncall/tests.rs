@@ -123,6 +123,8 @@ fn an_override_that_ends_before_it_begins_changes_nothing() {
     let rotation = weekly(&["ana"]);
     let (from, to) = ("2026-11-03T00:00:00Z", "2026-11-05T00:00:00Z");
     assert_eq!(told(&rotation, &nothing, from, to), told(&rotation, &[], from, to));
+    let after = utc("2026-11-03T18:00:00Z");
+    assert_eq!(on_call(&rotation, &nothing, after), on_call(&rotation, &[], after));
 }
 
 #[test]
