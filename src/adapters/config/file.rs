@@ -197,7 +197,7 @@ fn say(message: &str, text: &str, byte: Option<usize>) -> String {
 /// The heading above a byte: `[http]`, `[[services]]`.
 fn table_of(text: &str, byte: usize) -> Option<&str> {
     let before = text.get(..byte)?;
-    before.lines().map(str::trim).filter(|line| line.starts_with('[')).next_back().and_then(|line| {
+    before.lines().map(str::trim).rfind(|line| line.starts_with('[')).and_then(|line| {
         let end = line.rfind(']')?;
         line.get(..=end)
     })

@@ -273,13 +273,17 @@ impl Client {
             if paces.len() >= PACES_MAX {
                 paces.retain(|_, free| *free > now);
             }
-            // `free` is when the bucket would be full again; a request may go while at most BURST - 1 of it is missing.
-            let free = paces.entry((action, object.to_owned())).or_insert(now);
-            *free = (*free).max(now) + PACE;
-            free.checked_sub(PACE * BURST).unwrap_or(now)
+            turn(paces.entry((action, object.to_owned())).or_insert(now), now)
         };
         tokio::time::sleep_until(turn).await;
     }
+}
+
+/// When a request asked for `now` may go. `full` is when the bucket would be full again; a request may go as long as no more
+/// than the burst is missing from it.
+pub(super) fn turn(full: &mut Instant, now: Instant) -> Instant {
+    *full = (*full).max(now) + PACE;
+    full.checked_sub(PACE * BURST).unwrap_or(now)
 }
 
 fn address(base: &Url, path: &[&str], query: &[(&str, &str)]) -> Result<Url, FlyError> {

@@ -183,3 +183,15 @@ async fn an_app_that_cannot_be_read_is_a_sentence_in_its_health() {
         Some("Fly answered with something that is no list of machines".to_owned())
     );
 }
+
+#[test]
+fn three_may_go_at_once_and_then_one_a_second() {
+    let now = tokio::time::Instant::now() + std::time::Duration::from_secs(3600);
+    let mut full = now;
+    let mut waits = |asked_s: u64| {
+        let asked = now + std::time::Duration::from_secs(asked_s);
+        super::client::turn(&mut full, asked).saturating_duration_since(asked).as_secs()
+    };
+    assert_eq!([0, 0, 0, 0, 0].map(&mut waits), [0, 0, 0, 1, 2]);
+    assert_eq!([10, 10, 10, 10].map(&mut waits), [0, 0, 0, 1], "a rest fills it again, and no further");
+}

@@ -188,7 +188,11 @@ fn say(error: &reqwest::Error) -> String {
 }
 
 fn said(limit: Duration) -> String {
-    if limit.as_millis() % 1000 == 0 { format!("{} s", limit.as_secs()) } else { format!("{} ms", limit.as_millis()) }
+    if limit.as_millis().is_multiple_of(1000) {
+        format!("{} s", limit.as_secs())
+    } else {
+        format!("{} ms", limit.as_millis())
+    }
 }
 
 fn without_query(url: &str) -> String {

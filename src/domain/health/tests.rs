@@ -58,7 +58,8 @@ fn shown(report: &HealthReport) -> String {
 #[test]
 fn up_is_four_things_at_once() {
     assert_eq!(machine("a").verdict().mark, Mark::Ok);
-    let broken: [(&str, fn(&mut Machine)); 6] = [
+    type Breaks = fn(&mut Machine);
+    let broken: [(&str, Breaks); 6] = [
         ("stopped, and nothing will wake it", |m| (m.state, m.autostop) = ("stopped".into(), false)),
         ("its host does not answer", |m| m.host_ok = false),
         ("cordoned: it gets no traffic", |m| m.cordoned = true),
@@ -226,7 +227,7 @@ fn two_failures_over_any_time_are_not_down() {
     assert_eq!(watched.observe(&red(0), &policy()), None);
     assert_eq!(watched.observe(&red(600), &policy()), None);
     assert_eq!(watched.reds_in_a_row(), 2);
-    assert_eq!(watched.observe(&red(601), &policy()).is_some(), true);
+    assert!(watched.observe(&red(601), &policy()).is_some());
 }
 
 #[test]

@@ -1,0 +1,53 @@
+//! Every set-up that is shipped can be read, and a policy of one's own takes the place of the shipped one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use watchbell::adapters::config::Config;
+
+fn shipped() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/workspaces");
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.into_iter().filter(|path| path.extension().is_some_and(|end| end == "toml")).collect()
+}
+
+#[test]
+fn every_shipped_set_up_is_read_without_a_secret_in_the_environment() {
+    let files = shipped();
+    assert!(!files.is_empty());
+    for file in files {
+        let config = Config::load(&file, |_| None).unwrap_or_else(|refused| panic!("{refused}"));
+        assert!(!config.workspace.services.is_empty(), "{}", file.display());
+        assert!(config.discord_token().is_err() && config.fly_token().is_err());
+    }
+}
+
+#[test]
+fn a_policy_beside_the_file_takes_the_place_of_the_shipped_one() {
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    let write = |name: &str, text: &str| {
+        fs::write(folder.path().join(name), text).unwrap_or_else(|error| panic!("{error}"));
+    };
+    let team =
+        "[team]\nname = \"t\"\nzone = \"UTC\"\n[channels]\nincidents = \"i\"\ntest = \"t\"\n[discord]\nguild = \"1\"\n";
+    write("plain.toml", team);
+    write("own.toml", &format!("{team}[policy]\nfile = \"policy.toml\"\n"));
+    write("policy.toml", &watchbell::domain::policy::SHIPPED.replace("snooze_max = \"30m\"", "snooze_max = \"20m\""));
+    let load = |name: &str| Config::load(&folder.path().join(name), |_| None);
+    let (plain, own) = (load("plain.toml"), load("own.toml"));
+    let (plain, own) = (plain.unwrap_or_else(|r| panic!("{r}")), own.unwrap_or_else(|r| panic!("{r}")));
+    assert_ne!(own.policy.reminders.snooze_max, plain.policy.reminders.snooze_max);
+    assert_ne!(own.hash, plain.hash);
+    assert_eq!(
+        own.state_dir,
+        folder.path().join("data/state"),
+        "relative to the file, wherever the program was started"
+    );
+
+    write("policy.toml", "[severity]\n");
+    let refused = load("own.toml").map_or_else(|refused| refused.0, |_| "taken".to_owned());
+    assert!(refused.contains("policy.toml: "), "{refused}");
+    fs::remove_file(folder.path().join("policy.toml")).unwrap_or_else(|error| panic!("{error}"));
+    assert!(load("own.toml").is_err_and(|refused| refused.0.contains("there is no such file")));
+}
