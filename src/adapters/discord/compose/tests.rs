@@ -1,0 +1,115 @@
+use chrono::DateTime;
+
+use super::*;
+use crate::adapters::discord::directory::{person, place};
+use crate::adapters::discord::read::{read_back, read_message};
+
+fn directory() -> Directory {
+    let mut directory = Directory::default();
+    directory.role_seen(5, "reliability");
+    directory
+}
+
+fn content(message: &Message) -> String {
+    new_message(message, &directory(), Some("17-3"), Sound::WhenItPings).body["content"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_words_come_first_then_whom_it_pings_then_its_mark() {
+    let message = Message::line("SEV-1 INC-7 checkout is down. Ack by 03:07")
+        .ping(Ping::Role(Role::new("reliability")))
+        .ping(Ping::Person(person(7)))
+        .ping(Ping::Role(Role::new("nobody")));
+    let composed = new_message(&message, &directory(), Some("17-3"), Sound::WhenItPings).body;
+    assert_eq!(composed["content"], "SEV-1 INC-7 checkout is down. Ack by 03:07\n<@&5> <@7> **nobody**\n-# ref 17-3");
+    assert_eq!(
+        composed["allowed_mentions"],
+        json!({"parse": [], "users": ["7"], "roles": ["5"], "replied_user": false})
+    );
+    assert_eq!((&composed["nonce"], &composed["enforce_nonce"]), (&json!("17-3"), &json!(true)));
+    assert_eq!(composed.get("flags"), None);
+    assert!(has_mark(&composed, "17-3") && !has_mark(&composed, "7-3"));
+}
+
+#[test]
+fn what_pings_nobody_makes_no_sound_unless_it_is_to_wake() {
+    let message = Message::line("x");
+    assert_eq!(new_message(&message, &directory(), None, Sound::WhenItPings).body["flags"], 4096);
+    assert_eq!(new_message(&message, &directory(), None, Sound::Always).body.get("flags"), None);
+    let pinging = message.ping(Ping::Person(person(7)));
+    assert_eq!(edited(&pinging, &directory(), None).body["allowed_mentions"]["users"], json!([]));
+}
+
+#[test]
+fn a_title_with_everyone_and_markup_is_shown_as_typed() {
+    let title = "@everyone **now** <@&5> `x`";
+    let message = Message { card: Some(Card::new(title, Tone::Bad).line(title)), ..Message::line(title) };
+    let body = new_message(&message, &directory(), Some("1-0"), Sound::WhenItPings).body;
+    for shown in [&body["content"], &body["embeds"][0]["title"], &body["embeds"][0]["description"]] {
+        let shown = shown.as_str().unwrap();
+        assert!(!shown.contains("@everyone") && !shown.contains("<@&5>") && shown.contains(r"\*\*now\*\* "), "{shown}");
+        assert_eq!(read_back(shown, &directory()), Text::plain(title));
+    }
+    assert_eq!(body["embeds"][0]["footer"]["text"], "ref 1-0");
+    assert!(has_mark(&body, "1-0"));
+}
+
+#[test]
+fn three_thousand_characters_of_stars_fit_into_two_thousand() {
+    let body = new_message(&Message::line("*".repeat(3_000)), &directory(), Some(&"9".repeat(25)), Sound::WhenItPings);
+    let content = body.body["content"].as_str().unwrap();
+    assert!(units(content) <= 2_000, "{}", units(content));
+    assert!(content.contains("more characters in the attached file)"), "{content}");
+    assert_eq!(body.files.len(), 1);
+    assert_eq!(body.files[0].bytes.len(), 3_000);
+    assert_eq!(body.body["attachments"][0]["filename"], "whole-message.txt");
+}
+
+#[test]
+fn spans_become_what_discord_shows() {
+    let at = DateTime::from_timestamp(1_764_000_000, 0).unwrap();
+    let text = Text::plain("due ")
+        .relative(at)
+        .text(" ")
+        .clock(at)
+        .text(" in ")
+        .place(&place(9))
+        .text(" ")
+        .code("a`b")
+        .text(" ");
+    let text = text
+        .bold("x*y")
+        .text(" ")
+        .join(Text(vec![Span::Link { label: "the [log]".into(), url: "https://a.example/b(c)".into() }]));
+    let shown = content(&Message::line(text.clone()));
+    assert_eq!(
+        shown,
+        "due <t:1764000000:R> <t:1764000000:t> in <#9> `` a`b `` **x\\*y** [the \\[log\\]](https://a.example/b%28c%29)\n-# ref 17-3"
+    );
+    let back = read_message(&json!({"content": shown}), &directory());
+    assert_eq!(back.lines.len(), 1);
+    assert_eq!(back.lines[0].0[..11], text.0[..11]);
+}
+
+#[test]
+fn a_form_and_a_list_keep_to_discords_limits() {
+    let input = crate::domain::message::FormInput {
+        name: "what".into(),
+        label: "é".repeat(60),
+        long: true,
+        required: true,
+        value: "v".repeat(50),
+        hint: String::new(),
+        chars_max: 20,
+    };
+    let form = form(&Form { action: "update:7".into(), title: "t".repeat(60), inputs: vec![input; 6] });
+    assert_eq!(form["title"].as_str().unwrap().chars().count(), 45);
+    assert_eq!(form["components"].as_array().unwrap().len(), 5);
+    let input = &form["components"][0]["components"][0];
+    assert_eq!(input["value"].as_str().unwrap().len(), 20);
+    assert_eq!(input["label"].as_str().unwrap().chars().count(), 45);
+    let list: Vec<Choice> = (0..40).map(|n| Choice::new(format!("v{n}"), "l".repeat(150))).collect();
+    let list = choices(&list);
+    assert_eq!(list["choices"].as_array().unwrap().len(), 25);
+    assert_eq!(list["choices"][0]["name"].as_str().unwrap().chars().count(), 100);
+}
