@@ -517,6 +517,42 @@ async fn a_message_is_read_back_without_its_nonce() {
     assert_eq!(read[0].get("nonce"), None);
 }
 
+#[tokio::test]
+async fn a_script_does_over_http_what_a_person_does() {
+    let (sim, bot, incidents) = start().await;
+    let send = async |method: &str, path: &str, body: Value| {
+        let request = bot.http.request(method.parse().expect("a method"), format!("{}{path}", sim.control_url()));
+        let request = if body.is_null() { request } else { request.json(&body) };
+        let response = request.send().await.expect("an answer");
+        (response.status().as_u16(), response.json::<Value>().await.expect("JSON"))
+    };
+    let (_, posted) = send("POST", "/type", json!({"as": "ana", "channel": "#incidents", "text": "hello <@&1>"})).await;
+    let (_, read) = send("GET", "/channels/incidents?as=ben&limit=1", Value::Null).await;
+    assert_eq!(read["messages"][0]["id"], posted["message_id"]);
+    assert_eq!(read["messages"][0]["text"], "hello @deleted-role");
+    let (status, refused) = send("POST", "/type", json!({"as": "nobody", "channel": "incidents", "text": "x"})).await;
+    assert_eq!((status, &refused["error"]), (400, &json!("no member is called nobody")));
+    let (_, fault) = send("POST", "/faults", json!({"kind": "latency", "latency_ms": 1})).await;
+    let path = format!("/faults/{}", fault["id"]);
+    assert_eq!(send("DELETE", &path, Value::Null).await.0, 200);
+    assert_eq!(send("DELETE", &path, Value::Null).await.0, 404);
+    let (status, _) = send("POST", "/settings", json!({"window_ms": 100, "nonsense": 1})).await;
+    assert_eq!(status, 400);
+    let (_, settings) = send("POST", "/settings", json!({"messages_per_window": 1})).await;
+    assert_eq!((&settings["messages_per_window"], &settings["window_ms"]), (&json!(1), &json!(5000)));
+    bot.post(&incidents, json!({"content": "x"})).await;
+    assert_eq!(bot.post(&incidents, json!({"content": "x"})).await.0, 429);
+    let (_, told) = send("GET", "/requests?since=0", Value::Null).await;
+    assert_eq!(told["requests"][1]["template"], "/channels/{channel_id}/messages");
+    assert_eq!(told["requests"][1]["status"], 429);
+    let (_, still) = send("GET", "/still?within_ms=5000", Value::Null).await;
+    assert_eq!(still["still"], true);
+    let (_, made) = send("POST", "/channel", json!({"name": "war-room"})).await;
+    assert_eq!(send("POST", &format!("/channel/{}/delete", text(&made["channel_id"])), Value::Null).await.0, 200);
+    send("POST", "/reset", Value::Null).await;
+    assert_eq!(send("GET", "/channels/incidents", Value::Null).await.1["messages"], json!([]));
+}
+
 mod with_serenity {
     //! An unmodified serenity client: the proxy address is all that it is told.
 

@@ -24,6 +24,8 @@ pub const BUTTONS_IN_ROW_MAX: usize = 5;
 pub const OPTIONS_MAX: usize = 25;
 /// Completions of an option.
 pub const CHOICES_MAX: usize = 25;
+/// Characters of a nonce.
+pub const NONCE_CHARS_MAX: usize = 25;
 /// Attachments of a message.
 pub const ATTACHMENTS_MAX: usize = 10;
 /// Components of a message, nested ones counted, with `IS_COMPONENTS_V2`.
@@ -120,9 +122,8 @@ pub fn message(form: &mut Form, body: &Value, prefix: &str, place: Place) {
         form.fault(&join(prefix, "flags"), "MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2", words);
     }
     allowed_mentions(form, &body["allowed_mentions"], &join(prefix, "allowed_mentions"));
-    if let Some(nonce) = body.get("nonce").filter(|nonce| !nonce.is_null() && !nonce.is_i64() && !nonce.is_u64()) {
-        let _ = nonce;
-        form.text(body, "nonce", &join(prefix, "nonce"), 0, 25);
+    if !(body["nonce"].is_i64() || body["nonce"].is_u64()) {
+        form.text(body, "nonce", &join(prefix, "nonce"), 0, NONCE_CHARS_MAX);
     }
     let path = join(prefix, "attachments");
     for (index, one) in form.list(body, "attachments", &path, 0, ATTACHMENTS_MAX).into_iter().flatten().enumerate() {

@@ -13,7 +13,7 @@ use crate::sim::discord::state::State;
 use crate::sim::discord::validate::CONTENT_CHARS_MAX;
 use crate::sim::discord::view::text_inputs;
 use crate::sim::discord::wire;
-use crate::sim::discord::world::World;
+use crate::sim::discord::world::{Command, World};
 
 /// A message that the member can see.
 fn seen<'a>(state: &'a State, body: &Value, member: Id) -> Result<&'a Message, String> {
@@ -238,9 +238,7 @@ pub(super) fn menu(state: &mut State, body: &Value) -> Result<Value, String> {
     let wanted = text(body, "command")?;
     let on_user = body.get("user").is_some_and(|user| !user.is_null());
     let kind = if on_user { 2 } else { 3 };
-    let fits = |command: &&crate::sim::discord::world::Command| {
-        command.kind == kind && command.name.eq_ignore_ascii_case(wanted)
-    };
+    let fits = |command: &&Command| command.kind == kind && command.name.eq_ignore_ascii_case(wanted);
     let command = state.world.commands.iter().find(fits);
     let command = command.ok_or_else(|| format!("there is no command {wanted} in this menu"))?.clone();
     let mut data = json!({"id": command.id, "name": command.name, "type": command.kind});

@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 use super::messages::need;
 use super::threads::check_fields;
 use super::{Answer, Call, Reply};
-use crate::sim::discord::id::Id;
+use crate::sim::discord::id::{Id, now};
+use crate::sim::discord::mentions::wire_id;
 use crate::sim::discord::permissions::{MANAGE_CHANNELS, MANAGE_THREADS, SEND_MESSAGES};
 use crate::sim::discord::refusal::{Form, Refusal};
 use crate::sim::discord::state::State;
 use crate::sim::discord::wire;
-use crate::sim::discord::world::DM;
+use crate::sim::discord::world::{Channel, DM};
 
 pub(super) fn route(state: &mut State, call: &Call, channel: Id, rest: &[&str]) -> Answer {
     match (call.method.as_str(), rest) {
@@ -80,14 +81,14 @@ fn change(state: &mut State, call: &Call, channel: Id) -> Answer {
 }
 
 /// Takes over what is there.
-pub(in crate::sim::discord) fn apply(place: &mut crate::sim::discord::world::Channel, body: &Value) {
+pub(in crate::sim::discord) fn apply(place: &mut Channel, body: &Value) {
     if let Some(name) = body["name"].as_str() {
         place.name = name.to_owned();
     }
     if let Some(topic) = body.get("topic") {
         place.topic = topic.as_str().map(str::to_owned);
     }
-    if let Some(parent) = body.get("parent_id").and_then(crate::sim::discord::mentions::wire_id) {
+    if let Some(parent) = body.get("parent_id").and_then(wire_id) {
         place.parent = Some(parent);
     }
     let Some(thread) = &mut place.thread else { return };
@@ -99,6 +100,6 @@ pub(in crate::sim::discord) fn apply(place: &mut crate::sim::discord::world::Cha
     }
     if let Some(archived) = body["archived"].as_bool().filter(|archived| *archived != thread.archived) {
         thread.archived = archived;
-        thread.archive_changed_at = crate::sim::discord::id::now();
+        thread.archive_changed_at = now();
     }
 }

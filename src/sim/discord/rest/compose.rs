@@ -6,7 +6,7 @@ use super::Call;
 use super::body::Upload;
 use crate::sim::discord::id::Id;
 use crate::sim::discord::mentions::{pings, wire_id};
-use crate::sim::discord::message::{Attachment, Message};
+use crate::sim::discord::message::{Attachment, COMPONENTS_V2, Message, SUPPRESS_EMBEDS};
 use crate::sim::discord::refusal::{Form, Refusal};
 use crate::sim::discord::state::State;
 use crate::sim::discord::validate::{self, Place};
@@ -155,8 +155,8 @@ pub(super) fn change(state: &mut State, id: Id, body: &Value, files: &[Upload]) 
         next.components = stored_components(components);
     }
     if let Some(flags) = body["flags"].as_u64() {
-        let settable = crate::sim::discord::message::SUPPRESS_EMBEDS;
-        next.flags = next.flags & !settable | flags & settable | flags & crate::sim::discord::message::COMPONENTS_V2;
+        // The newer layout can be switched on by an edit, but not off.
+        next.flags = next.flags & !SUPPRESS_EMBEDS | flags & (SUPPRESS_EMBEDS | COMPONENTS_V2);
     }
     if !validate::says_something(&next.content, &next.embeds, &next.components, next.attachments.len()) {
         return Err(Refusal::empty_message());

@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 use super::{Answer, Call, Reply, id};
 use crate::sim::discord::gateway::GUILD_MEMBERS;
 use crate::sim::discord::id::Id;
+use crate::sim::discord::mentions::wire_id;
 use crate::sim::discord::permissions::{MANAGE_CHANNELS, MANAGE_ROLES};
 use crate::sim::discord::refusal::{Form, Refusal};
 use crate::sim::discord::state::State;
+use crate::sim::discord::view;
 use crate::sim::discord::wire;
 use crate::sim::discord::workspace::ChannelKind;
 use crate::sim::discord::world::Channel;
@@ -65,7 +67,7 @@ fn application(state: &State) -> Value {
 }
 
 fn open_dm(state: &mut State, call: &Call) -> Answer {
-    let wanted = crate::sim::discord::mentions::wire_id(&call.body["recipient_id"]);
+    let wanted = wire_id(&call.body["recipient_id"]);
     let Some(member) = wanted.and_then(|id| state.world.members.get(&id)) else {
         let mut form = Form::default();
         form.fault("recipient_id", "BASE_TYPE_REQUIRED", "This field is required");
@@ -195,7 +197,7 @@ fn create_channel(state: &mut State, call: &Call) -> Answer {
         ChannelKind::Voice | ChannelKind::Category => name.to_owned(),
         _ => name.to_lowercase().replace(' ', "-"),
     };
-    let parent = crate::sim::discord::mentions::wire_id(&call.body["parent_id"]);
+    let parent = wire_id(&call.body["parent_id"]);
     let channel = state.world.add_channel(kind, &name, parent);
     if let Some(place) = state.world.channels.get_mut(&channel) {
         place.topic = call.body["topic"].as_str().map(str::to_owned);
@@ -210,7 +212,7 @@ pub(in crate::sim::discord) fn tell_member(state: &mut State, member: Id) {
     let Some(standing) = state.world.members.get(&member) else { return };
     let mut data = wire::member(standing);
     data["guild_id"] = json!(state.world.guild_id);
-    let seen = crate::sim::discord::view::member(standing);
+    let seen = view::member(standing);
     state.dispatch("GUILD_MEMBER_UPDATE", GUILD_MEMBERS, data);
     state.change("member", json!({"member": seen}));
 }

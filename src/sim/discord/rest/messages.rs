@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Answer, Call, Reply, compose, id};
 use crate::sim::discord::gateway::{self, MESSAGE_CONTENT};
 use crate::sim::discord::id::{Id, now};
+use crate::sim::discord::mentions::wire_id;
 use crate::sim::discord::message::{Message, Reaction, kind};
 use crate::sim::discord::permissions::{
     ADD_REACTIONS, ATTACH_FILES, EMBED_LINKS, MANAGE_MESSAGES, MANAGE_THREADS, READ_MESSAGE_HISTORY, SEND_MESSAGES,
@@ -17,6 +18,8 @@ use crate::sim::discord::permissions::{
 use crate::sim::discord::refusal::{Form, Refusal};
 use crate::sim::discord::state::State;
 use crate::sim::discord::validate::Place;
+use crate::sim::discord::view;
+use crate::sim::discord::wire;
 use crate::sim::discord::world::DM;
 
 /// Messages of one page.
@@ -156,7 +159,7 @@ fn posted_lately<'a>(state: &'a State, nonce: &Value) -> Option<&'a Message> {
 }
 
 fn reply(state: &State, message: &mut Message, reference: &Value) -> Result<(), Refusal> {
-    let target = crate::sim::discord::mentions::wire_id(&reference["message_id"]);
+    let target = wire_id(&reference["message_id"]);
     let standing = target.and_then(|target| find(state, message.channel_id, target).ok());
     if standing.is_none() {
         if reference["fail_if_not_exists"] == false {
@@ -230,7 +233,7 @@ fn bulk_delete(state: &mut State, call: &Call, channel: Id) -> Answer {
     let mut form = Form::default();
     let ids = form.list(&call.body, "messages", "messages", 2, BULK_MAX).cloned().unwrap_or_default();
     form.finish()?;
-    for id in ids.iter().filter_map(crate::sim::discord::mentions::wire_id) {
+    for id in ids.iter().filter_map(wire_id) {
         state.delete(channel, id);
     }
     Ok(Reply::nothing())
@@ -270,7 +273,7 @@ fn react(state: &mut State, call: &Call, channel: Id, message: Id, rest: &[&str]
             let found = find(state, channel, message)?;
             let reaction = found.reactions.iter().find(|reaction| reaction.emoji == emoji);
             let who = reaction.map(|reaction| reaction.members.clone()).unwrap_or_default();
-            let users = who.iter().filter_map(|&id| crate::sim::discord::wire::user_by_id(&state.world, id));
+            let users = who.iter().filter_map(|&id| wire::user_by_id(&state.world, id));
             Ok(Reply::ok(users.collect()))
         }
         _ => Err(Refusal::not_found()),
@@ -299,6 +302,6 @@ pub(in crate::sim::discord) fn set_reaction(state: &mut State, message: Id, memb
         data["message_author_id"] = json!(standing.author_id);
     }
     state.dispatch(event, gateway::GUILD_MESSAGE_REACTIONS, data);
-    let seen = crate::sim::discord::view::message(state, &standing);
+    let seen = view::message(state, &standing);
     state.change("message_edit", json!({"channel_id": channel, "message": seen}));
 }

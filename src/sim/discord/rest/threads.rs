@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::messages::{find, need};
 use super::{Answer, Call, Reply, id};
 use crate::sim::discord::gateway::GUILDS;
-use crate::sim::discord::id::{Id, now};
+use crate::sim::discord::id::{Id, now, stamp};
 use crate::sim::discord::message::{HAS_THREAD, Message, kind};
 use crate::sim::discord::permissions::{CREATE_PRIVATE_THREADS, CREATE_PUBLIC_THREADS};
 use crate::sim::discord::refusal::{Form, Refusal};
@@ -67,14 +67,11 @@ pub(super) fn route(state: &mut State, call: &Call, channel: Id, rest: &[&str]) 
                 thread.members.push(member);
             }
             let count = thread.members.len();
-            let (event, added) = (
-                call.method == "PUT",
-                json!([{"id": channel, "user_id": member, "flags": 0,
-                "join_timestamp": crate::sim::discord::id::stamp(now())}]),
-            );
             let mut data = json!({"id": channel, "guild_id": state.world.guild_id, "member_count": count});
-            if event {
-                data["added_members"] = added;
+            if call.method == "PUT" {
+                let since = stamp(now());
+                data["added_members"] =
+                    json!([{"id": channel, "user_id": member, "flags": 0, "join_timestamp": since}]);
             } else {
                 data["removed_member_ids"] = json!([member]);
             }
@@ -87,7 +84,7 @@ pub(super) fn route(state: &mut State, call: &Call, channel: Id, rest: &[&str]) 
             let thread = place.ok_or_else(Refusal::unknown_channel)?;
             let member = |id: &Id| {
                 json!({"id": channel, "user_id": id, "flags": 0,
-                    "join_timestamp": crate::sim::discord::id::stamp(channel.time())})
+                    "join_timestamp": stamp(channel.time())})
             };
             Ok(Reply::ok(thread.members.iter().map(member).collect()))
         }
