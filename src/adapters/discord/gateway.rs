@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 use serenity::all::{
     ClientBuilder, Context, Event, EventHandler, GatewayIntents, Guild, HttpBuilder, Interaction as Received, Member,
     RawEventHandler, ShardStageUpdateEvent, User,
@@ -42,6 +43,9 @@ const SEEN_MAX: usize = 1_024;
 /// The first wait before the connection is built anew, and the longest, in seconds.
 const AGAIN_AFTER_S: u64 = 2;
 const AGAIN_AFTER_S_MAX: u64 = 60;
+/// Parts of a pressed message that are not used and that serenity refuses to read when Discord leaves something out.
+const UNNEEDED_PARTS: [&str; 6] =
+    ["interaction", "interaction_metadata", "components", "referenced_message", "thread", "poll"];
 /// Commands, presses and forms need no intent. Messages are asked for without their content: only to hear of deletions.
 const INTENTS: GatewayIntents = GatewayIntents::GUILDS.union(GatewayIntents::GUILD_MESSAGES);
 
@@ -138,7 +142,7 @@ async fn gateway_url(lane: &Lane, api_url: &str) -> anyhow::Result<String> {
         .send(Request::new(Route::get_gateway()))
         .await
         .with_context(|| format!("{api_url} does not answer as Discord's API; check [discord] api_url"))?;
-    let url = answer.body.get("url").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let url = answer.body.get("url").and_then(Value::as_str).unwrap_or_default();
     if url.starts_with("wss://") || is_loopback_ws(url) {
         return Ok(url.to_owned());
     }
@@ -269,6 +273,7 @@ impl Events {
             }
             Event::Resumed(_) => self.link.up(),
             Event::InteractionCreate(event) => self.interaction(event.interaction),
+            Event::Unknown(event) if event.kind == "INTERACTION_CREATE" => self.misread(event.value),
             Event::GuildCreate(event) if event.guild.id.get() == self.guild => self.guild(&event.guild),
             Event::GuildRoleCreate(event) if here(Some(event.role.guild_id)) => {
                 directory.change(|known| known.role_seen(event.role.id.get(), &event.role.name));
@@ -352,6 +357,20 @@ impl Events {
                 });
             }
             _ => waits.store(false, Ordering::Release),
+        }
+    }
+
+    /// An interaction that serenity could not read. It is strict about parts of the pressed message that nobody needs here.
+    fn misread(&self, mut value: Value) {
+        if let Some(message) = value.get_mut("message").and_then(Value::as_object_mut) {
+            for part in UNNEEDED_PARTS {
+                message.remove(part);
+            }
+        }
+        match serde_json::from_value(value) {
+            Ok(received) => self.interaction(received),
+            // Never the event itself: it holds the token.
+            Err(error) => error!(error = %error, "Discord sent an interaction that cannot be read; it is not answered"),
         }
     }
 
@@ -490,7 +509,7 @@ async fn roles_held(lane: &Lane, guild: u64, directory: &SharedDirectory, who: &
             return Vec::new();
         }
     };
-    let ids = member.get("roles").and_then(serde_json::Value::as_array).into_iter().flatten();
+    let ids = member.get("roles").and_then(Value::as_array).into_iter().flatten();
     let ids: Vec<u64> = ids.filter_map(|id| id.as_str()?.parse().ok()).collect();
     directory.read(|directory| directory.roles_held(ids))
 }
