@@ -4,8 +4,6 @@ use secrecy::ExposeSecret;
 
 use super::*;
 
-const HOTDASH: &str = include_str!("../../../data/workspaces/hotdash.toml");
-
 const SMALL: &str = r#"
 [team]
 name = "small"
@@ -30,16 +28,9 @@ fn refusal(text: &str) -> String {
 }
 
 #[test]
-fn the_shipped_example_is_read_and_names_what_it_needs() {
-    let config = read(HOTDASH).unwrap_or_else(|refused| panic!("{refused}"));
-    assert_eq!(config.workspace.team.zone, chrono_tz::America::Chicago);
-    assert_eq!(config.workspace.service("MCP").map(|service| service.name.as_str()), Some("hotdash-llamaindex-mcp"));
-    assert_eq!(config.http.private_bind.to_string(), "127.0.0.1:9400");
-    let missing: Vec<&str> = config.missing.keys().map(String::as_str).collect();
-    assert_eq!(missing, ["PUSHOVER_APP_TOKEN", "PUSHOVER_USER_ANA", "PUSHOVER_USER_BEN"]);
-    assert!(is_placeholder(&config.discord.guild) && is_placeholder("discord:000000000000000002"));
+fn ids_still_to_be_filled_in_are_known_by_their_zeros() {
+    assert!(is_placeholder("000000000000000000") && is_placeholder("discord:000000000000000002") && is_placeholder(""));
     assert!(!is_placeholder("812345678901234567"));
-    assert!(config.virtual_clock.is_none() && config.dead_man.is_none());
 }
 
 #[test]

@@ -67,8 +67,8 @@ fn machine(changes: Value) -> Value {
 #[tokio::test]
 async fn machines_are_read_from_one_list_with_the_right_header() {
     let (fake, fly) = Fake::start(&[(200, json!([machine(json!({})), machine(json!({"state": "destroyed"}))]))]).await;
-    let machines = fly.machines("hot/dash").await.unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(fake.got(), [("/v1/apps/hot%2Fdash/machines".to_owned(), "FlyV1 fm2_canary".to_owned())]);
+    let machines = fly.machines("ac/me").await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(fake.got(), [("/v1/apps/ac%2Fme/machines".to_owned(), "FlyV1 fm2_canary".to_owned())]);
     assert_eq!(machines.len(), 1, "the destroyed one is gone");
     assert_eq!(machines[0].image, "registry.fly.io/mcp:v41@sha256:aa");
     assert_eq!(machines[0].config["guest"]["memory_mb"], 512);
@@ -128,9 +128,9 @@ fn restarts_are_counted_since_somebody_last_started_it() {
 
 #[tokio::test]
 async fn the_token_is_asked_after_and_its_refusal_is_a_sentence_without_it() {
-    let good = json!({"tokens": [{"token_id": "x", "org_slug": "hotdash", "apps": null}]});
+    let good = json!({"tokens": [{"token_id": "x", "org_slug": "acme", "apps": null}]});
     let (_, fly) = Fake::start(&[(200, good)]).await;
-    assert_eq!(fly.auth().await, Ok("hotdash".to_owned()));
+    assert_eq!(fly.auth().await, Ok("acme".to_owned()));
     let (fake, fly) = Fake::start(&[(401, json!({"error": "Authenticate: token validation error"}))]).await;
     assert_eq!(
         fly.auth().await,

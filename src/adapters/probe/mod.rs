@@ -34,7 +34,7 @@ use crate::ports::{Clock, Watch};
 
 pub use ask::BODY_BYTES_MAX;
 
-/// The longest that a look at everything takes; what has not answered by then is said so.
+/// The longest that a look takes, beside what its slowest probe may take; what has not answered by then is said so.
 pub const LOOK_MAX: Duration = Duration::from_secs(30);
 /// Questions on the wire at once.
 const ASKS_MAX: usize = 32;
@@ -195,6 +195,12 @@ impl Watched {
         !self.spec.probes.is_empty() || self.spec.fly_app.is_some()
     }
 
+    /// A probe's own time-out must have the first word: it is a finding, and a look that is cut off is none.
+    fn look_max(&self) -> Duration {
+        let slowest = self.spec.probes.iter().map(|probe| probe.timeout.millis()).max().unwrap_or(0);
+        LOOK_MAX + Duration::from_millis(slowest)
+    }
+
     fn every(&self, index: usize) -> Span {
         self.spec.probes.get(index).map_or(MACHINES_EVERY, |probe| probe.every)
     }
@@ -213,14 +219,14 @@ impl Inner {
         if !due.contains(&true) {
             return None;
         }
-        let look = tokio::time::timeout(LOOK_MAX, self.look_at(one, Which::These(&due), state.slept)).await;
+        let look = tokio::time::timeout(one.look_max(), self.look_at(one, Which::These(&due), state.slept)).await;
         for (index, next) in state.due.iter_mut().enumerate() {
             if due.get(index).copied().unwrap_or(false) {
                 *next = Some(now + self.spread(one.every(index)));
             }
         }
         let Ok(health) = look else {
-            let why = format!("no look came to an end within {} s", LOOK_MAX.as_secs());
+            let why = format!("no look came to an end within {} s", one.look_max().as_secs());
             return Some(one.measured(now, Seen::Unknown { why }));
         };
         if let Some(app) = health.app.as_ref().filter(|app| app.machines.is_ok()) {
@@ -312,8 +318,8 @@ impl Inner {
 
     async fn look_for_people(&self, one: &Watched) -> StageHealth {
         let slept = one.state.try_lock().ok().and_then(|state| state.slept);
-        tokio::time::timeout(LOOK_MAX, self.look_at(one, Which::All, slept)).await.unwrap_or_else(|_| {
-            let why = format!("no answer within {} s", LOOK_MAX.as_secs());
+        tokio::time::timeout(one.look_max(), self.look_at(one, Which::All, slept)).await.unwrap_or_else(|_| {
+            let why = format!("no answer within {} s", one.look_max().as_secs());
             let app = one.spec.fly_app.clone().map(|app| AppHealth { app, machines: Err(why.clone()) });
             let probes =
                 one.spec.probes.iter().map(|probe| ProbeFinding::not_asked(&probe.name, why.clone())).collect();

@@ -75,7 +75,7 @@ impl Host for FakeHost {
     }
 
     fn auth(&self) -> Boxed<'_, Result<String, String>> {
-        Box::pin(async { Ok("hotdash".to_owned()) })
+        Box::pin(async { Ok("acme".to_owned()) })
     }
 }
 

@@ -42,13 +42,13 @@ fn stage(machines: Vec<Machine>, probes: Vec<ProbeFinding>) -> StageHealth {
     StageHealth {
         service: Service::new("mcp"),
         stage: Stage::Production,
-        app: Some(AppHealth { app: "hotdash-mcp".to_owned(), machines: Ok(machines) }),
+        app: Some(AppHealth { app: "acme-mcp".to_owned(), machines: Ok(machines) }),
         probes,
     }
 }
 
 fn report(stages: Vec<StageHealth>) -> HealthReport {
-    HealthReport { at: at(0), auth: Ok("hotdash".to_owned()), stages }
+    HealthReport { at: at(0), auth: Ok("acme".to_owned()), stages }
 }
 
 fn shown(report: &HealthReport) -> String {
@@ -93,9 +93,9 @@ fn asleep_is_well_unless_its_host_is_gone() {
     assert_eq!(asleep.mark(), Mark::Ok);
     assert_eq!(
         shown(&report(vec![asleep])),
-        "✓ Fly takes the token (hotdash)\n\
+        "✓ Fly takes the token (acme)\n\
          ✓ mcp production\n\
-         ✓   hotdash-mcp: 1 machine, ord: 1 asleep\n\
+         ✓   acme-mcp: 1 machine, ord: 1 asleep\n\
          ?   health: asleep, not asked\n\
          ✓ All is well\n"
     );
@@ -111,9 +111,9 @@ fn one_machine_of_two_down_is_a_warning_and_both_are_critical() {
     assert_eq!(exit_code(&half), 1);
     assert_eq!(
         shown(&half),
-        "✓ Fly takes the token (hotdash)\n\
+        "✓ Fly takes the token (acme)\n\
          ⚠ mcp production\n\
-         ⚠   hotdash-mcp: 2 machines, ord: 1 started, 1 failed, checks 2/2\n\
+         ⚠   acme-mcp: 2 machines, ord: 1 started, 1 failed, checks 2/2\n\
          ✗   ord 3d8d9014f7: failed, and nothing will wake it\n\
          ✓   health: 200 in 34 ms\n\
          ⚠ 1 of 1 need watching\n"
@@ -170,7 +170,7 @@ fn the_card_says_what_has_no_source() {
     let fields: Vec<(String, crate::domain::message::Text)> =
         card.fields.into_iter().map(|field| (field.name, field.value)).collect();
     let expected = [
-        ("✓ mcp production", "✓ hotdash-mcp: 1 machine, ord: 1 started, checks 2/2\n✓ health: 200 in 34 ms"),
+        ("✓ mcp production", "✓ acme-mcp: 1 machine, ord: 1 started, checks 2/2\n✓ health: 200 in 34 ms"),
         ("? Not measured", "memory: add a metrics source"),
     ];
     assert_eq!(fields, expected.map(|(name, value)| (name.to_owned(), value.into())));
