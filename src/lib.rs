@@ -19,3 +19,5 @@ pub mod ports;
 pub mod adapters;
 #[cfg(feature = "shell")]
 pub mod shell;
+#[cfg(feature = "sim")]
+pub mod sim;

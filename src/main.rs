@@ -1,1 +1,295 @@
-fn main(){}
+//! The program: arguments, configuration, telemetry, then the bot, the demo, a stand-in, or one question to the record.
+//!
+//! Exit codes: 0 well, 1 a warning (`health`) or a failure, 2 critical (`health`) or arguments that make no sense.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use clap::{Parser, Subcommand};
+use watchbell::adapters::clock::SystemClock;
+use watchbell::adapters::config::Config;
+use watchbell::adapters::store::FsDisk;
+use watchbell::adapters::{store, telemetry};
+use watchbell::commands;
+use watchbell::ports::Clock as _;
+use watchbell::ports::disk::Disk as _;
+use watchbell::shell::{self, Settings};
+
+/// An incident bot for a team that runs on Fly.io and talks on Discord.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Run the bot
+    Run {
+        /// The set-up
+        #[arg(long, default_value = "watchbell.toml")]
+        config: PathBuf,
+        /// Log as JSON, a line each
+        #[arg(long)]
+        json_logs: bool,
+    },
+    /// Print every slash command, from the one list that registers them
+    Commands {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at every service now; exit code 0 well, 1 warning, 2 critical
+    Health {
+        /// The set-up
+        #[arg(long, default_value = "watchbell.toml")]
+        config: PathBuf,
+        /// Only this service
+        #[arg(long)]
+        service: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// Append what was seen, as a line of JSON, to this file
+        #[arg(long, value_name = "FILE")]
+        record: Option<PathBuf>,
+    },
+    /// Check a set-up before anyone relies on it
+    Doctor {
+        /// The set-up
+        #[arg(long, default_value = "watchbell.toml")]
+        config: PathBuf,
+        /// Write the result as a readiness report, in Markdown
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+    },
+    /// Write a commented watchbell.toml by asking
+    Init {
+        /// Where to
+        #[arg(long, default_value = "watchbell.toml")]
+        config: PathBuf,
+    },
+    /// Write the record, line by line as it stands, to standard output
+    Export {
+        /// The state folder
+        #[arg(long)]
+        state: PathBuf,
+    },
+    /// Bring an export into a new state folder, verified; it waits for `resume` before anything is done
+    Import {
+        /// The new state folder
+        #[arg(long)]
+        state: PathBuf,
+        /// The export
+        file: PathBuf,
+        /// Take it although parts of it cannot be read
+        #[arg(long)]
+        accept_damage: bool,
+    },
+    /// Let an imported state act from now on
+    Resume {
+        /// The state folder
+        #[arg(long)]
+        state: PathBuf,
+    },
+    /// Read the whole record and check every line of it
+    Verify {
+        /// The state folder
+        #[arg(long)]
+        state: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let quiet = !matches!(arguments.action, Action::Run { .. });
+    let json = matches!(arguments.action, Action::Run { json_logs: true, .. });
+    let asked = std::env::var("RUST_LOG").ok();
+    let filter = asked.as_deref().or(if quiet { Some("error") } else { None });
+    if let Err(why) = telemetry::start(filter, json) {
+        eprintln!("watchbell: {why}");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("watchbell: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(act(arguments.action)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("watchbell: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn act(action: Action) -> anyhow::Result<ExitCode> {
+    match action {
+        Action::Run { config, .. } => {
+            let config = load(&config)?;
+            shell::start(config, Settings::default()).await?.run(told_to_stop()).await?;
+        }
+        Action::Commands { json: false } => print!("{}", commands::document()),
+        Action::Commands { json: true } => println!("{}", commands_json()),
+        Action::Health { config, service, json, record } => {
+            return health(&load(&config)?, service.as_deref(), json, record.as_deref()).await;
+        }
+        Action::Doctor { config, report } => return doctor(&config, report.as_deref()).await,
+        Action::Init { config } => init(&config)?,
+        Action::Export { state } => export(&state)?,
+        Action::Import { state, file, accept_damage } => import(&state, &file, accept_damage)?,
+        Action::Resume { state } => store::resume(&state).context("cannot resume")?,
+        Action::Verify { state } => return Ok(verify(&state)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(path: &Path) -> anyhow::Result<Config> {
+    Config::load(path, |name| std::env::var(name).ok()).map_err(|refused| anyhow!(refused.0))
+}
+
+/// Resolves at Ctrl-C or SIGTERM.
+async fn told_to_stop() {
+    let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = term.recv() => {}
+    }
+}
+
+fn export(state: &Path) -> anyhow::Result<()> {
+    let opened = store::open(state, &store::Options { sled: false, ..store::Options::at(now_ms()) })?;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    opened.journal.export(&mut out).context("cannot export")?;
+    std::io::Write::flush(&mut out)?;
+    Ok(())
+}
+
+fn import(state: &Path, file: &Path, accept_damage: bool) -> anyhow::Result<()> {
+    let mut from = std::fs::File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
+    let head = store::import(state, &mut from, accept_damage, now_ms()).context("cannot import")?;
+    println!("Imported up to line {}. It waits: `watchbell resume --state {}` lets it act.", head.seq, state.display());
+    Ok(())
+}
+
+fn verify(state: &Path) -> ExitCode {
+    let report = store::verify(state);
+    let (first, last) = (report.first_seq.unwrap_or(0), report.last_seq.unwrap_or(0));
+    println!("{} lines verify, {first} to {last}; {} redacted.", report.lines, report.redacted);
+    for (from, to) in &report.gaps {
+        println!("✗ lines {from} to {to} are lost");
+    }
+    for damage in &report.damage {
+        println!("✗ {damage}");
+    }
+    if report.whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn commands_json() -> String {
+    use watchbell::domain::command_spec::CommandKind;
+    let list: Vec<serde_json::Value> = commands::specs()
+        .into_iter()
+        .map(|spec| {
+            let options: Vec<serde_json::Value> = spec
+                .options
+                .iter()
+                .map(|option| {
+                    serde_json::json!({ "name": option.name, "help": option.help, "required": option.required })
+                })
+                .collect();
+            serde_json::json!({
+                "name": spec.name,
+                "help": spec.help,
+                "on_message": spec.kind == CommandKind::OnMessage,
+                "right": spec.right.map(watchbell::domain::policy::Right::name),
+                "options": options,
+            })
+        })
+        .collect();
+    serde_json::to_string_pretty(&list).unwrap_or_default()
+}
+
+async fn health(config: &Config, service: Option<&str>, json: bool, record: Option<&Path>) -> anyhow::Result<ExitCode> {
+    use std::io::{IsTerminal as _, Write as _};
+    use watchbell::domain::health::{self, Mark};
+    use watchbell::ports::Watch as _;
+
+    let named = match service {
+        None => None,
+        Some(name) => Some(
+            config
+                .workspace
+                .service(name)
+                .map(|service| service.name.clone())
+                .ok_or_else(|| anyhow!("there is no service “{name}” in {}", config.path.display()))?,
+        ),
+    };
+    let clock = Arc::new(SystemClock::default());
+    let prober = shell::looking::prober(config, clock).map_err(|why| anyhow!(why))?;
+    let report = prober.look(named.as_ref()).await;
+    if let Some(file) = record {
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(file)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        writeln!(file, "{}", health::json(&report))?;
+    }
+    if json {
+        println!("{:#}", health::json(&report));
+    } else {
+        let colour = std::io::stdout().is_terminal();
+        for (mark, line) in health::lines(&report) {
+            let code = match mark {
+                Mark::Ok => "32",
+                Mark::Warning => "33",
+                Mark::Critical => "31",
+                Mark::Unknown => "35",
+            };
+            if colour {
+                println!("\x1b[{code}m{}\x1b[0m {line}", mark.sign());
+            } else {
+                println!("{} {line}", mark.sign());
+            }
+        }
+    }
+    Ok(ExitCode::from(health::exit_code(&report)))
+}
+
+async fn doctor(config: &Path, report: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let now = SystemClock::default().now();
+    let env = |name: &str| std::env::var(name).ok();
+    let checks = shell::doctor::examine_file(config, env, now, |folder| FsDisk::new(folder).free_bytes()).await;
+    for check in &checks {
+        println!("{check}");
+    }
+    if let Some(file) = report {
+        let team = load(config).map_or_else(|_| "the team".to_owned(), |config| config.workspace.team.name);
+        std::fs::write(file, shell::doctor::report(&checks, &team, now))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(ExitCode::from(shell::doctor::exit_code(&checks)))
+}
+
+fn init(config: &Path) -> anyhow::Result<()> {
+    let (stdin, mut stdout) = (std::io::stdin(), std::io::stdout());
+    shell::init::init(config, &mut stdin.lock(), &mut stdout).context("nothing was written")
+}
+
+/// The present, in milliseconds since 1970.
+fn now_ms() -> i64 {
+    SystemClock::default().now().timestamp_millis()
+}
+
+/// An address on loopback.
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}

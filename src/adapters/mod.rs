@@ -9,3 +9,4 @@ pub mod fly;
 pub mod pager;
 pub mod probe;
 pub mod store;
+pub mod telemetry;

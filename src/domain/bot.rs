@@ -16,7 +16,7 @@ use super::message::Message;
 use super::policy::JobKind;
 use super::refusal::Refusal;
 use super::state::{Decided, State};
-use super::{jobs, press, services};
+use super::{jobs, press, services, text};
 
 /// What the outside must be asked before this input can be decided.
 pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
@@ -66,11 +66,21 @@ pub fn decide(
     Ok(draft.done(None))
 }
 
+/// An absence shorter than this is not spoken of.
+const AWAY_SAID_FROM: chrono::TimeDelta = chrono::TimeDelta::seconds(2);
+
 /// The process came up: what fell due meanwhile is caught up with.
 fn start(draft: &mut Draft<'_>, started: &Started) {
     draft.fact(Thing::Team, Fact::Started { version: started.version.clone(), last_seen: started.last_seen });
-    let away = started.last_seen.map(|from| Away { from, until: draft.now() });
-    due::look(draft, away);
+    let Some(from) = started.last_seen else { return };
+    let now = draft.now();
+    let fell_due = draft.ctx.state.due_incidents(now).count();
+    let open = draft.ctx.state.open().count();
+    due::look(draft, Some(Away { from, until: now }));
+    if open > 0 && now - from >= AWAY_SAID_FROM {
+        let line = text::back(from, now, fell_due, draft.ctx.workspace.team.zone);
+        draft.post(Thing::Team, Target::Incidents, Message::line(line));
+    }
 }
 
 fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome) {

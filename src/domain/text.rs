@@ -161,6 +161,16 @@ pub fn caught_up(incident: &Incident, updates: u32, from: DateTime<Utc>, until: 
     Text::plain(format!("{}: {what} while I was away, {}–{}.", head(incident), clock(from, zone), clock(until, zone)))
 }
 
+/// The bot was away while something was open.
+pub fn back(from: DateTime<Utc>, until: DateTime<Utc>, fell_due: usize, zone: Tz) -> Text {
+    let what = match fell_due {
+        0 => "Nothing fell due meanwhile.".to_owned(),
+        1 => "What fell due meanwhile stands with its incident.".to_owned(),
+        n => format!("What fell due meanwhile stands with its {n} incidents."),
+    };
+    Text::plain(format!("I was away for {}, {}–{}. {what}", span(until - from), clock(from, zone), clock(until, zone)))
+}
+
 /// The lead is asked whether they are still there.
 pub fn still_there(lead: Option<&Person>, escalate_at: DateTime<Utc>) -> Text {
     let line = match lead {

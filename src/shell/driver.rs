@@ -43,6 +43,11 @@ const ANSWERS_KEPT: usize = 512;
 /// Closed incidents kept in memory after they were read back.
 const CLOSED_KEPT: usize = 64;
 
+/// The note that says when the bot was last there.
+const ALIVE_NOTE: &str = "alive";
+/// How often it is written while an incident is open.
+const ALIVE_EVERY: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
+
 /// Gives an answer to whoever asked; at most once.
 pub type Reply = Box<dyn FnOnce(Answer) + Send>;
 
@@ -188,6 +193,7 @@ pub struct Driver<J, V, C, W> {
     asking: BTreeSet<String>,
     trouble: Option<String>,
     ticks: u64,
+    noted_alive: Option<DateTime<Utc>>,
 }
 
 /// Why the loop ended.
@@ -218,12 +224,13 @@ where
             asking: BTreeSet::new(),
             trouble: None,
             ticks: 0,
+            noted_alive: None,
         }
     }
 
     /// Runs until told to stop or the record cannot be written.
     pub async fn run(mut self, mut stop: tokio::sync::watch::Receiver<bool>) -> End {
-        let last_seen = self.state.latest;
+        let last_seen = self.state.latest.max(self.last_alive());
         if let Err(end) = self.begin(last_seen) {
             return end;
         }
@@ -248,9 +255,28 @@ where
                 }
             }
             self.add_what_is_due(&mut batch);
+            self.note_alive();
             if let Err(end) = self.decide_batch(batch) {
                 return end;
             }
+        }
+    }
+
+    /// When the process before was last known to be there; may be missing.
+    fn last_alive(&mut self) -> Option<DateTime<Utc>> {
+        let note = self.parts.views.get_note(ALIVE_NOTE).ok().flatten()?;
+        let at_ms = String::from_utf8(note).ok()?.parse().ok()?;
+        DateTime::from_timestamp_millis(at_ms)
+    }
+
+    /// While an incident is open, notes every few seconds that the bot is there, so that the next start can say how long it
+    /// was not. No fact: it may be lost.
+    fn note_alive(&mut self) {
+        let now = self.parts.clock.now();
+        let is_old = self.noted_alive.is_none_or(|noted| now - noted >= ALIVE_EVERY);
+        if is_old && self.state.open().next().is_some() {
+            self.noted_alive = Some(now);
+            let _ = self.parts.views.put_note(ALIVE_NOTE, now.timestamp_millis().to_string().as_bytes());
         }
     }
 
@@ -282,7 +308,8 @@ where
     /// When to wake at the latest.
     fn next_wake(&self) -> DateTime<Utc> {
         let now = self.parts.clock.now();
-        let longest = now + chrono::TimeDelta::seconds(60);
+        let quiet = self.state.open().next().is_none();
+        let longest = now + if quiet { chrono::TimeDelta::seconds(60) } else { ALIVE_EVERY };
         let due = self.state.next_due().filter(|_| self.asking.is_empty() || self.state.next_due() > Some(now));
         due.map_or(longest, |due| due.min(longest))
     }

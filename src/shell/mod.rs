@@ -2,8 +2,11 @@
 //!
 //! Owns no rule about incidents. `start` gives a running bot; `main` and the tests are its only callers.
 
+pub mod doctor;
 pub mod driver;
+pub mod init;
 pub mod load;
+pub mod looking;
 pub mod outbox;
 pub mod private;
 pub mod pulse;
@@ -21,21 +24,20 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::adapters::clock::{SystemClock, Timepiece, VirtualClock, VirtualTime, sleep_until};
+use crate::adapters::clock::{SystemClock, Timepiece, VirtualClock, VirtualTime};
 use crate::adapters::config::Config;
 use crate::adapters::discord::lane::{Lane, LaneLimits, LaneOptions};
 use crate::adapters::discord::{
     self, Directory, DiscordChat, Gateway, GatewayOptions, Link, SharedDirectory, Undelivered,
 };
-use crate::adapters::fly;
-use crate::adapters::pager::HttpPager;
-use crate::adapters::probe::{Pace as ProbePace, Prober};
-use crate::adapters::store::{self, Base};
+use crate::adapters::probe::Prober;
+use crate::adapters::store;
 use crate::commands::{self, Lists};
 use crate::domain::answer::Answer;
 use crate::domain::effect::Urgency;
 use crate::domain::ids::InputId;
 use crate::domain::input::{Input, InputKind, Itself};
+use crate::ports::journal::Journal as _;
 use crate::ports::{Chat, Clock, Watch, Where};
 
 use driver::{Door, Driver, End, Parts};
@@ -57,8 +59,6 @@ const INBOX_MAX: usize = 512;
 pub struct Settings {
     /// How fast failed posts are repeated.
     pub pace: Pace,
-    /// Whether probes are spread in time. Off where a run must be repeatable.
-    pub spread_probes: bool,
     /// Whether sled is used.
     pub without_sled: bool,
 }
@@ -164,13 +164,16 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
     let link = Link::new(Arc::clone(&plain_clock));
     let chat = Arc::new(DiscordChat::new(lane.clone(), guild, directory.clone(), link.clone()));
 
-    let pager = Arc::new(HttpPager::new(config.secrets.clone()).map_err(|why| anyhow!(why))?);
-    let prober = Arc::new(prober(&config, &clock, settings.spread_probes)?);
+    let pager = Arc::new(looking::pager(&config).map_err(|why| anyhow!(why))?);
+    let prober = Arc::new(looking::prober(&config, Arc::clone(&clock)).map_err(|why| anyhow!(why))?);
+    if config.fly.token.is_none() {
+        warn!("FLY_READ_TOKEN is not set: machines are not looked at");
+    }
 
     let (door, threshold) = driver::door();
     let (work, work_out) = mpsc::unbounded_channel();
     let lists: Arc<RwLock<Lists>> = Arc::default();
-    let log_id = store_log_id(&journal);
+    let log_id = journal.log_id().to_owned();
     let up_since = clock.now();
     let itself = about_itself(up_since, store_says, Arc::clone(&chat), lane.clone());
     let parts = Parts {
@@ -232,11 +235,6 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
     Ok(Bot { door, clock, movable, prober, link, private, stop, end, gateway, tasks })
 }
 
-fn store_log_id(journal: &store::FileJournal) -> String {
-    use crate::ports::journal::Journal as _;
-    journal.log_id().to_owned()
-}
-
 /// The clock that configuration asks for. A virtual one goes on from where it stopped.
 fn clock(config: &Config) -> anyhow::Result<(Arc<dyn Timepiece>, Option<Arc<VirtualClock>>)> {
     let Some(wanted) = config.virtual_clock else { return Ok((Arc::new(SystemClock::default()), None)) };
@@ -260,43 +258,6 @@ fn keep_clock(clock: &VirtualClock, state_dir: &Path) {
     let fresh = file.with_extension("new");
     if let Err(error) = fs::write(&fresh, json).and_then(|()| fs::rename(&fresh, &file)) {
         warn!(error = %error, "The virtual clock could not be kept");
-    }
-}
-
-fn prober(config: &Config, clock: &Arc<dyn Timepiece>, spread: bool) -> anyhow::Result<Prober> {
-    let host: Option<Arc<dyn crate::adapters::probe::Host>> = match &config.fly.token {
-        Some(token) => {
-            let client =
-                fly::Client::new(&config.fly.machines_url, &config.fly.api_url, token).map_err(|why| anyhow!(why))?;
-            Some(Arc::new(FlyHost(client)))
-        }
-        None => {
-            warn!("FLY_READ_TOKEN is not set: machines are not looked at");
-            None
-        }
-    };
-    let sleeper = Arc::clone(clock);
-    let pace = ProbePace {
-        clock: Arc::new(Arc::clone(clock)),
-        sleep_until: Arc::new(move |until: DateTime<Utc>| {
-            let clock = Arc::clone(&sleeper);
-            Box::pin(async move { sleep_until(&*clock, until).await })
-        }),
-        spread,
-    };
-    Prober::new(&config.workspace, host, config.secrets.clone(), pace).map_err(|why| anyhow!(why))
-}
-
-/// Fly as the host that the prober asks; the two adapters do not know each other.
-struct FlyHost(fly::Client);
-
-impl crate::adapters::probe::Host for FlyHost {
-    fn app_health<'a>(&'a self, app: &'a str) -> crate::adapters::probe::Boxed<'a, crate::domain::health::AppHealth> {
-        Box::pin(self.0.app_health(app))
-    }
-
-    fn auth(&self) -> crate::adapters::probe::Boxed<'_, Result<String, String>> {
-        Box::pin(self.0.auth())
     }
 }
 
