@@ -31,14 +31,22 @@ pub fn fly(config: &Config) -> Result<Option<Arc<fly::Client>>, String> {
     Ok(config.fly.token.as_ref().map(client).transpose()?.map(Arc::new))
 }
 
-/// The clock that configuration asks for. A virtual one goes on from what was `kept` of it, when there is any.
-pub fn clock(config: &Config, kept: Option<VirtualTime>) -> Arc<dyn Timepiece> {
-    let Some(settings) = config.virtual_clock else { return Arc::new(SystemClock::default()) };
+/// The clock that can be moved, when configuration asks for one. It goes on from what was `kept` of it, when there is any.
+pub fn virtual_clock(config: &Config, kept: Option<VirtualTime>) -> Option<Arc<VirtualClock>> {
+    let settings = config.virtual_clock?;
     let time = kept.unwrap_or_else(|| {
         let origin = settings.origin.unwrap_or_else(|| SystemClock::default().now());
         VirtualTime::starting(origin, settings.speed)
     });
-    Arc::new(VirtualClock::new(time))
+    Some(Arc::new(VirtualClock::new(time)))
+}
+
+/// The clock that configuration asks for.
+pub fn clock(config: &Config, kept: Option<VirtualTime>) -> Arc<dyn Timepiece> {
+    match virtual_clock(config, kept) {
+        Some(clock) => clock,
+        None => Arc::new(SystemClock::default()),
+    }
 }
 
 /// The prober, with Fly as its host where a token is set, in step with `clock`.
