@@ -251,6 +251,7 @@ fn fit_card(card: &Card, limits: &Limits, cut: &mut Cut) -> Option<Card> {
             cut.chars +=
                 shown.iter().skip(n).map(|field| field.name.chars().count() + field.value.chars()).sum::<usize>();
             let value = Text::plain(format!("({} more in the attached file)", grouped(more)));
+            room = room.saturating_sub(limits.weigh_str("…") + limits.weigh_text(&value));
             fields.push(Field { name: "…".to_owned(), value, inline: false });
             break;
         }

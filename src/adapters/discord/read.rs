@@ -231,7 +231,7 @@ fn masked_link(raw: &str) -> Option<(Span, &str)> {
     if !url.starts_with("http") || raw.get(1..middle)?.contains('\n') {
         return None;
     }
-    let label = raw.get(1..middle)?.replace('\\', "").replace(ZERO_WIDTH, "");
+    let label = raw.get(1..middle)?.replace(['\\', ZERO_WIDTH], "");
     Some((Span::Link { label, url: url.to_owned() }, raw.get(end + 1..)?))
 }
 

@@ -1,4 +1,5 @@
 use chrono::DateTime;
+use proptest::prelude::*;
 
 use super::*;
 use crate::adapters::discord::directory::{person, place};
@@ -112,4 +113,42 @@ fn a_form_and_a_list_keep_to_discords_limits() {
     let list = choices(&list);
     assert_eq!(list["choices"].as_array().unwrap().len(), 25);
     assert_eq!(list["choices"][0]["name"].as_str().unwrap().chars().count(), 100);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_said_discord_takes_it(
+        lines in prop::collection::vec(r"[a-z*_`<@#>\\\\\[\]()é漢😀\u{5d0} \n]{0,900}", 0..5),
+        values in prop::collection::vec(r"[a-z*_~|`é😀 \n]{0,1200}", 0..30),
+    ) {
+        let mut card = Card::new(lines.join(" "), Tone::Warn);
+        card.footer = values.first().cloned();
+        card.lines = values.iter().cloned().map(Text::plain).collect();
+        for (n, value) in values.iter().enumerate() {
+            card = card.field(format!("{n}{value}"), value.clone());
+        }
+        let message = Message { card: Some(card), lines: lines.into_iter().map(Text::plain).collect(), ..Message::default() };
+        let body = new_message(&message, &directory(), Some(&"9".repeat(25)), Sound::WhenItPings).body;
+        let size = |value: &Value| units(value.as_str().unwrap_or_default());
+        prop_assert!(size(&body["content"]) <= 2_000);
+        let embed = &body["embeds"][0];
+        let mut total = size(&embed["title"]) + size(&embed["description"]) + size(&embed["footer"]["text"]);
+        prop_assert!(size(&embed["title"]) <= 256 && size(&embed["description"]) <= 4_096 && size(&embed["footer"]["text"]) <= 2_048);
+        let fields = embed["fields"].as_array().map_or(&[][..], Vec::as_slice);
+        prop_assert!(fields.len() <= 25);
+        for field in fields {
+            prop_assert!((1..=256).contains(&size(&field["name"])) && (1..=1_024).contains(&size(&field["value"])), "{}", field);
+            total += size(&field["name"]) + size(&field["value"]);
+        }
+        prop_assert!(total <= 6_000, "{}", total);
+        prop_assert!(body["files"].is_null() && has_mark(&body, &"9".repeat(25)));
+    }
+
+    #[test]
+    fn what_was_typed_can_be_read_back(text in r"[a-c*_`<@#>\\\\\[\]()~|é\u{5d0} -]{0,60}") {
+        let shown = escape::markdown(&text, true);
+        prop_assert_eq!(read_back(&shown, &directory()), if text.is_empty() { Text::default() } else { Text::plain(text) }, "{}", shown);
+    }
 }
