@@ -25,7 +25,10 @@ impl FromStr for IncidentId {
     /// Reads what people type: `INC-7`, `inc-7`, `inc7`, `#7`, `7`.
     fn from_str(text: &str) -> Result<Self, String> {
         let lower = text.trim().to_ascii_lowercase();
-        let digits = lower.strip_prefix("inc").unwrap_or(&lower).trim_start_matches(['-', '#', ' ']);
+        let digits = match lower.strip_prefix("inc") {
+            Some(rest) => rest.trim_start_matches(['-', ' ']),
+            None => lower.strip_prefix('#').unwrap_or(&lower),
+        };
         digits
             .parse()
             .ok()
