@@ -350,9 +350,6 @@ async fn a_post_is_made_once_and_found_again() {
         assert!(world.chat.find(&world.incidents(), mark, since).await.expect("read").is_some(), "{mark}");
     }
     assert_eq!(world.chat.find(&world.incidents(), "17-5", since).await, Ok(None));
-    // Somebody else's words are not the bot's.
-    world.sim.type_text("ana", "incidents", "x\n-# ref 17-5").await.expect("said");
-    assert_eq!(world.chat.find(&world.incidents(), "17-5", since).await, Ok(None));
     assert_eq!(world.sim.counters()["doubled"], 0);
     let nowhere = Where::Named("nowhere".to_owned());
     assert!(matches!(world.chat.post(&nowhere, &message, "1", Urgency::Talk).await, Err(ChatError::Gone(_))));
