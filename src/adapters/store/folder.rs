@@ -113,7 +113,7 @@ pub enum OpenError {
 
 /// Opens a state folder, or makes one: locks it, recovers the log, and compares sled with it.
 pub fn open(folder: &Path, options: &Options) -> Result<Opened, OpenError> {
-    fs::create_dir_all(folder)?;
+    make(folder)?;
     let lock = Lock::take(folder, options.now_ms).map_err(|refused| match refused {
         Refused::Held(holder) => OpenError::Held(holder),
         Refused::Io(error) => OpenError::Io(error),
@@ -149,6 +149,15 @@ pub fn open(folder: &Path, options: &Options) -> Result<Opened, OpenError> {
         FileJournal { log, folder: folder.to_owned(), rewriting: Arc::default(), packing: None, _lock: lock };
     journal.pack();
     Ok(Opened { journal, views, base, report, paused })
+}
+
+/// Makes the folder, its own name safe on the disk as well.
+fn make(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    match folder.canonicalize()?.parent() {
+        Some(above) => File::open(above)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 /// Holds what sled remembers against the log.
@@ -283,7 +292,7 @@ pub fn verify(folder: &Path) -> Report {
 
 /// Brings an export into a new folder, verified, byte for byte. It starts paused, until [`resume`].
 pub fn import(folder: &Path, from: &mut dyn Read, accept_damage: bool, now_ms: i64) -> Result<Head, ImportError> {
-    fs::create_dir_all(folder)?;
+    make(folder)?;
     let _lock = Lock::take(folder, now_ms).map_err(|refused| match refused {
         Refused::Held(_) => ImportError::Occupied,
         Refused::Io(error) => ImportError::Io(error),

@@ -37,6 +37,8 @@ const SLED_SEGMENT_BYTES: usize = 8 << 20;
 const VALUE_BYTES: usize = 64 << 10;
 /// A damaged database may hang instead of failing: how long opening may take, in milliseconds.
 const OPEN_WITHIN_MS: u64 = 20_000;
+/// How long to wait for a lock that is about to be let go, in milliseconds.
+const LOCK_RETRY_MS: u64 = 20;
 /// How many lines may wait in sled's buffers until they are settled.
 const SETTLE_LINES: usize = 20_000;
 /// How many set-aside databases are kept. One that knew more than the log is always kept.
@@ -125,7 +127,7 @@ impl SledViews {
         // In a thread of its own, because what is damaged can also wait for ever.
         let opening = std::thread::Builder::new().name("sled-open".to_owned()).spawn(move || {
             let opened = catch(|| {
-                let db = config(&dir).open().map_err(text)?;
+                let db = open_db(&dir)?;
                 let top = check(&db)?;
                 if fresh {
                     barrier(&db, &dir)?;
@@ -223,6 +225,20 @@ impl Drop for SledViews {
 fn config(dir: &Path) -> sled::Config {
     // No flusher: it would wake an idle machine, and durability is `settle`, called when nothing else is to do.
     sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).segment_size(SLED_SEGMENT_BYTES).flush_every_ms(None)
+}
+
+/// Opens the database. The folder is ours alone, so whoever still holds sled's own lock is a database that this process
+/// has closed and whose threads are about to end.
+fn open_db(dir: &Path) -> Result<sled::Db, String> {
+    for _ in 0..OPEN_WITHIN_MS / 2 / LOCK_RETRY_MS {
+        match config(dir).open().map_err(text) {
+            Err(why) if why.contains("could not acquire lock") => {
+                std::thread::sleep(Duration::from_millis(LOCK_RETRY_MS));
+            }
+            other => return other,
+        }
+    }
+    Err("it is still in use".to_owned())
 }
 
 /// sled's own flush only asks the system to start writing; the sync is ours.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::line::rfc3339;
 use super::torn::{Dice, Faults, TornDisk};
 use super::*;
-use super::line::rfc3339;
 use crate::ports::journal::{LINE_BYTES_MAX, Line};
 
-const SEEDS: u64 = 3000;
+/// How many seeds a run tries; `LOG_SEEDS` sets another number.
+const SEEDS: u64 = 2000;
 
 fn options(segment_bytes: u64, seed: u64) -> LogOptions {
     LogOptions { now_ms: 1_772_331_000_000, segment_bytes, new_id: format!("log-{seed}"), after: None }
@@ -67,11 +68,9 @@ fn what_is_answered_is_read_back_in_its_exact_words() {
 /// The heart of it: batches of any size, syncs that fail, disks that fill up, and the power cut at any moment.
 #[test]
 fn no_answered_line_is_ever_lost_or_changed_whatever_the_disk_drops() {
-    let mut torn = 0;
-    for seed in 0..SEEDS {
-        torn += u32::from(run(seed));
-    }
-    assert!(torn > SEEDS as u32 / 10, "the disk hardly ever tore anything: {torn}");
+    let seeds = std::env::var("LOG_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS);
+    let torn: u64 = (0..seeds).map(|seed| u64::from(run(seed))).sum();
+    assert!(torn > seeds / 10, "the disk hardly ever tore anything: {torn}");
 }
 
 /// Lives through a few power cuts; says whether any of them tore something.
@@ -81,14 +80,16 @@ fn run(seed: u64) -> bool {
     let segment_bytes = [2_000, 20_000, SEGMENT_BYTES][dice.below(3) as usize];
     let mut answered: BTreeMap<u64, Line> = BTreeMap::new();
     let mut torn = false;
-    for life in 0..4 {
+    for life in 0..3 {
         let opened = Log::open(Box::new(disk.clone()), &options(segment_bytes, seed * 10 + life));
         let (mut log, found) = opened.unwrap_or_else(|error| panic!("seed {seed} life {life}: {error}"));
         torn |= !found.cut.is_empty();
         assert_eq!(found.damage, [], "seed {seed} life {life}");
-        let report = log.verify();
-        assert!(report.whole(), "seed {seed} life {life}: {report:?}");
-        let now: BTreeMap<u64, Line> = decisions(&log).into_iter().map(|line| (line.seq, line)).collect();
+        let mut now: BTreeMap<u64, Line> = BTreeMap::new();
+        for line in log.read_from(0) {
+            let line = line.unwrap_or_else(|damage| panic!("seed {seed} life {life}: {damage}"));
+            now.extend(Some((line.seq, line)).filter(|(_, line)| line.note.is_none()));
+        }
         for (seq, line) in &answered {
             assert_eq!(now.get(seq), Some(line), "seed {seed} life {life}: answered line {seq}");
         }
@@ -99,16 +100,16 @@ fn run(seed: u64) -> bool {
         log = again;
         answered = now;
         if dice.below(3) == 0 {
-            let after = dice.below(12) as u32;
+            let after = dice.below(6) as u32;
             disk.set_faults(Faults { fail_sync_in: Some(after), ..Faults::default() });
         } else if dice.below(3) == 0 {
             let used: u64 =
                 (1..20).filter_map(|number| disk.bytes(&path(number))).map(|bytes| bytes.len() as u64).sum();
-            disk.set_faults(Faults { capacity_bytes: Some(used + dice.below(6_000)), ..Faults::default() });
+            disk.set_faults(Faults { capacity_bytes: Some(used + dice.below(4_000)), ..Faults::default() });
         }
-        for round in 0..dice.below(12) {
+        for round in 0..dice.below(6) {
             let count = 1 + dice.below(5);
-            let long = "x".repeat(dice.below(1500) as usize);
+            let long = "x".repeat(dice.below(600) as usize);
             let batch = (0..count).map(|n| entry(&format!("{seed}.{life}.{round}.{n} {long}"))).collect();
             match log.append(log.epoch(), batch) {
                 Ok(committed) => answered.extend(committed.lines.into_iter().map(|line| (line.seq, line))),
@@ -186,7 +187,7 @@ fn damage_in_the_middle_is_named_by_place_and_never_cut() {
         let damage = &found.damage[0];
         let place = (damage.segment.as_str(), damage.offset, damage.bytes, damage.seq);
         assert_eq!(place, ("log/00000001.log", span.start as u64, span.len() as u64, seq));
-        assert_eq!(damage.lines, Some(1).filter(|_| seq > 0).or(Some(1)));
+        assert_eq!(damage.lines, Some(1));
         assert_eq!(log.head(), head);
         assert_eq!(disk.bytes(&path(1)).unwrap().len(), before.len(), "not a byte is cut");
         assert_eq!(append(&mut log, &["five"]).first_seq, 5, "no number is used twice");
@@ -200,7 +201,9 @@ fn damage_in_the_middle_is_named_by_place_and_never_cut() {
 fn a_line_taken_out_of_the_middle_is_missed() {
     let disk = TornDisk::new();
     let (mut log, _) = open(&disk, SEGMENT_BYTES);
-    ["one", "two", "three"].map(|text| append(&mut log, &[text]));
+    for text in ["one", "two", "three"] {
+        append(&mut log, &[text]);
+    }
     let gone = span(&disk, 2);
     disk.corrupt(&path(1), |bytes| drop(bytes.drain(gone)));
     let (log, found) = open(&disk, SEGMENT_BYTES);
@@ -232,7 +235,7 @@ fn a_torn_last_batch_keeps_its_whole_decisions_and_the_rest_is_kept_aside() {
 fn odd_ends_are_put_right() {
     type Change = fn(&mut Vec<u8>);
     let ends: [(&str, Change, u64); 7] = [
-        ("no line feed", |bytes| drop(bytes.pop()), 2),
+        ("no line feed", |bytes| bytes.truncate(bytes.len() - 1), 2),
         ("zeros", |bytes| bytes.extend([0; 5000]), 2),
         ("zeros for the line feed", |bytes| *bytes.last_mut().unwrap() = 0, 2),
         ("half a line", |bytes| bytes.extend(b"{\"v\":1,\"seq\":3,\"bat"), 2),
