@@ -247,6 +247,10 @@ pub fn offer_similar(declared: &Declared, similar: &[&super::incident::Incident]
         let label = format!("Join {}", incident.id);
         message.buttons.push(Button::new(format!("join:{}", incident.id.0), label, ButtonStyle::Primary));
     }
+    if !declared.details.is_blank() {
+        let line = Text::plain("To open a new one with your details, give the same command with ").code("anyway");
+        message = message.and(line.text(": a button carries only the title."));
+    }
     let service = declared.services.first().map_or("", |service| service.as_str());
     let title = text::short(&declared.title, TITLE_CHARS_MAX);
     let action = format!("sev:{}:{service}:{title}", declared.severity.key());

@@ -43,6 +43,9 @@ const ANSWERS_KEPT: usize = 512;
 /// Closed incidents kept in memory after they were read back.
 const CLOSED_KEPT: usize = 64;
 
+/// How long something that is due and brings nothing about is left alone.
+const IDLE_TICK_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(5);
+
 /// The note that says when the bot was last there.
 const ALIVE_NOTE: &str = "alive";
 /// How often it is written while an incident is open.
@@ -67,6 +70,8 @@ pub struct Inbound {
 pub enum Ask {
     /// How things are, for pages and checks.
     Look(oneshot::Sender<Snapshot>),
+    /// A policy that holds from now on, and its hash.
+    Adopt(Box<Policy>, String),
 }
 
 /// How things are in the loop.
@@ -133,6 +138,12 @@ impl Door {
         receiver.await.ok()
     }
 
+    /// From now on this policy holds.
+    pub async fn adopt(&self, policy: Policy, hash: String) {
+        // A loop that is gone needs no policy.
+        let _ = self.asks.send(Ask::Adopt(Box::new(policy), hash)).await;
+    }
+
     /// What is under way.
     pub fn pulse(&self) -> &Pulse {
         &self.pulse
@@ -194,6 +205,7 @@ pub struct Driver<J, V, C, W> {
     trouble: Option<String>,
     ticks: u64,
     noted_alive: Option<DateTime<Utc>>,
+    idle_tick: bool,
 }
 
 /// Why the loop ended.
@@ -225,6 +237,7 @@ where
             trouble: None,
             ticks: 0,
             noted_alive: None,
+            idle_tick: false,
         }
     }
 
@@ -241,7 +254,12 @@ where
                 tokio::select! {
                     biased;
                     _ = stop.changed() => return End::Asked,
-                    Some(ask) = asks.recv() => { self.answer_ask(ask); continue; }
+                    Some(ask) = asks.recv() => {
+                        if let Err(end) = self.answer_ask(ask) {
+                            return end;
+                        }
+                        continue;
+                    }
                     Some(inbound) = results.recv() => Some(inbound),
                     Some(inbound) = inputs.recv() => Some(inbound),
                     () = sleep_until(&self.parts.clock, next) => None,
@@ -256,9 +274,16 @@ where
             }
             self.add_what_is_due(&mut batch);
             self.note_alive();
+            let ticked = batch.iter().any(|inbound| matches!(inbound.input.kind, InputKind::Tick));
+            let before = self.state.seq;
             if let Err(end) = self.decide_batch(batch) {
                 return end;
             }
+            let idle = ticked && self.state.seq == before;
+            if idle && !self.idle_tick {
+                error!("Something is due and nothing comes of it; it is looked at again in a while");
+            }
+            self.idle_tick = idle;
         }
     }
 
@@ -311,13 +336,15 @@ where
         let quiet = self.state.open().next().is_none();
         let longest = now + if quiet { chrono::TimeDelta::seconds(60) } else { ALIVE_EVERY };
         let due = self.state.next_due().filter(|_| self.asking.is_empty() || self.state.next_due() > Some(now));
+        // Something that is due and brings nothing about must not be looked at in a circle.
+        let due = if self.idle_tick { due.map(|due| due.max(now + IDLE_TICK_WAIT)) } else { due };
         due.map_or(longest, |due| due.min(longest))
     }
 
     /// A tick when a promise is due, and one input for every job that is.
     fn add_what_is_due(&mut self, batch: &mut VecDeque<Inbound>) {
         let now = self.parts.clock.now();
-        if self.state.due_incidents(now).next().is_some() {
+        if !self.idle_tick && self.state.due_incidents(now).next().is_some() {
             self.ticks += 1;
             let id = InputId::new(format!("tick:{}:{}", self.parts.journal.epoch(), self.ticks));
             batch.push_back(Inbound {
@@ -616,12 +643,21 @@ where
         ids.into_iter().filter_map(|id| self.read_back(id)).collect()
     }
 
-    fn answer_ask(&mut self, ask: Ask) {
+    fn answer_ask(&mut self, ask: Ask) -> Result<(), End> {
         match ask {
             Ask::Look(reply) => {
                 let _ = reply.send(self.snapshot());
             }
+            Ask::Adopt(policy, hash) => {
+                self.parts.policy = *policy;
+                self.parts.hash.clone_from(&hash);
+                let id = InputId::new(format!("policy:{}:{}", self.parts.journal.epoch(), self.state.seq + 1));
+                let input = Input { id, kind: InputKind::PolicyAdopted { hash } };
+                let inbound = Inbound { input, reply: None, answers: None, beat: Some(self.door.pulse.beat()) };
+                return self.decide_batch(VecDeque::from([inbound]));
+            }
         }
+        Ok(())
     }
 
     fn snapshot(&self) -> Snapshot {

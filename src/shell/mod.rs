@@ -191,6 +191,8 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
     let neighbours = Neighbours { chat: Arc::clone(&chat), pager, watch: Arc::clone(&prober) };
     let outbox = Outbox::new(neighbours, config.workspace.clone(), door.clone(), work_out, &log_id, settings.pace);
 
+    // Before the gateway: who presses something must be known by their roles.
+    chat.refresh().await.map_err(|error| anyhow!("cannot read the server's roles and channels: {error}"))?;
     let (inbox, inbox_out) = mpsc::channel(INBOX_MAX);
     let gateway = Gateway::connect(GatewayOptions {
         api_url,
@@ -206,7 +208,6 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
         undelivered: undelivered(Arc::clone(&chat)),
     })
     .await?;
-    chat.refresh().await.map_err(|error| anyhow!("cannot read the server's roles and channels: {error}"))?;
     discord::register(&lane, guild, &commands::specs())
         .await
         .map_err(|error| anyhow!("Discord does not take the commands: {error}"))?;
@@ -226,6 +227,9 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
             let _ = axum::serve(listener, private::routes(about)).await;
         }),
     ];
+    if config.policy_file.is_some() {
+        tasks.push(tokio::spawn(follow_policy(config.clone(), door.clone())));
+    }
     if let Some(url) = config.dead_man.clone() {
         tasks.push(tokio::spawn(dead_man(url, door.clone(), Arc::clone(&plain_clock))));
     }
@@ -261,6 +265,34 @@ fn keep_clock(clock: &VirtualClock, state_dir: &Path) {
     }
 }
 
+/// Reads the policy's file again when it has changed. One that does not hold together leaves the last good one in force.
+async fn follow_policy(config: Config, door: Door) {
+    /// How often the file is looked at.
+    const LOOK_EVERY: Duration = Duration::from_secs(30);
+    let Some(file) = config.policy_file.clone() else { return };
+    let mut text = config.policy_text.clone();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let Ok(now) = fs::read_to_string(&file) else {
+            warn!(file = %file.display(), "The policy cannot be read; the last good one stays in force");
+            continue;
+        };
+        if now == text {
+            continue;
+        }
+        text.clone_from(&now);
+        match crate::domain::policy::Policy::parse(&now) {
+            Ok(policy) => {
+                info!(file = %file.display(), "A changed policy is in force");
+                door.adopt(policy, crate::adapters::config::hash(&now, &config.workspace_text)).await;
+            }
+            Err(why) => {
+                warn!(reason = %why, "The changed policy does not hold together; the last good one stays in force")
+            }
+        }
+    }
+}
+
 /// Carries what people do from the chat to the loop.
 async fn pump(mut inbox: mpsc::Receiver<discord::Inbound>, door: Door) {
     while let Some(discord::Inbound { input, reply }) = inbox.recv().await {
@@ -287,7 +319,7 @@ async fn measure(prober: Arc<Prober>, door: Door) {
 /// An answer that did not reach who asked becomes a line where they asked.
 fn undelivered(chat: Arc<DiscordChat>) -> discord::UndeliveredTo {
     Arc::new(move |lost: Undelivered| {
-        let Answer::Say { message, .. } = lost.answer else { return };
+        let (Answer::Say { message, .. } | Answer::Replace(message)) = lost.answer else { return };
         let chat = Arc::clone(&chat);
         tokio::spawn(async move {
             let mark: String = lost.input.local().chars().rev().take(20).collect();

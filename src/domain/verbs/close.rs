@@ -140,7 +140,8 @@ pub fn resolve(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, anyway: Optio
     } else {
         ", by the clock: no probe watches it."
     });
-    Ok(line.text(" I say something only if it goes red. To end it now: `/resolve` with a reason in `anyway`."))
+    let line = line.text(" I say something only if it goes red. To end it now: ").code("/resolve");
+    Ok(line.text(" with a reason in ").code("anyway").text("."))
 }
 
 /// It is over: promises end, the review is promised, everybody is told.
