@@ -28,7 +28,7 @@ use crate::domain::policy::Policy;
 use crate::domain::refusal::Refusal;
 use crate::domain::state::{Decided, State};
 use crate::domain::workspace::Workspace;
-use crate::domain::{bot, jobs, services, view};
+use crate::domain::{bot, jobs, services, text, view};
 use crate::ports::Watch;
 use crate::ports::journal::{AppendError, Journal, Line, Views};
 
@@ -205,6 +205,8 @@ pub struct Driver<J, V, C, W> {
     trouble: Option<String>,
     ticks: u64,
     noted_alive: Option<DateTime<Utc>>,
+    /// What this process caught up on when it started, in a sentence.
+    caught_up: Option<String>,
     idle_tick: bool,
 }
 
@@ -237,6 +239,7 @@ where
             trouble: None,
             ticks: 0,
             noted_alive: None,
+            caught_up: None,
             idle_tick: false,
         }
     }
@@ -312,6 +315,15 @@ where
             let work = Work::Effect { effect: effect.clone(), again: true, beat: self.door.pulse.beat() };
             let _ = self.parts.outbox.send(work);
         }
+        self.caught_up = last_seen.map(|from| {
+            let now = self.parts.clock.now();
+            let due = self.state.due_incidents(now).count();
+            let away = text::span(now - from);
+            format!(
+                "away for at most {away}; {due} incidents had something due, {} messages were on their way",
+                self.state.pending.len()
+            )
+        });
         let epoch = self.parts.journal.epoch();
         let started = Started { version: env!("CARGO_PKG_VERSION").to_owned(), last_seen };
         let inputs = [
@@ -604,7 +616,10 @@ where
                 Query::Health(service) => health = Some(service),
                 Query::ClosedIncident(id) => answers.recent = Some(self.read_back(id).into_iter().collect()),
                 Query::RecentIncidents(most) => answers.recent = Some(self.recent(usize::from(most))),
-                Query::Itself => answers.itself = Some((self.parts.itself)()),
+                Query::Itself => {
+                    let itself = (self.parts.itself)();
+                    answers.itself = Some(Itself { caught_up: self.caught_up.clone(), ..itself });
+                }
             }
         }
         let door = self.door.clone();

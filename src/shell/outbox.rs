@@ -207,7 +207,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             Work::Show(shown, beat) => {
                 let standing = self.standing.entry(shown.incident).or_default();
                 // The loop knows what was recorded; what was made since is known here first.
-                if shown.at_card.is_some() || shown.force {
+                if shown.at_card.is_some() {
                     standing.card.clone_from(&shown.at_card);
                 }
                 if shown.at_thread.is_some() {
