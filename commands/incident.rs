@@ -112,7 +112,7 @@ pub const SHOW: Command = Command {
         let mut message = view::card(&ctx, incident);
         if let Some(card) = &mut message.card {
             for (moment, at) in &incident.times {
-                let name = capital(moment.name());
+                let name = text::capital(moment.name());
                 *card = card.clone().field(name, Text::default().time(*at, crate::domain::message::TimeStyle::Full));
             }
         }
@@ -410,9 +410,4 @@ fn typed_time(
     let today = local(zone, now).date();
     let at = first_instant(zone, today.and_time(time));
     if at <= now { Some(at) } else { Some(first_instant(zone, today.pred_opt()?.and_time(time))) }
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }

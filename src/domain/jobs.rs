@@ -90,7 +90,7 @@ pub fn run(draft: &mut Draft<'_>, name: &str, asked: bool, health: Option<&Healt
     let missed = due.map_or(0, |due| missed(&ctx, job, due, now));
     let mut message = match job.does {
         JobKind::Digest => digest(&ctx, health),
-        JobKind::Remind => Message::line(format!("{}: {}", capital(&job.name), job.text)),
+        JobKind::Remind => Message::line(format!("{}: {}", text::capital(&job.name), job.text)),
     };
     if let Some(due) = due.filter(|due| now - *due > LATE_AFTER) {
         let line = Text::plain(format!("Late: this was due {}", local(&ctx, due)));
@@ -180,9 +180,4 @@ fn listing(lines: impl Iterator<Item = String>) -> String {
 
 fn local(ctx: &Ctx<'_>, at: DateTime<Utc>) -> String {
     super::schedule::local_words(at, ctx.workspace.team.zone)
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }

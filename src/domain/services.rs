@@ -78,7 +78,7 @@ fn down(
                 severity,
                 title: text::down_title(&service),
                 services: vec![service],
-                details: Text::plain(capital(why)),
+                details: Text::plain(format!("{}.", text::capital(why))),
                 announce: None,
             };
             open(draft, Opener::Probe { since }, declared)?;
@@ -152,9 +152,4 @@ fn verifications(draft: &mut Draft<'_>, look: &Measurement) -> Result<(), Refusa
 /// The open incident that is about a service.
 fn about(draft: &Draft<'_>, service: &Service) -> Option<IncidentId> {
     draft.ctx.state.open().find(|incident| incident.services.contains(service)).map(|incident| incident.id)
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect::<String>() + ".")
 }

@@ -36,6 +36,12 @@ pub fn page(incident: &Incident, ack_by: Option<DateTime<Utc>>, zone: Tz) -> Str
     format!("{head}{}.{wanted}", short(&incident.title, room))
 }
 
+/// With a capital first letter, for the beginning of a sentence or a label.
+pub fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+}
+
 /// At most `chars` characters, cut visibly.
 pub fn short(text: &str, chars: usize) -> String {
     let text = text.trim().trim_end_matches('.');

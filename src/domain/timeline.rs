@@ -52,7 +52,7 @@ pub fn line(fact: &Fact) -> Option<Text> {
             })
         }
         Fact::StatusChanged { to, by, why, .. } => {
-            let line = Text::plain(capital(match to {
+            let line = Text::plain(text::capital(match to {
                 Status::Monitoring => "mitigated; being watched",
                 status => status.name(),
             }));
@@ -142,7 +142,7 @@ pub fn message(ctx: &Ctx<'_>, incident: &Incident) -> Message {
     for (entry, text) in all.iter().skip(left_out) {
         card = card.line(Text::default().clock(entry.at).text(" ").join(text.clone()));
     }
-    card = card.line(format!("{}.", capital(&text::kept(incident))));
+    card = card.line(format!("{}.", text::capital(&text::kept(incident))));
     let mut message = Message::card(card);
     if left_out > 0 {
         message.files.push(File { name: format!("{}-timeline.md", incident.id), text: document(ctx, incident) });
@@ -160,11 +160,15 @@ pub fn document(ctx: &Ctx<'_>, incident: &Incident) -> String {
         out.push_str(&format!("- Lead: {}\n", ctx.workspace.name_of(lead).unwrap_or(lead.local())));
     }
     for (part, who) in incident.parts.iter().filter(|(part, _)| **part != Part::Lead) {
-        out.push_str(&format!("- {}: {}\n", capital(part.name()), ctx.workspace.name_of(who).unwrap_or(who.local())));
+        out.push_str(&format!(
+            "- {}: {}\n",
+            text::capital(part.name()),
+            ctx.workspace.name_of(who).unwrap_or(who.local())
+        ));
     }
     for (moment, at) in &incident.times {
         let at = at.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S %Z");
-        out.push_str(&format!("- {}: {at}\n", capital(moment.name())));
+        out.push_str(&format!("- {}: {at}\n", text::capital(moment.name())));
     }
     out.push_str(&format!("- Promises: {}\n", text::kept(incident)));
     if !incident.details.is_blank() {
@@ -208,9 +212,4 @@ pub fn draft_update(incident: &Incident) -> String {
     }
     words.dedup();
     words.join(" ")
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }

@@ -38,7 +38,7 @@ pub fn card(ctx: &Ctx<'_>, incident: &Incident) -> Message {
         },
     );
     for (part, who) in incident.parts.iter().filter(|(part, _)| **part != Part::Lead) {
-        card = card.field(capital(part.name()), Text::default().person(who));
+        card = card.field(text::capital(part.name()), Text::default().person(who));
     }
     if !incident.services.is_empty() {
         let names: Vec<&str> = incident.services.iter().map(|service| service.as_str()).collect();
@@ -58,7 +58,7 @@ pub fn card(ctx: &Ctx<'_>, incident: &Incident) -> Message {
     if !incident.details.is_blank() && incident.last_update.is_none() {
         card = card.row("Details", incident.details.clone());
     }
-    card = card.row("Promises", capital(&text::kept(incident)));
+    card = card.row("Promises", text::capital(&text::kept(incident)));
     let mut message = Message::line(text::card_line(incident, ack_by.filter(|_| incident.status.is_open())));
     message.card = Some(card);
     buttons(ctx, incident, &mut message);
@@ -94,7 +94,7 @@ fn running(incident: &Incident, now: DateTime<Utc>) -> Text {
 
 fn promised(incident: &Incident, now: DateTime<Utc>) -> Option<Text> {
     let (kind, promise) = incident.next_promise()?;
-    let line = Text::plain(format!("{} ", capital(kind.name()))).relative(promise.due);
+    let line = Text::plain(format!("{} ", text::capital(kind.name()))).relative(promise.due);
     Some(if promise.due < now { line.text(" (late)") } else { line })
 }
 
@@ -166,9 +166,4 @@ fn more(incident: &Incident) -> Menu {
         choices.push(Choice::new("mitigated", "Mitigated"));
     }
     Menu { action: format!("more:{}", incident.id.0), placeholder: "More…".to_owned(), choices }
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }

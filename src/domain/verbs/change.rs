@@ -15,6 +15,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::text;
 use crate::domain::verbs::close;
 use crate::domain::verbs::open::nudge;
+use crate::domain::verbs::still_open;
 
 /// Makes it better or worse. Promises follow the new severity; those already due keep their instant.
 ///
@@ -29,7 +30,7 @@ pub fn severity(
 ) -> Result<Text, Refusal> {
     draft.ctx.require(who, Right::Respond)?;
     let now = draft.now();
-    let incident = open(draft, id)?;
+    let incident = still_open(draft, id)?;
     let from = incident.severity;
     if from == to {
         return Ok(Text::plain(format!("{id} is {to} already.")));
@@ -85,7 +86,7 @@ pub fn severity(
 /// When the person may not, or the status is reached another way.
 pub fn status(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, to: Status) -> Result<Text, Refusal> {
     draft.ctx.require(who, Right::Respond)?;
-    let from = open(draft, id)?.status;
+    let from = still_open(draft, id)?.status;
     match to {
         _ if from == to => Ok(Text::plain(format!("{id} is {} already.", to.name()))),
         Status::Monitoring => close::mitigated(draft, who, id),
@@ -151,9 +152,4 @@ pub fn services(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, services: Ve
     let line = format!("{id} touches {}.", names.join(", "));
     draft.fact(id, Fact::ServicesSet { services, by: who.person.clone() });
     Ok(Text::plain(line))
-}
-
-fn open<'d>(draft: &'d Draft<'_>, id: IncidentId) -> Result<&'d crate::domain::incident::Incident, Refusal> {
-    let incident = draft.incident(id)?;
-    if incident.status.is_open() { Ok(incident) } else { Err(Refusal::Closed(id, incident.status.name())) }
 }

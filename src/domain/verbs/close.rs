@@ -16,6 +16,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::text;
 use crate::domain::verbs::open::promise_all;
 use crate::domain::verbs::respond;
+use crate::domain::verbs::still_open;
 
 /// The shortest reason taken where a reason is needed, in characters.
 const REASON_CHARS_MIN: usize = 5;
@@ -26,7 +27,7 @@ const REASON_CHARS_MIN: usize = 5;
 /// When the person may not, or it is closed.
 pub fn mitigated(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<Text, Refusal> {
     draft.ctx.require(who, Right::Respond)?;
-    let incident = open(draft, id)?;
+    let incident = still_open(draft, id)?;
     if incident.status == Status::Monitoring {
         let until = incident.verify.as_ref().map(|verify| verify.until);
         let line = Text::plain("It is being watched already");
@@ -90,7 +91,7 @@ fn is_watched(draft: &Draft<'_>, incident: &Incident) -> bool {
 /// When the person may not, or it is closed.
 pub fn still_broken(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<Text, Refusal> {
     draft.ctx.require(who, Right::Respond)?;
-    let from = open(draft, id)?.status;
+    let from = still_open(draft, id)?.status;
     if from != Status::Monitoring {
         return Ok(Text::plain("It was not taken for mitigated. Carry on."));
     }
@@ -112,7 +113,7 @@ pub fn still_broken(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Resul
 /// When the person may not, it is closed, or the reason is too short.
 pub fn resolve(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, anyway: Option<Text>) -> Result<Text, Refusal> {
     draft.ctx.require(who, Right::Respond)?;
-    let incident = open(draft, id)?;
+    let incident = still_open(draft, id)?;
     if let Some(why) = anyway {
         draft.ctx.require(who, Right::Lead)?;
         let why = reason(why, "resolving without waiting")?;
@@ -173,7 +174,7 @@ pub fn finish(draft: &mut Draft<'_>, id: IncidentId, by: Option<Person>, why: Op
         card = card.and(Text::plain("The review is due ").relative(due).text("."));
     }
     let incident = draft.incident(id)?;
-    card = card.and(Text::plain(format!("{}.", capital(&text::kept(incident)))));
+    card = card.and(Text::plain(format!("{}.", text::capital(&text::kept(incident)))));
     let reminder = incident.reminder.filter(|reminder| incident.standing.contains_key(reminder));
     draft.replace(id, Target::Thread(id), card, reminder);
     if announce && draft.ctx.workspace.channels.announce.is_some() {
@@ -210,7 +211,7 @@ fn end_promises(
 /// # Errors
 /// When the person may not, it is closed, or no reason was given.
 pub fn cancel(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, why: Text) -> Result<Text, Refusal> {
-    let incident = open(draft, id)?;
+    let incident = still_open(draft, id)?;
     if incident.declared_by.as_ref() != Some(&who.person) {
         draft.ctx.require(who, Right::Lead)?;
     }
@@ -313,14 +314,4 @@ fn reason(why: Text, what_for: &str) -> Result<Text, Refusal> {
         return Err(Refusal::because(format!("A sentence is needed for {what_for}; it stands on the record.")));
     }
     Ok(why)
-}
-
-fn open<'d>(draft: &'d Draft<'_>, id: IncidentId) -> Result<&'d Incident, Refusal> {
-    let incident = draft.incident(id)?;
-    if incident.status.is_open() { Ok(incident) } else { Err(Refusal::Closed(id, incident.status.name())) }
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }

@@ -8,7 +8,7 @@ pub mod open;
 pub mod respond;
 pub mod update;
 
-use super::draft::Ctx;
+use super::draft::{Ctx, Draft};
 use super::ids::{IncidentId, Place};
 use super::incident::Incident;
 use super::refusal::Refusal;
@@ -48,4 +48,13 @@ pub fn meant_open<'a>(ctx: &Ctx<'a>, named: Option<&str>, place: &Place) -> Resu
     } else {
         Err(Refusal::Closed(incident.id, incident.status.name()))
     }
+}
+
+/// An incident that must be open still.
+///
+/// # Errors
+/// When there is none, or it is closed.
+pub fn still_open<'d>(draft: &'d Draft<'_>, id: IncidentId) -> Result<&'d Incident, Refusal> {
+    let incident = draft.incident(id)?;
+    if incident.status.is_open() { Ok(incident) } else { Err(Refusal::Closed(id, incident.status.name())) }
 }

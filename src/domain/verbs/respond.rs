@@ -13,6 +13,7 @@ use crate::domain::policy::Right;
 use crate::domain::promise::{Next, PromiseKind, Step};
 use crate::domain::refusal::Refusal;
 use crate::domain::text;
+use crate::domain::verbs::still_open;
 
 /// Acknowledges, and takes the lead when nobody has it. Pressing twice does no harm and says so.
 ///
@@ -20,7 +21,7 @@ use crate::domain::text;
 /// When the person may not, or it is closed.
 pub fn acknowledge(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<Text, Refusal> {
     draft.ctx.require(who, Right::Respond)?;
-    let incident = open(draft, id)?;
+    let incident = still_open(draft, id)?;
     if let Some(first) = incident.acknowledged_by.clone() {
         let answers_the_question = incident.stale_at.is_some() && incident.lead() == Some(&who.person);
         if answers_the_question {
@@ -74,7 +75,7 @@ fn plan_updates(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
 /// When the person may not, or it is closed.
 pub fn wake_others(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<Text, Refusal> {
     draft.ctx.require(who, Right::Respond)?;
-    let level = open(draft, id)?.level + 1;
+    let level = still_open(draft, id)?.level + 1;
     let level = level.min(draft.ctx.policy.levels());
     escalate::call(draft, id, level, EscalationReason::Asked)?;
     let roles = text::roles(&draft.ctx.policy.level(level).roles);
@@ -88,7 +89,7 @@ pub fn wake_others(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result
 pub fn give_part(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, part: Part, to: &Person) -> Result<Text, Refusal> {
     let taking = *to == who.person;
     draft.ctx.require(who, if taking { Right::Respond } else { Right::Lead })?;
-    let incident = open(draft, id)?;
+    let incident = still_open(draft, id)?;
     if incident.parts.get(&part) == Some(to) {
         return Ok(Text::default().person(to).text(format!(" is {} already.", part.name())));
     }
@@ -121,7 +122,7 @@ pub fn hand_over(
     to: &Person,
     words: Option<Text>,
 ) -> Result<Text, Refusal> {
-    let leads = open(draft, id)?.lead() == Some(&who.person);
+    let leads = still_open(draft, id)?.lead() == Some(&who.person);
     if !leads {
         draft.ctx.require(who, Right::Lead)?;
     }
@@ -153,7 +154,7 @@ pub fn snooze(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, length: TimeDe
     draft.ctx.require(who, Right::Respond)?;
     let now = draft.now();
     let reminders = &draft.ctx.policy.reminders;
-    let incident = open(draft, id)?;
+    let incident = still_open(draft, id)?;
     let promise = incident
         .promise(PromiseKind::NextUpdate)
         .filter(|promise| promise.next.is_some())
@@ -185,16 +186,10 @@ pub fn snooze(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, length: TimeDe
 /// When the person may not, or it is closed.
 pub fn still_here(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<Text, Refusal> {
     draft.ctx.require(who, Right::Respond)?;
-    let incident = open(draft, id)?;
+    let incident = still_open(draft, id)?;
     if incident.stale_at.is_none() {
         return Ok(Text::plain("Nobody is about to be called. Carry on."));
     }
     draft.fact(id, Fact::StillHere { by: who.person.clone() });
     Ok(Text::plain("Good. The next level is not called; an update would help everybody else."))
-}
-
-/// An incident that must be open.
-fn open<'d>(draft: &'d Draft<'_>, id: IncidentId) -> Result<&'d crate::domain::incident::Incident, Refusal> {
-    let incident = draft.incident(id)?;
-    if incident.status.is_open() { Ok(incident) } else { Err(Refusal::Closed(id, incident.status.name())) }
 }
