@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 well, 1 a warning (`health`) or a failure, 2 critical (`health`) or arguments that make no sense.
 
+#[cfg(feature = "sim")]
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,6 +18,9 @@ use watchbell::commands;
 use watchbell::ports::Clock as _;
 use watchbell::ports::disk::Disk as _;
 use watchbell::shell::{self, Settings};
+
+#[cfg(feature = "sim")]
+mod demo;
 
 /// An incident bot for a team that runs on Fly.io and talks on Discord.
 #[derive(Debug, Parser)]
@@ -36,6 +40,16 @@ enum Action {
         /// Log as JSON, a line each
         #[arg(long)]
         json_logs: bool,
+    },
+    /// Try it with no account anywhere: a local Discord, a local Fly and the bot between them
+    #[cfg(feature = "sim")]
+    Demo(demo::DemoArguments),
+    /// Start one stand-in alone, for whoever wants to try their own bot or client
+    #[cfg(feature = "sim")]
+    Sim {
+        /// Which one
+        #[command(subcommand)]
+        which: demo::SimArguments,
     },
     /// Print every slash command, from the one list that registers them
     Commands {
@@ -135,6 +149,10 @@ async fn act(action: Action) -> anyhow::Result<ExitCode> {
             let config = load(&config)?;
             shell::start(config, Settings::default()).await?.run(told_to_stop()).await?;
         }
+        #[cfg(feature = "sim")]
+        Action::Demo(arguments) => demo::demo(arguments, told_to_stop()).await?,
+        #[cfg(feature = "sim")]
+        Action::Sim { which } => demo::sim(which, told_to_stop()).await?,
         Action::Commands { json: false } => print!("{}", commands::document()),
         Action::Commands { json: true } => println!("{}", commands_json()),
         Action::Health { config, service, json, record } => {
@@ -290,6 +308,7 @@ fn now_ms() -> i64 {
 }
 
 /// An address on loopback.
+#[cfg(feature = "sim")]
 fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }

@@ -4,3 +4,4 @@
 //! shared our types would repeat our mistakes. Never part of the Docker image.
 
 pub mod discord;
+pub mod fly;

@@ -1,0 +1,350 @@
+//! `watchbell demo` and `watchbell sim …`: the stand-ins, the bot as a process of its own between them, and what the page's
+//! demo bar asks for.
+//!
+//! Owns processes and addresses. Knows neither the bot's inside (it talks to it over the private port) nor the stand-ins'
+//! (it uses what docs/sim.md offers). The bot it starts is the real program, killed for real.
+
+mod bot;
+mod play;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, anyhow};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use watchbell::sim::{discord, fly};
+
+use bot::BotProcess;
+use play::Play;
+
+/// The channels, roles and people of the demo.
+const DISCORD: &str = include_str!("../data/workspaces/demo-discord.json");
+/// The apps and machines of the demo.
+const FLY: &str = include_str!("../data/workspaces/hotdash-fly.json");
+/// The bot's set-up, with places to fill in.
+const SETUP: &str = include_str!("../data/workspaces/demo.toml");
+
+/// How the demo is started.
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// The port of the page
+    #[arg(long, default_value_t = 7077)]
+    port: u16,
+    /// How fast promise time runs: 60 makes a minute a second
+    #[arg(long, default_value_t = 1.0)]
+    speed: f64,
+    /// Start over, without what the last demo left
+    #[arg(long)]
+    fresh: bool,
+    /// Where the demo keeps its state
+    #[arg(long, default_value = "data/state/demo")]
+    state: PathBuf,
+}
+
+/// Which stand-in is started alone.
+#[derive(Debug, Subcommand)]
+pub enum SimArguments {
+    /// A local Discord with an example team
+    Discord {
+        /// Its port
+        #[arg(long, default_value_t = 7070)]
+        port: u16,
+    },
+    /// A local Fly with example apps
+    Fly {
+        /// Its port
+        #[arg(long, default_value_t = 7080)]
+        port: u16,
+    },
+}
+
+/// Runs a stand-in alone, until told to stop.
+///
+/// # Errors
+/// When it cannot listen.
+pub async fn sim(which: SimArguments, told_to_stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    match which {
+        SimArguments::Discord { port } => {
+            let mut options = discord::Options::new(discord::Workspace::example());
+            options.bind = crate::loopback(port);
+            let handle = discord::start(options).await.context("the local Discord")?;
+            println!("A local Discord: the page is {}, the API {}", handle.control_url(), handle.api_url());
+            println!("Its bot token is {}. docs/sim.md says what else it can do. Ctrl-C stops it.", handle.bot_token());
+            told_to_stop.await;
+            handle.shutdown().await;
+        }
+        SimArguments::Fly { port } => {
+            let workspace = fly::Workspace::from_json(FLY).map_err(|why| anyhow!("{why}"))?;
+            let mut options = fly::Options::new(workspace);
+            options.bind = crate::loopback(port);
+            let handle = fly::start(options).await.context("the local Fly")?;
+            println!(
+                "A local Fly: machines at {}. docs/sim-fly.md says what else it can do. Ctrl-C stops it.",
+                handle.machines_url()
+            );
+            told_to_stop.await;
+            let _ = handle.shutdown().await;
+        }
+    }
+    Ok(())
+}
+
+/// What the demo's parts share.
+pub struct Demo {
+    discord: Mutex<Option<Arc<discord::Handle>>>,
+    fly: Arc<fly::Handle>,
+    bot: Arc<BotProcess>,
+    play: Mutex<Play>,
+    state: PathBuf,
+    zone: chrono_tz::Tz,
+}
+
+impl Demo {
+    fn discord(&self) -> Option<Arc<discord::Handle>> {
+        self.discord.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Runs the demo until told to stop.
+///
+/// # Errors
+/// When a port is taken or the bot does not come up.
+pub async fn demo(arguments: DemoArguments, told_to_stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let DemoArguments { port, speed, fresh, state } = arguments;
+    if fresh && state.exists() {
+        std::fs::remove_dir_all(&state).with_context(|| format!("cannot clear {}", state.display()))?;
+    }
+    std::fs::create_dir_all(&state).with_context(|| format!("cannot make {}", state.display()))?;
+
+    let workspace = fly::Workspace::from_json(FLY).map_err(|why| anyhow!("{why}"))?;
+    let token = workspace.token(fly::TokenKind::Readonly, None).unwrap_or_default().to_owned();
+    let fly = Arc::new(fly::start(fly::Options::new(workspace)).await.context("the local Fly")?);
+    let bot = Arc::new(BotProcess::new(&state, &token));
+    let demo = Arc::new(Demo {
+        discord: Mutex::new(None),
+        fly: Arc::clone(&fly),
+        bot: Arc::clone(&bot),
+        play: Mutex::default(),
+        state: state.clone(),
+        zone: zone(SETUP)?,
+    });
+
+    let workspace: discord::Workspace = serde_json::from_str(DISCORD).context("the demo's workspace")?;
+    let mut options = discord::Options::new(workspace);
+    options.bind = crate::loopback(port);
+    options.state_dir = Some(state.join("discord"));
+    options.demo = Some(routes(Arc::clone(&demo)));
+    let handle = discord::start(options)
+        .await
+        .with_context(|| format!("port {port} of this machine is not free; `--port` takes another"))?;
+    let handle = Arc::new(handle);
+    *demo.discord.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&handle));
+
+    let setup = fill(SETUP, &handle, &fly, &state, bot.private_port(), speed)?;
+    bot.start(setup, &handle.bot_token())?;
+    println!("\n  Watchbell's demo is at http://127.0.0.1:{port}/\n");
+    println!(
+        "  Type /sev1 checkout is down, or press “Show me 3 a.m.”. Ctrl-C stops it; the state stays in {}.\n",
+        state.display()
+    );
+    bot.wait_up().await?;
+    play::go_live(&demo).await?;
+    told_to_stop.await;
+    println!("Stopping.");
+    bot.stop().await;
+    drop(demo);
+    if let Ok(handle) = Arc::try_unwrap(handle) {
+        handle.shutdown().await;
+    }
+    Ok(())
+}
+
+/// The team's zone, as the set-up has it.
+fn zone(setup: &str) -> anyhow::Result<chrono_tz::Tz> {
+    let line = setup.lines().find_map(|line| line.strip_prefix("zone = "));
+    let name = line.ok_or_else(|| anyhow!("the demo's set-up has no zone"))?.trim().trim_matches('"');
+    name.parse().map_err(|why| anyhow!("{why}"))
+}
+
+/// Fills in what is known only now.
+fn fill(
+    setup: &str,
+    discord: &discord::Handle,
+    fly: &fly::Handle,
+    state: &std::path::Path,
+    private_port: u16,
+    speed: f64,
+) -> anyhow::Result<String> {
+    let mut out = String::new();
+    let mut rest = setup;
+    while let Some(start) = rest.find("{{") {
+        let (before, after) = rest.split_at(start);
+        let end = after.find("}}").ok_or_else(|| anyhow!("a {{{{ without its end in the demo's set-up"))?;
+        let word = &after[2..end];
+        out.push_str(before);
+        out.push_str(&match word.split_once(':') {
+            Some(("member", name)) => {
+                discord.member_id(name).ok_or_else(|| anyhow!("nobody is called {name} in the demo"))?.to_string()
+            }
+            Some(("front", app)) => fly.front_url(app).ok_or_else(|| anyhow!("no app {app} in the demo"))?,
+            _ => match word {
+                "guild" => discord.guild_id().to_string(),
+                "discord" => discord.base_url(),
+                "fly" => format!("http://{}", fly.addr()),
+                "private_port" => private_port.to_string(),
+                "state" => state.join("bot").display().to_string(),
+                "speed" => format!("{speed:?}"),
+                _ => return Err(anyhow!("{{{{{word}}}}} means nothing in the demo's set-up")),
+            },
+        });
+        rest = &after[end + 2..];
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// What the page's demo bar asks for, below `/sim/demo`.
+fn routes(demo: Arc<Demo>) -> Router {
+    Router::new()
+        .route("/info", get(info))
+        .route("/clock", post(clock))
+        .route("/play", post(start_play))
+        .route("/kill", post(kill))
+        .route("/service", post(service))
+        .route("/fresh", post(fresh))
+        .with_state(demo)
+}
+
+async fn info(State(demo): State<Arc<Demo>>) -> Json<Value> {
+    let counters = demo.discord().map(|discord| discord.counters()).unwrap_or_default();
+    let bot = demo.bot.info().await;
+    let play = demo.play.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Json(json!({
+        "speed": bot.speed,
+        "promise_now": bot.promise_now.map(|now| now.to_rfc3339()),
+        "virtual": true,
+        "bot": bot.condition,
+        "bot_up_since": bot.up_since.map(|at| at.to_rfc3339()),
+        "counters": {
+            "pings": counters.get("pings"),
+            "doubled": counters.get("doubled"),
+            "late": bot.late,
+            "overdue": bot.overdue,
+            "restarts": bot.restarts,
+        },
+        "services": services(&demo.fly),
+        "play": play,
+        "clock": bot.clock,
+    }))
+}
+
+async fn clock(State(demo): State<Arc<Demo>>, Json(wanted): Json<Value>) -> Response {
+    match demo.bot.move_clock(&wanted).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(why) => sentence(StatusCode::CONFLICT, &why.to_string()),
+    }
+}
+
+async fn start_play(State(demo): State<Arc<Demo>>) -> Response {
+    match play::start(&demo) {
+        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Err(why) => sentence(StatusCode::CONFLICT, why),
+    }
+}
+
+async fn kill(State(demo): State<Arc<Demo>>) -> Response {
+    match demo.bot.kill().await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(why) => sentence(StatusCode::CONFLICT, &why.to_string()),
+    }
+}
+
+/// Which service should behave how.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Behave {
+    name: String,
+    #[serde(default)]
+    stage: Option<String>,
+    behaviour: String,
+}
+
+async fn service(State(demo): State<Arc<Demo>>, Json(wanted): Json<Behave>) -> Response {
+    let app = match wanted.stage.as_deref() {
+        Some("staging") => format!("{}-staging", wanted.name),
+        _ => wanted.name,
+    };
+    match behave(&demo.fly, &app, &wanted.behaviour) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(why) => sentence(StatusCode::BAD_REQUEST, &why.to_string()),
+    }
+}
+
+/// Starts over: the bot's record and the channels are emptied.
+async fn fresh(State(demo): State<Arc<Demo>>) -> Response {
+    if demo.play.lock().unwrap_or_else(PoisonError::into_inner).running {
+        return sentence(StatusCode::CONFLICT, "wait until 3 a.m. is over");
+    }
+    let Some(discord) = demo.discord() else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    let again = async {
+        demo.bot.stop().await;
+        std::fs::remove_dir_all(demo.state.join("bot"))?;
+        discord.call("reset", json!({})).await.map_err(|why| anyhow!("{why}"))?;
+        for name in apps(&demo.fly) {
+            behave(&demo.fly, &name, "healthy")?;
+        }
+        *demo.play.lock().unwrap_or_else(PoisonError::into_inner) = Play::default();
+        demo.bot.start_again()?;
+        demo.bot.wait_up().await?;
+        play::go_live(&demo).await
+    };
+    match again.await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(why) => sentence(StatusCode::INTERNAL_SERVER_ERROR, &why.to_string()),
+    }
+}
+
+/// The apps of the local Fly, by name.
+fn apps(fly: &fly::Handle) -> Vec<String> {
+    let state = fly.state();
+    let apps = state["apps"].as_array().into_iter().flatten();
+    apps.filter_map(|app| app["name"].as_str().map(str::to_owned)).collect()
+}
+
+/// Makes every machine of an app behave like this.
+fn behave(fly: &fly::Handle, app: &str, behaviour: &str) -> anyhow::Result<()> {
+    let wanted = json!({ "app": app, "behaviour": behaviour, "slow_ms": 900 });
+    fly.act("behaviour", &wanted).map(|_| ()).map_err(|why| anyhow!("{why}"))
+}
+
+/// The services as the page shows them.
+fn services(fly: &fly::Handle) -> Vec<Value> {
+    let state = fly.state();
+    let apps = state["apps"].as_array().cloned().unwrap_or_default();
+    apps.iter()
+        .map(|app| {
+            let behaviour = app["machines"][0]["behaviour"].as_str().unwrap_or("healthy");
+            let shown = match behaviour {
+                _ if app["asleep"].as_bool() == Some(true) => "asleep",
+                "slow" => "slow",
+                "wrong" | "wrong_body" => "wrong",
+                "dead" | "hanging" => "dead",
+                _ => "up",
+            };
+            let stage = app["stage"].as_str().unwrap_or("production");
+            let name = app["name"].as_str().unwrap_or_default().trim_end_matches("-staging");
+            json!({ "name": name, "stage": stage, "state": shown })
+        })
+        .collect()
+}
+
+fn sentence(status: StatusCode, words: &str) -> Response {
+    (status, Json(json!({ "error": words }))).into_response()
+}

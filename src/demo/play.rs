@@ -1,0 +1,236 @@
+//! "Show me 3 a.m.": a night played in front of whoever watches, by the same calls that a person's clicks make.
+//!
+//! Every step waits for what it is about to be seen, with a bound; a step that does not come says so and ends the play.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use serde::Serialize;
+use serde_json::{Value, json};
+use watchbell::domain::schedule::{first_instant, local};
+use watchbell::sim::discord;
+
+use super::{Demo, apps, behave};
+
+/// The pause between steps, so that a person can follow.
+const BEAT: Duration = Duration::from_millis(1_800);
+/// How long a step may take to be seen.
+const SEEN_WITHIN: Duration = Duration::from_secs(20);
+/// Who sleeps, and who asks for updates.
+const SLEEPER: &str = "ana";
+
+/// What the page shows of the play.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Play {
+    /// Whether it runs.
+    pub running: bool,
+    /// The step it is at.
+    pub step: String,
+    /// All steps.
+    pub steps: Vec<PlayStep>,
+}
+
+/// One step.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlayStep {
+    /// What happens.
+    pub text: String,
+    /// Whether it has happened.
+    pub done: bool,
+    /// When, in promise time.
+    pub at: Option<String>,
+}
+
+/// Turns the bot live, as the demo is no rehearsal.
+///
+/// # Errors
+/// When the local Discord does not take the command.
+pub async fn go_live(demo: &Demo) -> anyhow::Result<()> {
+    let discord = demo.discord().ok_or_else(|| anyhow!("the local Discord is not up"))?;
+    seen(|| {
+        let commands = discord.state()["commands"].as_array().map_or(0, Vec::len);
+        (commands > 0).then_some(())
+    })
+    .await
+    .context("the bot did not register its commands")?;
+    let id = discord.run("mia", "watchbell-test", "watchbell live", json!({})).await.map_err(|why| anyhow!("{why}"))?;
+    discord.interaction(&id, SEEN_WITHIN).await.map_err(|why| anyhow!("{why}"))?;
+    Ok(())
+}
+
+/// Starts the play.
+///
+/// # Errors
+/// When it runs already.
+pub fn start(demo: &Arc<Demo>) -> Result<(), &'static str> {
+    {
+        let mut play = demo.play.lock().unwrap_or_else(PoisonError::into_inner);
+        if play.running {
+            return Err("it is running");
+        }
+        *play = Play { running: true, step: String::new(), steps: Vec::new() };
+    }
+    let demo = Arc::clone(demo);
+    tokio::spawn(async move {
+        let played = night(&demo).await;
+        let mut play = demo.play.lock().unwrap_or_else(PoisonError::into_inner);
+        play.running = false;
+        if let Err(error) = played {
+            let text = format!("It stopped here: {error:#}");
+            play.step.clone_from(&text);
+            play.steps.push(PlayStep { text, done: false, at: None });
+        }
+    });
+    Ok(())
+}
+
+/// One step on the page: `text` while it happens, ticked off when `act` has come true.
+async fn step<T>(demo: &Demo, text: &str, act: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    {
+        let mut play = demo.play.lock().unwrap_or_else(PoisonError::into_inner);
+        text.clone_into(&mut play.step);
+        play.steps.push(PlayStep { text: text.to_owned(), done: false, at: None });
+    }
+    let value = act.await.with_context(|| text.to_owned())?;
+    let now = demo.bot.info().await.promise_now;
+    if let Some(last) = demo.play.lock().unwrap_or_else(PoisonError::into_inner).steps.last_mut() {
+        last.done = true;
+        last.at = now.map(|now| now.to_rfc3339());
+    }
+    tokio::time::sleep(BEAT).await;
+    Ok(value)
+}
+
+/// Asks until there is an answer.
+async fn seen<T>(look: impl Fn() -> Option<T>) -> anyhow::Result<T> {
+    let began = tokio::time::Instant::now();
+    while began.elapsed() < SEEN_WITHIN {
+        if let Some(found) = look() {
+            return Ok(found);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    bail!("it was not seen within {} s", SEEN_WITHIN.as_secs())
+}
+
+async fn night(demo: &Demo) -> anyhow::Result<()> {
+    let discord = demo.discord().ok_or_else(|| anyhow!("the local Discord is not up"))?;
+    let discord = &*discord;
+    let app = apps(&demo.fly).into_iter().rfind(|app| !app.ends_with("-staging")).ok_or_else(|| anyhow!("no app"))?;
+    let pings_before = pings(discord);
+
+    step(demo, "The clock is put to 3 a.m. Ana sleeps.", async {
+        let now = demo.bot.info().await.promise_now.ok_or_else(|| anyhow!("the bot is not up"))?;
+        let ahead = until_three(now, demo.zone);
+        demo.bot.advance(u64::try_from(ahead.num_seconds()).unwrap_or(0)).await
+    })
+    .await?;
+
+    let newest = newest_incident(discord);
+    step(demo, &format!("{app} dies."), async { behave(&demo.fly, &app, "dead") }).await?;
+
+    let card =
+        step(demo, "After three failed looks over two minutes: a card, a thread, and Ana's phone rings.", async {
+            for _ in 0..12 {
+                demo.bot.advance(30).await?;
+                if let Some(card) = card_after(discord, newest) {
+                    return Ok(card);
+                }
+            }
+            bail!("no incident was declared")
+        })
+        .await?;
+    let id = card["id"].as_str().unwrap_or_default().to_owned();
+    let thread =
+        seen(|| discord.message(&id).ok().and_then(|card| card["thread_id"].as_str().map(str::to_owned))).await?;
+
+    step(demo, "Ana: “I've got it”. Nobody else is woken.", press(demo, discord, &id, "I've got it")).await?;
+    step(demo, "Twelve minutes on, she is reminded, and gives an update.", async {
+        demo.bot.advance(12 * 60).await?;
+        update(demo, discord, &id, "Restarting the machines; the pool was exhausted.").await
+    })
+    .await?;
+    step(demo, "The bot is killed with kill -9. Meanwhile the service comes back.", async {
+        demo.bot.kill().await?;
+        behave(&demo.fly, &app, "healthy")
+    })
+    .await?;
+    step(demo, "It comes back by itself and says how long it was away. One ping, not two.", async {
+        demo.bot.wait_up().await?;
+        demo.bot.still().await?;
+        demo.bot.advance(30).await
+    })
+    .await?;
+    step(demo, "Ana: “Mitigated”. Ten green minutes are counted.", press(demo, discord, &id, "Mitigated")).await?;
+    step(demo, "“Resolve when green”: no more to do.", press(demo, discord, &id, "Resolve when green")).await?;
+    step(demo, "Ten minutes of green, and it resolves by itself.", async {
+        for _ in 0..30 {
+            demo.bot.advance(30).await?;
+            let over = discord.channel(&thread, None).unwrap_or_default();
+            if over.iter().any(|message| message["text"].as_str().unwrap_or_default().contains("is resolved")) {
+                return Ok(());
+            }
+        }
+        bail!("it was not resolved")
+    })
+    .await?;
+    let counters = discord.counters();
+    let late = demo.bot.info().await.late;
+    let sent = counters["pings"].as_u64().unwrap_or(0).saturating_sub(pings_before);
+    let words = format!("Over. Pings sent: {sent}. Doubled: {}. Late: {late}.", counters["doubled"]);
+    step(demo, &words, async { Ok(()) }).await
+}
+
+/// How long until the next 03:00 on the team's clock.
+fn until_three(now: DateTime<Utc>, zone: chrono_tz::Tz) -> TimeDelta {
+    let today = local(zone, now).date();
+    let three = NaiveTime::from_hms_opt(3, 0, 0).unwrap_or(NaiveTime::MIN);
+    let at = |date: chrono::NaiveDate| first_instant(zone, date.and_time(three));
+    let next = if at(today) > now { at(today) } else { at(today.succ_opt().unwrap_or(today)) };
+    next - now
+}
+
+fn pings(discord: &discord::Handle) -> u64 {
+    discord.counters()["pings"].as_u64().unwrap_or(0)
+}
+
+fn cards(discord: &discord::Handle) -> Vec<Value> {
+    let messages = discord.channel("incidents", None).unwrap_or_default();
+    messages.into_iter().filter(|message| message["thread_id"].is_string()).collect()
+}
+
+fn number(message: &Value) -> u64 {
+    message["id"].as_str().and_then(|id| id.parse().ok()).unwrap_or(0)
+}
+
+fn newest_incident(discord: &discord::Handle) -> u64 {
+    cards(discord).iter().map(number).max().unwrap_or(0)
+}
+
+fn card_after(discord: &discord::Handle, newest: u64) -> Option<Value> {
+    cards(discord).into_iter().find(|card| number(card) > newest)
+}
+
+/// Presses a button of the card, once it is there, and waits for the answer.
+async fn press(demo: &Demo, discord: &discord::Handle, card: &str, label: &str) -> anyhow::Result<()> {
+    seen(|| {
+        let message = discord.message(card).ok()?;
+        message["components"].to_string().contains(&format!("\"{label}\"")).then_some(())
+    })
+    .await
+    .with_context(|| format!("the card has no “{label}”"))?;
+    let id = discord.press(SLEEPER, card, label).await.map_err(|why| anyhow!("{why}"))?;
+    discord.interaction(&id, SEEN_WITHIN).await.map_err(|why| anyhow!("{why}"))?;
+    demo.bot.still().await
+}
+
+/// Fills in the form behind "Update".
+async fn update(demo: &Demo, discord: &discord::Handle, card: &str, words: &str) -> anyhow::Result<()> {
+    let id = discord.press(SLEEPER, card, "Update").await.map_err(|why| anyhow!("{why}"))?;
+    discord.interaction(&id, SEEN_WITHIN).await.map_err(|why| anyhow!("{why}"))?;
+    let filled = discord.submit(SLEEPER, &id, json!({ "what": words })).await.map_err(|why| anyhow!("{why}"))?;
+    discord.interaction(&filled, SEEN_WITHIN).await.map_err(|why| anyhow!("{why}"))?;
+    demo.bot.still().await
+}
