@@ -62,7 +62,7 @@ pub struct BotInfo {
     pub clock: Option<Value>,
     /// Since when it is up.
     pub up_since: Option<DateTime<Utc>>,
-    /// Promises that were kept late.
+    /// Reminders that went out late.
     pub late: u64,
     /// Whether something is overdue in the bot itself.
     pub overdue: bool,
@@ -216,7 +216,7 @@ impl BotProcess {
         let mut inner = self.lock();
         if let Some(state) = &state {
             inner.up_since.get_or_insert_with(Utc::now);
-            inner.late = state["late"].as_u64().unwrap_or(inner.late);
+            inner.late = state["reminders_late"].as_u64().unwrap_or(inner.late);
             inner.overdue = state["overdue_s"].as_f64().is_some_and(|seconds| seconds > 60.0);
             inner.clock = Some(state["virtual"].clone());
             let speed = state["virtual"]["speed"].as_f64().unwrap_or(1.0);
@@ -275,6 +275,24 @@ impl BotProcess {
     pub async fn advance(&self, seconds: u64) -> anyhow::Result<()> {
         self.move_clock(&json!({ "advance_s": seconds })).await?;
         self.still().await
+    }
+
+    /// Promise time, and when something falls due next.
+    ///
+    /// # Errors
+    /// When it does not answer, or nothing is due.
+    pub async fn next_due(&self) -> anyhow::Result<(DateTime<Utc>, DateTime<Utc>)> {
+        let answer = self
+            .http
+            .get(self.url("control/state"))
+            .bearer_auth(&self.control_token)
+            .timeout(Duration::from_secs(5))
+            .send()
+            .await
+            .map_err(|_| anyhow!("the bot is not up"))?;
+        let state: Value = answer.json().await.context("the bot's state cannot be read")?;
+        let read = |key: &str| state[key].as_str().and_then(|text| text.parse().ok());
+        read("promise_now").zip(read("next_due")).ok_or_else(|| anyhow!("nothing falls due"))
     }
 
     /// Waits until nothing is under way.

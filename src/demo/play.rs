@@ -147,26 +147,42 @@ async fn night(demo: &Demo) -> anyhow::Result<()> {
         seen(|| discord.message(&id).ok().and_then(|card| card["thread_id"].as_str().map(str::to_owned))).await?;
 
     step(demo, "Ana: “I've got it”. Nobody else is woken.", press(demo, discord, &id, "I've got it")).await?;
-    step(demo, "Twelve minutes on, she is reminded, and gives an update.", async {
-        demo.bot.advance(12 * 60).await?;
-        update(demo, discord, &id, "Restarting the machines; the pool was exhausted.").await
-    })
-    .await?;
-    step(demo, "The bot is killed with kill -9. Meanwhile the service comes back.", async {
-        demo.bot.kill().await?;
-        behave(&demo.fly, &app, "healthy")
-    })
-    .await?;
-    step(demo, "It comes back by itself and says how long it was away. One ping, not two.", async {
-        demo.bot.wait_up().await?;
-        demo.bot.still().await?;
-        demo.bot.advance(30).await
+    step(demo, "Four minutes on she has restarted the machines, and the service answers again.", async {
+        demo.bot.advance(4 * 60).await?;
+        behave(&demo.fly, &app, "healthy")?;
+        demo.bot.advance(30).await?;
+        demo.bot.advance(3 * 60).await
     })
     .await?;
     step(demo, "Ana: “Mitigated”. Ten green minutes are counted.", press(demo, discord, &id, "Mitigated")).await?;
-    step(demo, "“Resolve when green”: no more to do.", press(demo, discord, &id, "Resolve when green")).await?;
+    step(demo, "“Resolve when green”: no more to do but an update.", press(demo, discord, &id, "Resolve when green"))
+        .await?;
+    step(demo, "The bot is killed with kill -9, just before it would remind her of the update.", async {
+        demo.bot.advance(until_reminder(demo).await?).await?;
+        // A second is twenty now, so that the reminder falls due while nobody is there to send it.
+        demo.bot.move_clock(&json!({ "speed": 20.0 })).await?;
+        demo.bot.kill().await
+    })
+    .await?;
+    let before = pings(discord);
+    step(demo, "It comes back by itself, says how long it was away, and reminds her. One ping, not two.", async {
+        demo.bot.wait_up().await?;
+        demo.bot.move_clock(&json!({ "speed": 1.0 })).await?;
+        demo.bot.still().await?;
+        match pings(discord) - before {
+            1 => Ok(()),
+            n => bail!("{n} pings came"),
+        }
+    })
+    .await?;
+    step(
+        demo,
+        "She gives it. Next update promised.",
+        update(demo, discord, &id, "Machines restarted; it answers again."),
+    )
+    .await?;
     step(demo, "Ten minutes of green, and it resolves by itself.", async {
-        for _ in 0..30 {
+        for _ in 0..40 {
             demo.bot.advance(30).await?;
             let over = discord.channel(&thread, None).unwrap_or_default();
             if over.iter().any(|message| message["text"].as_str().unwrap_or_default().contains("is resolved")) {
@@ -190,6 +206,13 @@ fn until_three(now: DateTime<Utc>, zone: chrono_tz::Tz) -> TimeDelta {
     let at = |date: chrono::NaiveDate| first_instant(zone, date.and_time(three));
     let next = if at(today) > now { at(today) } else { at(today.succ_opt().unwrap_or(today)) };
     next - now
+}
+
+/// Seconds until shortly before the next reminder.
+async fn until_reminder(demo: &Demo) -> anyhow::Result<u64> {
+    const BEFORE_S: i64 = 15;
+    let (now, due) = demo.bot.next_due().await?;
+    Ok(u64::try_from((due - now).num_seconds() - BEFORE_S).unwrap_or(0))
 }
 
 fn pings(discord: &discord::Handle) -> u64 {

@@ -298,6 +298,14 @@ impl Incident {
         }
     }
 
+    /// Reminders that went out more than a minute after their time. What fell due while the bot was away counts too: it is
+    /// late for whoever waited.
+    pub fn reminders_late(&self) -> u32 {
+        const GRACE: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
+        let late = |entry: &&Entry| matches!(&entry.fact, Fact::Reminded { due, .. } if entry.at - *due > GRACE);
+        u32::try_from(self.timeline.iter().filter(late).count()).unwrap_or(u32::MAX)
+    }
+
     /// Who leads.
     pub fn lead(&self) -> Option<&Person> {
         self.parts.get(&Part::Lead)

@@ -48,6 +48,8 @@ const IDLE_TICK_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(5);
 
 /// The note that says when the bot was last there.
 const ALIVE_NOTE: &str = "alive";
+/// The note that holds the looks at services, so that green minutes before a restart still count.
+const WATCHED_NOTE: &str = "watched";
 /// How often it is written while an incident is open.
 const ALIVE_EVERY: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 
@@ -93,6 +95,8 @@ pub struct Snapshot {
     pub kept: u32,
     /// Late ones.
     pub late: u32,
+    /// Reminders that went out later than they should have while the bot was there, over what is in memory.
+    pub reminders_late: u32,
     /// Starts on record.
     pub starts: u64,
     /// What went wrong lately with the record, when anything.
@@ -247,6 +251,9 @@ where
     /// Runs until told to stop or the record cannot be written.
     pub async fn run(mut self, mut stop: tokio::sync::watch::Receiver<bool>) -> End {
         let last_seen = self.state.latest.max(self.last_alive());
+        let watched = self.parts.views.get_note(WATCHED_NOTE).ok().flatten();
+        let watched: Option<Vec<_>> = watched.and_then(|note| serde_json::from_slice(&note).ok());
+        self.state.measured.watched = watched.into_iter().flatten().collect();
         if let Err(end) = self.begin(last_seen) {
             return end;
         }
@@ -304,6 +311,9 @@ where
         let is_old = self.noted_alive.is_none_or(|noted| now - noted >= ALIVE_EVERY);
         if is_old && self.state.open().next().is_some() {
             self.noted_alive = Some(now);
+            let watched: Vec<_> = self.state.measured.watched.iter().collect();
+            let watched = serde_json::to_vec(&watched).unwrap_or_default();
+            let _ = self.parts.views.put_note(WATCHED_NOTE, &watched);
             let _ = self.parts.views.put_note(ALIVE_NOTE, now.timestamp_millis().to_string().as_bytes());
         }
     }
@@ -687,6 +697,7 @@ where
             overdue_since: self.state.next_due().filter(|due| *due < now),
             kept: incidents.clone().map(|incident| incident.tally.kept).sum(),
             late: incidents.map(|incident| incident.tally.late).sum(),
+            reminders_late: self.state.incidents.values().map(|incident| incident.reminders_late()).sum(),
             starts: self.state.team.starts,
             trouble: self.trouble.clone(),
         }

@@ -75,7 +75,7 @@ async fn metrics(State(about): State<Arc<About>>) -> Response {
     };
     let chat = (about.chat)();
     let overdue_s = overdue_s(&snapshot, &*about.clock);
-    let rows: [(&str, &str, &str, f64); 10] = [
+    let rows: [(&str, &str, &str, f64); 11] = [
         ("watchbell_log_lines", "counter", "Lines on the record.", snapshot.seq as f64),
         (
             "watchbell_live",
@@ -90,6 +90,12 @@ async fn metrics(State(about): State<Arc<About>>) -> Response {
             "gauge",
             "Promises kept on time, of incidents in memory.",
             f64::from(snapshot.kept),
+        ),
+        (
+            "watchbell_reminders_late",
+            "gauge",
+            "Reminders sent late, of incidents in memory.",
+            f64::from(snapshot.reminders_late),
         ),
         ("watchbell_promises_late", "gauge", "Promises kept late, of incidents in memory.", f64::from(snapshot.late)),
         ("watchbell_overdue_seconds", "gauge", "How long the most overdue decision has waited.", overdue_s),
@@ -143,6 +149,7 @@ async fn state(State(about): State<Arc<About>>, headers: HeaderMap) -> Response 
         "overdue_s": overdue_s(&snapshot, &*about.clock),
         "kept": snapshot.kept,
         "late": snapshot.late,
+        "reminders_late": snapshot.reminders_late,
         "starts": snapshot.starts,
         "under_way": about.door.pulse().count(),
         "chat": { "up": chat.up, "waiting": chat.waiting, "trouble": chat.trouble },

@@ -1,0 +1,335 @@
+//! What a person can do to the organisation: the `POST /sim/…` calls of docs/sim-fly.md, and the same for a test.
+
+use chrono::TimeDelta;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::Sim;
+use super::faults::Fault;
+use super::id::{hex, now, ulid};
+use super::lifecycle::{self, At};
+use super::server::tend;
+use super::state::State;
+use super::workspace::Settings;
+use super::world::{App, Behaviour, HostIssue, Lease, Machine, Release, Version, World};
+use super::{checks, metrics};
+
+/// Which machines.
+#[derive(Debug, Deserialize)]
+struct Which {
+    app: String,
+    #[serde(default)]
+    machine: Option<Name>,
+}
+
+/// A machine as people name it: a word, or a number counted from 1.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Name {
+    Number(usize),
+    Word(String),
+}
+
+#[derive(Deserialize)]
+struct Behave {
+    behaviour: Behaviour,
+    #[serde(default)]
+    slow_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Kill {
+    #[serde(default)]
+    exit_code: Option<i64>,
+    #[serde(default)]
+    stays_down: bool,
+}
+
+#[derive(Deserialize)]
+struct Host {
+    status: String,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Cordon {
+    cordoned: bool,
+}
+
+#[derive(Deserialize)]
+struct Memory {
+    used: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct Hold {
+    owner: String,
+    ttl_s: u32,
+}
+
+#[derive(Deserialize)]
+struct Deployed {
+    app: String,
+    image: String,
+    #[serde(default)]
+    user: Option<String>,
+    #[serde(default)]
+    status: Option<String>,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    machines: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    message: String,
+    #[serde(default)]
+    level: Option<String>,
+    #[serde(default)]
+    provider: Option<String>,
+}
+
+/// Does it; what the call answers. Errors: a sentence.
+pub fn act(sim: &Sim, action: &str, body: &Value) -> Result<Value, String> {
+    let mut state = sim.lock();
+    let state = &mut *state;
+    match action {
+        "behaviour" => behave(sim, state, body)?,
+        "kill" => {
+            let kill: Kill = read(body)?;
+            for at in which(state, body)? {
+                lifecycle::die(sim, state, &at, kill.exit_code.unwrap_or(1), false, kill.stays_down);
+            }
+        }
+        "oom" => {
+            let kill: Kill = read(body)?;
+            for at in which(state, body)? {
+                lifecycle::die(sim, state, &at, 137, true, kill.stays_down);
+            }
+        }
+        "sleep" => which(state, body)?.iter().for_each(|at| checks::sleep(sim, state, at)),
+        "start" => each(state, body, |state, at| lifecycle::start(sim, state, at, "user").map(|_| ()))?,
+        "stop" => each(state, body, |state, at| lifecycle::stop(sim, state, at, "user"))?,
+        "restart" => each(state, body, |state, at| lifecycle::restart(sim, state, at, "user"))?,
+        "host" => host(sim, state, body)?,
+        "cordon" => {
+            let wish: Cordon = read(body)?;
+            change(state, body, |_, machine| {
+                machine.cordoned = wish.cordoned;
+                let kind = if wish.cordoned { "cordon" } else { "uncordon" };
+                machine.event(kind, &machine.state.clone(), "user", None);
+            })?;
+        }
+        "memory" => {
+            let wish: Memory = read(body)?;
+            if wish.used.is_some_and(|used| !(0.0..=1.0).contains(&used)) {
+                return Err("used is a share between 0 and 1".to_owned());
+            }
+            change(state, body, |_, machine| machine.memory_used = wish.used)?;
+        }
+        "lease" => {
+            let wish: Hold = read(body)?;
+            let expires_at = now() + TimeDelta::seconds(i64::from(wish.ttl_s));
+            change(state, body, |_, machine| {
+                let description = "held by hand".to_owned();
+                machine.lease = Some(Lease { nonce: hex(12), owner: wish.owner.clone(), description, expires_at });
+            })?;
+        }
+        "release" => return deployed(sim, state, body),
+        "log" => {
+            let line: Line = read(body)?;
+            let named: Which = read(body)?;
+            let about = if named.machine.is_some() { which(state, body)?.into_iter().next() } else { None };
+            let app = state.world.app_mut(&named.app).ok_or_else(|| no_app(&named.app))?;
+            let (provider, level) =
+                (line.provider.unwrap_or("app".to_owned()), line.level.unwrap_or("info".to_owned()));
+            app.log(about.as_ref().map(|at| at.id.as_str()), &provider, &level, line.message);
+            state.bump();
+        }
+        "settings" => {
+            let mut whole = json!(state.settings);
+            for (key, value) in body.as_object().ok_or("settings are an object")? {
+                whole[key] = value.clone();
+            }
+            state.settings = serde_json::from_value::<Settings>(whole).map_err(|error| error.to_string())?;
+            sim.check_soon();
+            state.bump();
+            return Ok(json!(state.settings));
+        }
+        "faults" => {
+            let fault: Fault = read(body)?;
+            let id = state.faults.add(fault)?;
+            state.bump();
+            return Ok(json!({"id": id}));
+        }
+        "reset" => {
+            state.world = World::new(&state.workspace);
+            state.settings = state.workspace.settings.clone();
+            state.faults.clear();
+            state.limits = super::limits::Limits::default();
+            state.traffic = metrics::Traffic::default();
+            lifecycle::resume(sim, state);
+            sim.check_soon();
+        }
+        other => return Err(format!("there is no /sim/{other}")),
+    }
+    Ok(json!({}))
+}
+
+fn read<T: DeserializeOwned>(body: &Value) -> Result<T, String> {
+    T::deserialize(body).map_err(|error| error.to_string())
+}
+
+fn no_app(name: &str) -> String {
+    format!("there is no app {name}")
+}
+
+/// The machines that a body names. Errors: no such app or machine.
+fn which(state: &State, body: &Value) -> Result<Vec<At>, String> {
+    let which: Which = read(body)?;
+    let app = state.world.app(&which.app).ok_or_else(|| no_app(&which.app))?;
+    let at = |machine: &Machine| At { app: app.name.clone(), id: machine.id.clone() };
+    match &which.machine {
+        None => Ok(app.machines.iter().map(at).collect()),
+        Some(name) => {
+            let found: Vec<At> = app
+                .machines
+                .iter()
+                .enumerate()
+                .filter(|(index, machine)| name.fits(*index, machine))
+                .map(|(_, m)| at(m))
+                .collect();
+            if found.is_empty() { Err(format!("{} has no machine {name:?}", app.name)) } else { Ok(found) }
+        }
+    }
+}
+
+impl Name {
+    fn fits(&self, index: usize, machine: &Machine) -> bool {
+        match self {
+            Name::Number(number) => *number == index + 1,
+            Name::Word(word) => {
+                word == "all" || *word == machine.id || *word == machine.name || word.parse() == Ok(index + 1)
+            }
+        }
+    }
+}
+
+fn each(
+    state: &mut State,
+    body: &Value,
+    step: impl Fn(&mut State, &At) -> Result<(), super::problem::Problem>,
+) -> Result<(), String> {
+    for at in which(state, body)? {
+        step(state, &at).map_err(|problem| problem.body["error"].as_str().unwrap_or("refused").to_owned())?;
+    }
+    Ok(())
+}
+
+fn change(state: &mut State, body: &Value, mut step: impl FnMut(&str, &mut Machine)) -> Result<(), String> {
+    for at in which(state, body)? {
+        if let Some(machine) = state.world.machine_mut(&at.app, &at.id) {
+            step(&at.app, machine);
+        }
+    }
+    state.bump();
+    Ok(())
+}
+
+fn behave(sim: &Sim, state: &mut State, body: &Value) -> Result<(), String> {
+    let wish: Behave = read(body)?;
+    if wish.behaviour == Behaviour::Slow && wish.slow_ms.is_none() {
+        return Err("slow needs slow_ms".to_owned());
+    }
+    change(state, body, |app, machine| {
+        machine.behaviour = wish.behaviour;
+        machine.slow_ms = wish.slow_ms.unwrap_or(0);
+        machine.touch();
+        // A new server: whoever hangs on the old one is let go.
+        machine.live.server = None;
+        tend(sim, app, machine);
+    })?;
+    sim.check_soon();
+    Ok(())
+}
+
+fn host(sim: &Sim, state: &mut State, body: &Value) -> Result<(), String> {
+    let wish: Host = read(body)?;
+    if !matches!(wish.status.as_str(), "ok" | "unreachable" | "unknown") {
+        return Err(format!("a host is ok, unreachable or unknown, not {:?}", wish.status));
+    }
+    for at in which(state, body)? {
+        let Some(app) = state.world.app_mut(&at.app) else { continue };
+        app.host_issues.retain(|issue| issue.machine != at.id);
+        if wish.status == "unreachable" {
+            let words = format!("The host of machine {} does not answer; we are looking into it.", at.id);
+            let message = wish.message.clone().unwrap_or(words);
+            app.host_issues.push(HostIssue { id: hex(12), machine: at.id.clone(), message, created_at: now() });
+        }
+        if let Some(machine) = state.world.machine_mut(&at.app, &at.id) {
+            machine.host_status = wish.status.clone();
+            machine.touch();
+            // What was on its way there got lost with the host's network.
+            tend(sim, &at.app, machine);
+        }
+    }
+    sim.check_soon();
+    state.bump();
+    Ok(())
+}
+
+fn deployed(sim: &Sim, state: &mut State, body: &Value) -> Result<Value, String> {
+    let wish: Deployed = read(body)?;
+    let app = state.world.app_mut(&wish.app).ok_or_else(|| no_app(&wish.app))?;
+    let version = app.current_release().map_or(1, |release| release.version + 1);
+    let definition =
+        app.current_release().map_or_else(|| json!({"app": app.name}), |release| release.definition.clone());
+    let id = hex(24);
+    app.releases.push(Release {
+        id: id.clone(),
+        version,
+        status: wish.status.unwrap_or("complete".to_owned()),
+        strategy: "ROLLING".to_owned(),
+        user: wish.user.unwrap_or("somebody@example.com".to_owned()),
+        description: wish.description.unwrap_or_default(),
+        image: wish.image.clone(),
+        created_at: now(),
+        definition,
+    });
+    if wish.machines.unwrap_or(true) {
+        run_image(sim, state, &wish.app, &wish.image, (&id, version));
+    }
+    state.bump();
+    Ok(json!({"version": version}))
+}
+
+/// All machines of an app run another image from now on; those that are up come up again with it.
+fn run_image(sim: &Sim, state: &mut State, app: &str, image: &str, (id, version): (&str, u64)) {
+    let Some(found) = state.world.app_mut(app) else { return };
+    let names: Vec<String> = update_configs(found, image, id, version);
+    for id in names {
+        let at = At { app: app.to_owned(), id };
+        let is_up = state.world.machine_mut(app, &at.id).is_some_and(|machine| machine.state == "started");
+        if is_up {
+            // A machine whose host is away cannot be reached; it keeps what it runs.
+            let _ = lifecycle::restart(sim, state, &at, "user");
+        }
+    }
+}
+
+fn update_configs(app: &mut App, image: &str, id: &str, version: u64) -> Vec<String> {
+    let mut names = Vec::new();
+    for machine in &mut app.machines {
+        machine.config["image"] = json!(image);
+        machine.config["metadata"]["fly_release_id"] = json!(id);
+        machine.config["metadata"]["fly_release_version"] = json!(version.to_string());
+        machine.instance_id = ulid(now());
+        machine.versions.push(Version { version: machine.instance_id.clone(), config: machine.config.clone() });
+        machine.event("update", "replacing", "user", None);
+        names.push(machine.id.clone());
+    }
+    names
+}

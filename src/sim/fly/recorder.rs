@@ -1,0 +1,70 @@
+//! What came in over the APIs: a bounded list for the control API, and all of it in a file when a folder is given.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::id::{now, stamp};
+
+/// Requests kept in memory.
+const REQUESTS_MAX: usize = 5_000;
+
+/// The recorder.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    ring: VecDeque<(u64, Value)>,
+    last: u64,
+    file: Option<File>,
+}
+
+impl Recorder {
+    /// A recorder that also appends a line a request to `fly-PID.jsonl` in `folder`.
+    pub fn open(folder: Option<&Path>) -> std::io::Result<Recorder> {
+        let Some(folder) = folder else { return Ok(Recorder::default()) };
+        std::fs::create_dir_all(folder)?;
+        let path = folder.join(format!("fly-{}.jsonl", std::process::id()));
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        Ok(Recorder { file: Some(file), ..Recorder::default() })
+    }
+
+    /// Notes a request; never its token.
+    pub fn request(&mut self, door: &str, method: &str, path: &str, template: &str, query: &str, body: &Value) -> u64 {
+        self.last += 1;
+        let mut request = json!({
+            "seq": self.last, "at": stamp(now()), "door": door, "method": method, "path": path, "template": template,
+        });
+        if !query.is_empty() {
+            request["query"] = json!(query);
+        }
+        if !body.is_null() {
+            request["body"] = body.clone();
+        }
+        self.ring.push_back((self.last, request));
+        if self.ring.len() > REQUESTS_MAX {
+            self.ring.pop_front();
+        }
+        self.last
+    }
+
+    /// Notes how it was answered, and writes the line.
+    pub fn answered(&mut self, seq: u64, status: u16) {
+        let Some((_, request)) = self.ring.iter_mut().rev().find(|(at, _)| *at == seq) else { return };
+        request["status"] = json!(status);
+        if let Some(file) = &mut self.file
+            && let Err(error) = writeln!(file, "{request}")
+        {
+            tracing::warn!(%error, "cannot write the record of requests");
+            self.file = None;
+        }
+    }
+
+    /// Requests after `since`, oldest first, and the number to go on from.
+    pub fn since(&self, since: u64, limit: usize) -> (Vec<Value>, u64) {
+        let found: Vec<&(u64, Value)> = self.ring.iter().filter(|(seq, _)| *seq > since).take(limit).collect();
+        let next = found.last().map_or(since, |(seq, _)| *seq);
+        (found.into_iter().map(|(_, request)| request.clone()).collect(), next)
+    }
+}
