@@ -100,9 +100,8 @@ fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome) {
             if let (EffectKind::Page { person, via, .. }, Thing::Incident(incident)) = (&effect.kind, on)
                 && draft.incident(incident).is_ok_and(|incident| incident.status.is_open())
             {
-                let line = super::message::Text::plain(format!("I could not reach "))
-                    .person(person)
-                    .text(format!(" by {via}: {why}"));
+                let line =
+                    super::message::Text::plain("I could not reach ").person(person).text(format!(" by {via}: {why}"));
                 draft.post(incident, Target::Thread(incident), Message::line(line));
             }
         }

@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use super::answer::{Answer, sentence};
 use super::draft::{Decision, Draft};
 use super::fact::Part;
-use super::ids::{IncidentId, Place, Service};
+use super::ids::{IncidentId, Service};
 use super::input::{Actor, Filled, Press};
 use super::message::{Button, ButtonStyle, Choice, Form, FormInput, Menu, Message, Span, Text};
 use super::policy::Severity;
@@ -45,17 +45,10 @@ pub fn press(mut draft: Draft<'_>, press: &Press) -> Result<Decision, Refusal> {
     let (number, argument) = rest.split_once(':').unwrap_or((rest, ""));
     let id: IncidentId = number.parse().map_err(|_| unknown(&press.action))?;
     let chosen = press.values.first().map(String::as_str).unwrap_or_default();
-    act(draft, &press.who, &press.place, verb, id, if chosen.is_empty() { argument } else { chosen })
+    act(draft, &press.who, verb, id, if chosen.is_empty() { argument } else { chosen })
 }
 
-fn act(
-    mut draft: Draft<'_>,
-    who: &Actor,
-    place: &Place,
-    verb: &str,
-    id: IncidentId,
-    argument: &str,
-) -> Result<Decision, Refusal> {
+fn act(mut draft: Draft<'_>, who: &Actor, verb: &str, id: IncidentId, argument: &str) -> Result<Decision, Refusal> {
     let said = match verb {
         "ack" => respond::acknowledge(&mut draft, who, id)?,
         "nochange" => update::no_change(&mut draft, who, id)?,
@@ -77,16 +70,14 @@ fn act(
             let to = Severity::from_key(argument).ok_or_else(|| unknown(argument))?;
             change::severity(&mut draft, who, id, to, None)?
         }
-        "update" => return Ok(draft_form(draft, |draft| update_form(draft, id))?),
-        "cancel" => return Ok(draft_form(draft, |_| Ok(reason_form("cancel", id, "Not an incident", "Why not?")))?),
+        "update" => return draft_form(draft, |draft| update_form(draft, id)),
+        "cancel" => return draft_form(draft, |_| Ok(reason_form("cancel", id, "Not an incident", "Why not?"))),
         "reopen" => {
-            return Ok(draft_form(draft, |_| {
-                Ok(reason_form("reopen", id, "Reopen", "What shows that it is not over?"))
-            })?);
+            return draft_form(draft, |_| Ok(reason_form("reopen", id, "Reopen", "What shows that it is not over?")));
         }
         "review" => {
             let form = reason_form("review", id, "Review", "A link to it, or what was learned");
-            return Ok(draft_form(draft, |_| Ok(form))?);
+            return draft_form(draft, |_| Ok(form));
         }
         "severity" => {
             let message = severity_menu(draft.incident(id)?.severity, id);
@@ -96,7 +87,7 @@ fn act(
             let message = timeline::message(&draft.ctx, draft.incident(id)?);
             return Ok(draft.done(Some(Answer::Say { message, only_you: true })));
         }
-        "more" => return act(draft, who, place, argument, id, ""),
+        "more" => return act(draft, who, argument, id, ""),
         _ => return Err(unknown(verb)),
     };
     Ok(draft.say(said))

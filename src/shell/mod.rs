@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::adapters::clock::{SystemClock, Timepiece, VirtualClock, VirtualTime};
+use crate::adapters::clock::{SystemClock, Timepiece, VirtualClock};
 use crate::adapters::config::Config;
 use crate::adapters::discord::lane::{Lane, LaneLimits, LaneOptions};
 use crate::adapters::discord::{
@@ -123,7 +123,11 @@ impl Bot {
 /// # Errors
 /// A sentence: the folder is in use, Discord cannot be reached or does not know the server, a token is missing.
 pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
-    let (clock, movable) = clock(&config)?;
+    let movable = movable_clock(&config)?;
+    let clock: Arc<dyn Timepiece> = match &movable {
+        Some(clock) => Arc::clone(clock) as Arc<dyn Timepiece>,
+        None => Arc::new(SystemClock::default()),
+    };
     let now_ms = clock.now().timestamp_millis();
     let mut options = store::Options::at(now_ms);
     options.sled = !settings.without_sled;
@@ -239,17 +243,15 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
     Ok(Bot { door, clock, movable, prober, link, private, stop, end, gateway, tasks })
 }
 
-/// The clock that configuration asks for. A virtual one goes on from where it stopped.
-fn clock(config: &Config) -> anyhow::Result<(Arc<dyn Timepiece>, Option<Arc<VirtualClock>>)> {
-    let Some(wanted) = config.virtual_clock else { return Ok((Arc::new(SystemClock::default()), None)) };
+/// The clock that can be moved, when configuration asks for one. It goes on from where it stopped.
+fn movable_clock(config: &Config) -> anyhow::Result<Option<Arc<VirtualClock>>> {
     let kept = fs::read(clock_file(&config.state_dir)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let time = kept.unwrap_or_else(|| {
-        VirtualTime::starting(wanted.origin.unwrap_or_else(|| SystemClock::default().now()), wanted.speed)
-    });
-    let clock = Arc::new(VirtualClock::new(time));
-    fs::create_dir_all(&config.state_dir)?;
-    keep_clock(&clock, &config.state_dir);
-    Ok((Arc::clone(&clock) as Arc<dyn Timepiece>, Some(clock)))
+    let clock = looking::virtual_clock(config, kept);
+    if let Some(clock) = &clock {
+        fs::create_dir_all(&config.state_dir)?;
+        keep_clock(clock, &config.state_dir);
+    }
+    Ok(clock)
 }
 
 fn clock_file(state_dir: &Path) -> std::path::PathBuf {

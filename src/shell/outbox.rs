@@ -31,6 +31,7 @@ const POST_GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
 const LOOK_BACK: chrono::TimeDelta = chrono::TimeDelta::hours(24);
 
 /// What the loop hands over.
+#[expect(clippy::large_enum_variant, reason = "passes through a channel once; most of what passes is the large one")]
 #[derive(Debug)]
 pub enum Work {
     /// Do this.

@@ -20,7 +20,7 @@ pub fn entry(decided: &Decided, team: &str) -> Entry {
         input: decided.input.as_str().to_owned(),
         skip: false,
         facts: decided.facts.iter().map(|(on, fact)| on_record(*on, fact)).collect(),
-        effects: decided.effects.iter().map(|effect| json(effect)).collect(),
+        effects: decided.effects.iter().map(json).collect(),
     }
 }
 
