@@ -31,16 +31,17 @@ use crate::ports::journal::{Head, Line, Views, ViewsError};
 pub const SLED_DIR: &str = "sled";
 /// How much sled keeps in memory, in bytes. What is open is in the bot's own memory anyway.
 const CACHE_BYTES: u64 = 4 << 20;
-/// A page over a quarter of this becomes a file that sled never syncs; pages hold up to 16 values of [`VALUE_BYTES`].
-const SLED_SEGMENT_BYTES: usize = 8 << 20;
+/// A page over a quarter of this becomes a file that sled never syncs; pages hold up to 16 values of [`VALUE_BYTES`], so
+/// none does. Larger segments would allow larger values and cost memory: filling 100,000 things took 1.2 GB at 8 MiB.
+const SLED_SEGMENT_BYTES: usize = 512 << 10;
 /// Values longer than this, in bytes, are kept in parts.
-const VALUE_BYTES: usize = 64 << 10;
+const VALUE_BYTES: usize = 4000;
 /// A damaged database may hang instead of failing: how long opening may take, in milliseconds.
 const OPEN_WITHIN_MS: u64 = 20_000;
 /// How long to wait for a lock that is about to be let go, in milliseconds.
 const LOCK_RETRY_MS: u64 = 20;
 /// How many lines may wait in sled's buffers until they are settled.
-const SETTLE_LINES: usize = 20_000;
+const SETTLE_LINES: usize = 2000;
 /// How many set-aside databases are kept. One that knew more than the log is always kept.
 const ASIDE_KEPT: usize = 3;
 /// In the name of a folder that was set aside because it knew more than the log.
