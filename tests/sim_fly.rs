@@ -108,6 +108,18 @@ async fn probe(sim: &Handle, app: &str) -> (u16, Value) {
     (response.status().as_u16(), response.json().await.unwrap_or(Value::Null))
 }
 
+/// Asks until nobody listens: a port closes a moment after it was told to.
+async fn refuses(address: &str) {
+    let asking = async {
+        while reqwest::get(format!("{address}/health")).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        let refused = reqwest::get(format!("{address}/health")).await.expect_err("the port stays closed");
+        assert!(refused.is_connect(), "{refused:?}");
+    };
+    tokio::time::timeout(PATIENCE, asking).await.expect("the port closes");
+}
+
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
@@ -171,6 +183,12 @@ async fn each_way_to_be_ill_shows_to_a_probe_and_to_the_checks() {
         assert_eq!(checks(&client, AGENT).await, all(&[check]), "{behaviour:?}");
         assert_eq!(body == json!({"status": "ok"}), behaviour == Behaviour::Healthy);
     }
+    // A dead one is dead by its own address too: nobody listens.
+    let address = text(&sim.state()["apps"][2]["machines"][0]["address"]);
+    sim.behave(AGENT, None, Behaviour::Dead, 0).expect("it behaves so");
+    refuses(&address).await;
+    assert_eq!(sim.state()["apps"][2]["machines"][0]["address"], Value::Null);
+    sim.behave(AGENT, None, Behaviour::Healthy, 0).expect("it behaves so");
     // One that hangs or is too slow fails its check; the other is asked instead.
     for behaviour in [Behaviour::Hanging, Behaviour::Slow] {
         sim.behave(AGENT, Some("1"), behaviour, 60_000).expect("it behaves so");
@@ -192,8 +210,7 @@ async fn a_stopped_machine_closes_its_port_and_a_started_one_opens_it() {
     assert_eq!(deploys.post(&format!("{path}/stop"), json!([])).await.0, 400, "Fly refuses a list");
     assert_eq!(deploys.post(&format!("{path}/stop"), json!({})).await.0, 200);
     assert_eq!(client.read(&format!("{path}/wait?state=stopped&timeout=10")).await["ok"], true);
-    let refused = reqwest::get(format!("{address}/health")).await.expect_err("nobody listens");
-    assert!(refused.is_connect(), "{refused:?}");
+    refuses(&address).await;
     let stopped = client.read(&path).await;
     assert_eq!(stopped["checks"][0]["output"], "the machine hasn't started");
     let exit = &stopped["events"][0];
@@ -531,8 +548,8 @@ async fn it_finds_its_machines_again_after_a_restart_and_records_requests_withou
     sim.shutdown().await.expect("it stops");
 }
 
-/// The document where it is right. Where it is not, and what stands there instead, field-notes tell: auto-stop is a truth
-/// value in answers, a lease comes in an envelope, the keys of the regions are capital.
+/// The document where it is right. Where Fly's own client and users know better, that holds: auto-stop is a truth value in
+/// answers, a lease comes in an envelope, the keys of the regions are capital.
 fn document(folder: &std::path::Path) -> Value {
     let text = std::fs::read_to_string(folder.join("openapi.json")).expect("the document");
     let mut document: Value = serde_json::from_str(&text).expect("JSON");

@@ -159,7 +159,7 @@ pub fn view(state: &State) -> Value {
         "seq": state.seq(), "org": org,
         "urls": {
             "machines": format!("{base}/v1"), "api": base, "graphql": format!("{base}/graphql"),
-            "prometheus": format!("{base}/prometheus/{org}"),
+            "prometheus": format!("{base}/prometheus"),
         },
         "apps": state.world.apps.iter().map(|app| app_view(state, app)).collect::<Vec<_>>(),
         "faults": state.faults.list(), "settings": state.settings,

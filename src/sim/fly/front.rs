@@ -11,6 +11,7 @@ use super::id::now;
 use super::lifecycle::{self, At};
 use super::metrics::Hit;
 use super::state::State;
+use super::world::Machine;
 
 /// Machines that one request is offered to.
 const TRIES_MAX: usize = 3;
@@ -142,10 +143,11 @@ async fn wake(sim: &Sim, app: &str) -> Result<u16, &'static str> {
         });
         let Some(sleeper) = sleeper else { return Err(NOBODY) };
         let (at, word) = (At { app: app.to_owned(), id: sleeper.id.clone() }, sleeper.state.clone());
-        if matches!(word.as_str(), "stopped" | "suspended") && lifecycle::start(sim, &mut state, &at, "proxy").is_ok() {
-            if let Some(app) = state.world.app_mut(app) {
-                app.log(Some(&at.id), "proxy", "info", "Starting machine");
-            }
+        if matches!(word.as_str(), "stopped" | "suspended")
+            && lifecycle::start(sim, &mut state, &at, "proxy").is_ok()
+            && let Some(app) = state.world.app_mut(app)
+        {
+            app.log(Some(&at.id), "proxy", "info", "Starting machine");
         }
         at
     };
@@ -195,7 +197,7 @@ pub async fn visit(sim: Sim) {
         }
         let share = VISIT_EVERY.as_secs_f64() / 60.0;
         let mut calls = Vec::new();
-        for app in sim.lock().world.apps.iter().filter(|app| !app.is_asleep()) {
+        for app in sim.lock().world.apps.iter().filter(|app| app.machines.iter().any(Machine::is_reachable)) {
             let due = f64::from(app.visitors_per_minute) * share;
             let count = due.floor() as usize + usize::from(fastrand::f64() < due.fract());
             calls.extend(std::iter::repeat_n(app.name.clone(), count));

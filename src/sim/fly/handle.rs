@@ -180,10 +180,10 @@ impl Handle {
     pub async fn shutdown(mut self) -> io::Result<()> {
         self.sim.stop();
         close(&self.sim);
-        if let Some(mut server) = self.server.take() {
-            if tokio::time::timeout(SHUTDOWN_PATIENCE, &mut server).await.is_err() {
-                server.abort();
-            }
+        if let Some(mut server) = self.server.take()
+            && tokio::time::timeout(SHUTDOWN_PATIENCE, &mut server).await.is_err()
+        {
+            server.abort();
         }
         match self.snapshot.take() {
             Some(snapshot) => snapshot.await.map_err(io::Error::other),

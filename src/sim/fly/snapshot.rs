@@ -35,7 +35,13 @@ pub fn load(folder: &Path, workspace: &Workspace) -> Option<World> {
     if !same {
         tracing::warn!("the local Fly's state has other apps than the workspace; it starts anew");
     }
-    same.then_some(world)
+    // Whatever else a file may hold: a configuration is an object, and so is what is changed inside it.
+    let machines = || world.apps.iter().flat_map(|app| &app.machines);
+    let sound = machines().all(|machine| machine.config.is_object() && machine.config["metadata"].is_object());
+    if !sound {
+        tracing::warn!("the local Fly's state holds a configuration that is none; it starts anew");
+    }
+    (same && sound).then_some(world)
 }
 
 /// Writes the organisation after changes, until the stand-in stops, and once more then.
