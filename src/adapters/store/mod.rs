@@ -4,7 +4,7 @@
 //! side and says in sentences what it found; the log decides, always. Never knows what a fact means.
 //!
 //! Order of things: a batch is synced in the log, then answered, then applied to the views. sled is synced only when
-//! nothing else is to do ([`Views::settle`]): what it misses after a crash is read from the log, and a line that sled
+//! nothing else is to do (`Views::settle`): what it misses after a crash is read from the log, and a line that sled
 //! knows and the log does not means that the log lost evidence.
 
 pub mod log;
