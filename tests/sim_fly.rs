@@ -219,9 +219,14 @@ async fn a_stopped_machine_closes_its_port_and_a_started_one_opens_it() {
         ("exit".to_owned(), &json!(true))
     );
 
+    sim.act("settings", &json!({"boot_ms": 3_600_000})).expect("set");
+    assert_eq!(deploys.post(&format!("{path}/start"), Value::Null).await.0, 200);
+    assert_eq!(deploys.post(&format!("{path}/start"), Value::Null).await.0, 412, "it is on its way");
+    sim.act("settings", &json!({"boot_ms": 20})).expect("set");
+    sim.stop(AGENT, Some("1")).expect("it stops on its way up");
+    client.read(&format!("{path}/wait?state=stopped")).await;
     let (status, started) = deploys.post(&format!("{path}/start"), Value::Null).await;
     assert_eq!((status, text(&started["previous_state"])), (200, "stopped".to_owned()));
-    assert_eq!(deploys.post(&format!("{path}/start"), Value::Null).await.0, 412, "it is on its way");
     client.read(&format!("{path}/wait?state=started&state=failed")).await;
     settle(&sim).await;
     assert_eq!(checks(&client, AGENT).await, all(&["passing"]));
