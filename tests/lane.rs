@@ -392,9 +392,10 @@ async fn tries_end_and_say_whether_anything_can_have_changed() {
 
 #[tokio::test]
 async fn nobody_listening_is_unreachable_even_for_a_post() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    drop(listener);
+    // Bound and never listened on: nobody answers there, and nobody else can take the port meanwhile.
+    let held = tokio::net::TcpSocket::new_v4().expect("a socket");
+    held.bind("127.0.0.1:0".parse().expect("loopback")).expect("a free port");
+    let url = format!("http://{}", held.local_addr().expect("an address"));
     let error = lane(&url).send(Request { give_up_after_ms: 300, ..post(1, BODY) }).await.expect_err("nobody is there");
     assert_eq!(error, LaneError::Unreachable { trouble: Trouble::NoConnection });
 }
