@@ -184,6 +184,9 @@ async fn told_to_stop() {
 }
 
 fn export(state: &Path) -> anyhow::Result<()> {
+    if !state.join("log").is_dir() {
+        return Err(anyhow!("{} is no state folder: there is no log in it", state.display()));
+    }
     let opened = store::open(state, &store::Options { sled: false, ..store::Options::at(now_ms()) })?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     opened.journal.export(&mut out).context("cannot export")?;

@@ -225,6 +225,13 @@ impl State {
         }
     }
 
+    /// Forgets an input that was remembered lately: what was decided about it could not be recorded.
+    pub fn forget(&mut self, input: &InputId) {
+        if self.seen.remove(input) {
+            self.seen_order.retain(|seen| seen != input);
+        }
+    }
+
     /// Whether an input has changed something already.
     pub fn has_seen(&self, input: &InputId) -> bool {
         self.seen.contains(input)

@@ -9,13 +9,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::outbox::{Shown, Work};
 use super::pulse::{Beat, Pulse};
 use super::record;
+use super::undo::Undo;
 use crate::adapters::clock::{Timepiece, sleep_until};
 use crate::commands::{self, Lists};
 use crate::domain::answer::Answer;
@@ -284,6 +285,11 @@ where
             }
             self.add_what_is_due(&mut batch);
             self.note_alive();
+            if batch.is_empty() {
+                self.idle_tick = false;
+                self.settle_views();
+                continue;
+            }
             let ticked = batch.iter().any(|inbound| matches!(inbound.input.kind, InputKind::Tick));
             let before = self.state.seq;
             if let Err(end) = self.decide_batch(batch) {
@@ -297,6 +303,19 @@ where
         }
     }
 
+    /// Now, as precise as the record: what is decided from memory and from the record must be the same.
+    fn now(&self) -> DateTime<Utc> {
+        self.parts.clock.now().trunc_subsecs(3)
+    }
+
+    /// Nothing else is to do: the views are put on the disk, so that the next start has less to bring forward.
+    fn settle_views(&mut self) {
+        let views = &mut self.parts.views;
+        if let Err(error) = tokio::task::block_in_place(|| views.settle()) {
+            warn!(reason = %error, "The database could not be settled; I go on from the log");
+        }
+    }
+
     /// When the process before was last known to be there; may be missing.
     fn last_alive(&mut self) -> Option<DateTime<Utc>> {
         let note = self.parts.views.get_note(ALIVE_NOTE).ok().flatten()?;
@@ -307,7 +326,7 @@ where
     /// While an incident is open, notes every few seconds that the bot is there, so that the next start can say how long it
     /// was not. No fact: it may be lost.
     fn note_alive(&mut self) {
-        let now = self.parts.clock.now();
+        let now = self.now();
         let is_old = self.noted_alive.is_none_or(|noted| now - noted >= ALIVE_EVERY);
         if is_old && self.state.open().next().is_some() {
             self.noted_alive = Some(now);
@@ -326,7 +345,7 @@ where
             let _ = self.parts.outbox.send(work);
         }
         self.caught_up = last_seen.map(|from| {
-            let now = self.parts.clock.now();
+            let now = self.now();
             let due = self.state.due_incidents(now).count();
             let away = text::span(now - from);
             format!(
@@ -354,7 +373,7 @@ where
 
     /// When to wake at the latest.
     fn next_wake(&self) -> DateTime<Utc> {
-        let now = self.parts.clock.now();
+        let now = self.now();
         let quiet = self.state.open().next().is_none();
         let longest = now + if quiet { chrono::TimeDelta::seconds(60) } else { ALIVE_EVERY };
         let due = self.state.next_due().filter(|_| self.asking.is_empty() || self.state.next_due() > Some(now));
@@ -365,7 +384,7 @@ where
 
     /// A tick when a promise is due, and one input for every job that is.
     fn add_what_is_due(&mut self, batch: &mut VecDeque<Inbound>) {
-        let now = self.parts.clock.now();
+        let now = self.now();
         if !self.idle_tick && self.state.due_incidents(now).next().is_some() {
             self.ticks += 1;
             let id = InputId::new(format!("tick:{}:{}", self.parts.journal.epoch(), self.ticks));
@@ -394,7 +413,7 @@ where
         let mut beats: Vec<Option<Beat>> = Vec::new();
         let mut reconcile = false;
         // A full disk must leave memory as the record is: what to go back to.
-        let before = self.state.clone();
+        let mut undo = Undo::of(&self.state);
         for mut inbound in batch {
             if let Some(questions) = self.questions(&inbound) {
                 self.ask(inbound, questions);
@@ -411,12 +430,13 @@ where
                 held.push((inbound.reply, id, first.or(Some(Answer::Done))));
                 continue;
             }
-            let now = self.parts.clock.now();
+            let now = self.now();
             match self.decide_one(&inbound, now) {
                 Ok(decision) => {
                     let answer = decision.answer.clone();
                     if !decision.facts.is_empty() || !decision.effects.is_empty() {
                         let decided = bot::line(&self.state, now, &id, decision);
+                        undo.note(&self.state, &decided);
                         self.state.apply(&decided);
                         written.push(decided);
                     }
@@ -426,7 +446,7 @@ where
             }
         }
         if !written.is_empty() {
-            self.write(&written, before)?;
+            self.write(&written, undo)?;
         }
         self.let_go(&written, held);
         if reconcile {
@@ -440,7 +460,7 @@ where
         if inbound.answers.is_some() || self.state.has_seen(&inbound.input.id) {
             return None;
         }
-        let ctx = self.ctx(&inbound.input.id, self.parts.clock.now());
+        let ctx = self.ctx(&inbound.input.id, self.now());
         let questions =
             catch_unwind(AssertUnwindSafe(|| commands::needs(&ctx, &inbound.input.kind))).unwrap_or_default();
         (!questions.is_empty()).then_some(questions)
@@ -474,7 +494,7 @@ where
     }
 
     /// One write, one sync. On a full disk memory goes back to what the record holds and people are told.
-    fn write(&mut self, written: &[Decided], before: State) -> Result<(), End> {
+    fn write(&mut self, written: &[Decided], undo: Undo) -> Result<(), End> {
         let team = &self.parts.workspace.team.name;
         let entries = written.iter().map(|decided| record::entry(decided, team)).collect();
         let epoch = self.parts.journal.epoch();
@@ -484,7 +504,7 @@ where
             Err(AppendError::DiskFull(why) | AppendError::Unfit(why)) => {
                 error!(reason = %why, "Nothing of this batch could be recorded; it is refused");
                 self.trouble = Some(why);
-                self.state = before;
+                undo.go_back(&mut self.state);
                 return Ok(());
             }
             Err(error @ (AppendError::Fatal(_) | AppendError::Fenced(_))) => {
@@ -571,7 +591,7 @@ where
 
     fn publish_lists(&self) {
         let input = InputId::new("lists");
-        let ctx = self.ctx(&input, self.parts.clock.now());
+        let ctx = self.ctx(&input, self.now());
         let lists = catch_unwind(AssertUnwindSafe(|| commands::lists(&ctx))).unwrap_or_default();
         *self.parts.lists.write().unwrap_or_else(PoisonError::into_inner) = lists;
     }
@@ -591,7 +611,7 @@ where
     fn show(&self, id: IncidentId, force: bool) {
         let Some(incident) = self.state.incidents.get(&id) else { return };
         let input = InputId::new("show");
-        let ctx = self.ctx(&input, self.parts.clock.now());
+        let ctx = self.ctx(&input, self.now());
         let rendered = catch_unwind(AssertUnwindSafe(|| (view::card(&ctx, incident), view::thread_title(incident))));
         let Ok((card, title)) = rendered else {
             error!(incident = %id, "An incident could not be drawn");
@@ -686,7 +706,7 @@ where
     }
 
     fn snapshot(&self) -> Snapshot {
-        let now = self.parts.clock.now();
+        let now = self.now();
         let incidents = self.state.incidents.values();
         Snapshot {
             seq: self.state.seq,

@@ -11,6 +11,7 @@ pub mod outbox;
 pub mod private;
 pub mod pulse;
 pub mod record;
+pub mod undo;
 
 use std::fs;
 use std::path::Path;
