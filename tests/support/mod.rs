@@ -3,4 +3,6 @@
 
 pub mod pure;
 pub mod script;
+#[cfg(feature = "sim")]
+pub mod wire;
 pub mod world;

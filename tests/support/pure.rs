@@ -8,18 +8,20 @@ use watchbell::domain::answer::Answer;
 use watchbell::domain::command_spec::{CommandSpec, OptionKind};
 use watchbell::domain::draft::Ctx;
 use watchbell::domain::effect::{Effect, EffectKind, Target};
-use watchbell::domain::health::HealthReport;
+use watchbell::domain::health::{HealthReport, ProbeFinding, StageHealth};
 use watchbell::domain::ids::{EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service, Thing};
 use watchbell::domain::input::*;
 use watchbell::domain::message::{Form, Message, Text};
 use watchbell::domain::policy::{Policy, SHIPPED};
-use watchbell::domain::render::words;
 use watchbell::domain::schedule::first_instant;
 use watchbell::domain::state::{Decided, State};
 use watchbell::domain::workspace::{Stage, Workspace};
 use watchbell::domain::{bot, jobs, services, view};
 
-use super::world::{Behaviour, CAST, Plain, Step, TEAM, World};
+use super::world::{
+    Behaviour, CAST, Plain, Step, TEAM, World, block, changed_policy, page_line, place_key, place_name, place_order,
+    shown,
+};
 
 /// How often a probe looks, as the shipped policy has it.
 const LOOK_EVERY: TimeDelta = TimeDelta::seconds(30);
@@ -113,12 +115,16 @@ impl Pure {
             };
             self.decide(InputKind::Call(call), None);
         }
+        self.look_at_all();
+        self.settle();
+    }
+
+    fn look_at_all(&mut self) {
         for service in self.workspace.services.clone() {
             if !service.production.probes.is_empty() {
                 self.look_at(&service.name);
             }
         }
-        self.settle();
     }
 
     /// Decides one input, puts it on record, does what follows.
@@ -160,7 +166,7 @@ impl Pure {
         let mut answers = Answers::default();
         for query in queries {
             match query {
-                Query::Health(_) => answers.health = Some(self.report()),
+                Query::Health(service) => answers.health = Some(self.report(service.as_ref())),
                 Query::ClosedIncident(_) | Query::RecentIncidents(_) => answers.recent = Some(Vec::new()),
                 Query::Itself => answers.itself = Some(Itself::default()),
             }
@@ -168,15 +174,43 @@ impl Pure {
         answers
     }
 
-    fn report(&self) -> HealthReport {
-        HealthReport { at: self.now, auth: Ok("lighthouse".to_owned()), stages: Vec::new() }
+    /// A look at one service, or at all.
+    fn report(&self, only: Option<&Service>) -> HealthReport {
+        let services = self.workspace.services.iter().filter(|service| only.is_none_or(|only| service.name == *only));
+        let stages = services.map(|service| StageHealth {
+            service: service.name.clone(),
+            stage: Stage::Production,
+            app: None,
+            probes: service.production.probes.iter().map(|probe| self.finding(&service.name, &probe.name)).collect(),
+        });
+        HealthReport { at: self.now, auth: Err("FLY_READ_TOKEN is not set".to_owned()), stages: stages.collect() }
+    }
+
+    /// What the probe finds, in the prober's words.
+    fn finding(&self, service: &Service, probe: &str) -> ProbeFinding {
+        let behaviour = self.behaviour.get(service.as_str()).copied().unwrap_or(Behaviour::Healthy);
+        let (status, says) = match behaviour {
+            Behaviour::Healthy => (Some(200), "200 in 12 ms"),
+            Behaviour::Wrong => (Some(500), "answered 500 in 12 ms"),
+            Behaviour::Dead => (None, "connection refused"),
+        };
+        ProbeFinding {
+            probe: probe.to_owned(),
+            ok: behaviour == Behaviour::Healthy,
+            took_ms: status.map(|_| 12),
+            status,
+            says: says.to_owned(),
+            slow: false,
+            very_slow: false,
+        }
     }
 
     fn look_at(&mut self, service: &Service) {
-        let seen = match self.behaviour.get(service.as_str()).copied().unwrap_or(Behaviour::Healthy) {
-            Behaviour::Healthy => Seen::Green { took_ms: 12 },
-            Behaviour::Wrong => Seen::Red { why: "answered 500".to_owned() },
-            Behaviour::Dead => Seen::Red { why: "connection refused".to_owned() },
+        let finding = self.finding(service, "health");
+        let seen = if finding.ok {
+            Seen::Green { took_ms: 12 }
+        } else {
+            Seen::Red { why: format!("{}: {}", finding.probe, finding.says) }
         };
         let look = Measurement { service: service.clone(), stage: Stage::Production, at: self.now, seen };
         self.decide(InputKind::Measured(look), None);
@@ -184,6 +218,13 @@ impl Pure {
 
     /// Does effects and what falls due until nothing is left at this instant.
     fn settle(&mut self) {
+        let paged = self.pages.len();
+        self.settle_all();
+        // At one instant nobody can tell which page came first.
+        self.pages[paged..].sort();
+    }
+
+    fn settle_all(&mut self) {
         for _ in 0..10_000 {
             if let Some(at) =
                 (0..self.waiting.len()).find(|at| self.discord_up || !is_chat(&self.waiting[*at], &self.workspace))
@@ -232,10 +273,16 @@ impl Pure {
                 EffectEnd::Done { posted: Some(posted) }
             }
             EffectKind::Page { person, via, text, .. } => {
-                self.pages.push(format!("< page to {} by {via}: {text}", person.local()));
+                self.pages.push(page_line(person.local(), via, text));
                 EffectEnd::Done { posted: None }
             }
-            EffectKind::Look { .. } => EffectEnd::Looked { report: self.report() },
+            EffectKind::Look { services, .. } => {
+                let one = match services.as_slice() {
+                    [one] => Some(one),
+                    _ => None,
+                };
+                EffectEnd::Looked { report: self.report(one) }
+            }
         };
         let outcome = EffectOutcome { effect: effect.id, end };
         self.decide(InputKind::Effect(outcome), None);
@@ -290,7 +337,7 @@ impl Pure {
             match answer {
                 Answer::Say { message, only_you } => {
                     let to = if only_you { format!("(only {who})") } else { format!("(to {who})") };
-                    block(&mut out, &format!("< {to}"), &words(&message, &wording));
+                    block(&mut out, &format!("< {to}"), &shown(&message, &wording));
                     self.shown_to.insert(who, message);
                 }
                 Answer::Open(form) => {
@@ -302,7 +349,7 @@ impl Pure {
                     self.form.insert(who, form);
                 }
                 Answer::Replace(message) => {
-                    block(&mut out, &format!("< (for {who}, instead)"), &words(&message, &wording))
+                    block(&mut out, &format!("< (for {who}, instead)"), &shown(&message, &wording))
                 }
                 Answer::Done | Answer::Choices(_) => {}
             }
@@ -318,7 +365,7 @@ impl Pure {
             block(
                 &mut out,
                 &format!("< {}", place_name(standing.posted.place.local())),
-                &words(&standing.message, &wording),
+                &shown(&standing.message, &wording),
             );
         }
         out.append(&mut self.pages);
@@ -358,7 +405,7 @@ impl Pure {
             };
             args.insert(option, arg);
         }
-        let place = Place::new(format!("discord:{}", place.unwrap_or("incidents").trim_start_matches('#')));
+        let place = Place::new(format!("discord:{}", place_key(place.unwrap_or("incidents"))));
         let call = Call { who: Self::actor(who), place, command: name.to_owned(), args, target: None };
         self.decide(InputKind::Call(call), Some(who));
         Ok(())
@@ -382,7 +429,7 @@ impl Pure {
             .iter()
             .rev()
             .filter(|standing| !standing.deleted)
-            .filter(|standing| on.is_none_or(|on| words(&standing.message, &wording).join("\n").contains(on)))
+            .filter(|standing| on.is_none_or(|on| shown(&standing.message, &wording).join("\n").contains(on)))
             .find_map(|standing| {
                 let button = standing.message.buttons.iter().find(|button| button.label == label)?;
                 Some((button.action.clone(), standing.posted.clone()))
@@ -391,7 +438,9 @@ impl Pure {
     }
 
     fn crash(&mut self, away: TimeDelta) {
-        let last_seen = self.state.latest;
+        // While something is open, the bot notes every few seconds that it is there.
+        let is_open = self.state.open().next().is_some();
+        let last_seen = self.state.latest.max(is_open.then_some(self.now));
         let mut state = State::default();
         for line in &self.log {
             state.apply(line);
@@ -401,8 +450,9 @@ impl Pure {
         self.state = state;
         self.waiting = self.state.pending.values().cloned().collect();
         self.now += away;
-        self.next_look = self.now;
         self.decide(InputKind::Started(Started { version: "test".to_owned(), last_seen }), None);
+        self.look_at_all();
+        self.next_look = self.now + LOOK_EVERY;
     }
 
     fn advance(&mut self, by: TimeDelta) {
@@ -414,17 +464,9 @@ impl Pure {
                 break;
             }
             self.now = self.now.max(next);
+            self.settle();
             if self.next_look <= self.now {
-                let probed: Vec<Service> = self
-                    .workspace
-                    .services
-                    .iter()
-                    .filter(|service| !service.production.probes.is_empty())
-                    .map(|service| service.name.clone())
-                    .collect();
-                for service in probed {
-                    self.look_at(&service);
-                }
+                self.look_at_all();
                 self.next_look = self.now + LOOK_EVERY;
             }
             self.settle();
@@ -433,16 +475,7 @@ impl Pure {
     }
 
     fn change_policy(&mut self, key: &str, value: &str) -> Result<(), String> {
-        let mut table: toml::Table = self.policy_text.parse().map_err(|error: toml::de::Error| error.to_string())?;
-        let value: toml::Table = format!("x = {value}").parse().map_err(|error: toml::de::Error| error.to_string())?;
-        let mut parts: Vec<&str> = key.split('.').collect();
-        let last = parts.pop().ok_or("no key")?;
-        let mut at = &mut table;
-        for part in parts {
-            at = at.get_mut(part).and_then(toml::Value::as_table_mut).ok_or_else(|| format!("no [{part}]"))?;
-        }
-        at.insert(last.to_owned(), value["x"].clone());
-        let text = toml::to_string(&table).map_err(|error| error.to_string())?;
+        let text = changed_policy(&self.policy_text, key, value)?;
         match Policy::parse(&text) {
             Ok(policy) => {
                 self.policy = policy;
@@ -465,30 +498,6 @@ fn is_chat(effect: &Effect, workspace: &Workspace) -> bool {
         }
         _ => true,
     }
-}
-
-fn place_order(place: &str) -> (u8, String) {
-    let rank = match place {
-        "incidents" => 0,
-        "announcements" => 2,
-        "incidents-test" => 3,
-        place if place.starts_with("INC-") => 1,
-        _ => 4,
-    };
-    (rank, place.to_owned())
-}
-
-fn place_name(place: &str) -> String {
-    if place.starts_with("INC-") { format!("thread {place}") } else { format!("#{place}") }
-}
-
-fn block(out: &mut Vec<String>, head: &str, lines: &[String]) {
-    let mut lines = lines.iter();
-    match lines.next() {
-        Some(first) => out.push(format!("{head}: {first}")),
-        None => out.push(head.to_owned()),
-    }
-    out.extend(lines.map(|line| format!("    {line}")));
 }
 
 impl World for Pure {
@@ -516,7 +525,7 @@ impl World for Pure {
                 self.call(who, command, words, options, place.as_deref())?;
             }
             Step::Write { who, text, place } => {
-                let place = place.as_deref().unwrap_or("incidents").trim_start_matches('#').to_owned();
+                let place = place_key(place.as_deref().unwrap_or("incidents")).to_owned();
                 let id = EffectId { seq: 1_000_000 + self.inputs, n: 0 };
                 let place = Place::new(format!("discord:{place}"));
                 self.put(place, Message::line(text.as_str()), Some(who.clone()), id);
@@ -558,7 +567,7 @@ impl World for Pure {
                     .chat
                     .iter()
                     .rev()
-                    .find(|one| !one.deleted && words(&one.message, &wording).join("\n").contains(text.as_str()))
+                    .find(|one| !one.deleted && shown(&one.message, &wording).join("\n").contains(text.as_str()))
                     .ok_or("no such message can be seen")?;
                 let author = target.author.clone().unwrap_or_else(|| "watchbell".to_owned());
                 let target = TargetMessage {
@@ -591,6 +600,8 @@ impl World for Pure {
             Step::Service { name, behaviour } => {
                 self.behaviour.insert(name.clone(), *behaviour);
             }
+            // A thread that sleeps wakes by itself at the next word in it.
+            Step::Archived { .. } => {}
             Step::Discord(up) => self.discord_up = *up,
             Step::Deleted { what, incident } => {
                 let id = IncidentId(*incident);
@@ -617,11 +628,11 @@ impl World for Pure {
                 self.settle();
                 self.draw();
                 let wording = Plain { workspace: &self.workspace };
-                let place = place.trim_start_matches('#').trim_start_matches("thread ");
+                let place = place_key(place);
                 let mut out = Vec::new();
                 for one in self.chat.iter().filter(|one| !one.deleted && one.posted.place.local() == place) {
                     let head = one.author.as_deref().map_or("<".to_owned(), |author| format!("< {author}"));
-                    block(&mut out, &head, &words(&one.message, &wording));
+                    block(&mut out, &head, &shown(&one.message, &wording));
                 }
                 return Ok(out);
             }

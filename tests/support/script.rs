@@ -1,7 +1,7 @@
 //! Transcripts: Markdown whose fenced blocks are scripts and what people saw. Read, played, compared, rewritten.
 //!
 //! In a block, a line that begins with two spaces and `<` is what was seen; every other line is a step. A line that begins with
-//! `wire:` is played only on the wire, `pure:` only on the pure floors.
+//! `wire:` is played only on the wire, `pure:` only on the pure floors; the other world leaves it and what was seen as they are.
 
 use std::fmt::Write as _;
 
@@ -16,6 +16,7 @@ use super::world::{Behaviour, Step, World};
 pub fn play(text: &str, world: &mut dyn World, marker: &str) -> Result<String, String> {
     let mut out = String::new();
     let mut in_block = false;
+    let mut others = false;
     for (number, line) in text.lines().enumerate() {
         if line.starts_with("```") {
             in_block = !in_block;
@@ -27,12 +28,17 @@ pub fn play(text: &str, world: &mut dyn World, marker: &str) -> Result<String, S
             continue;
         }
         if line.starts_with("  <") || line.starts_with("   ") {
+            if others {
+                let _ = writeln!(out, "{line}");
+            }
             continue;
         }
+        others = false;
         let _ = writeln!(out, "{line}");
         let words = match line.split_once(": ") {
             Some((only, rest)) if only == "wire" || only == "pure" => {
                 if only != marker {
+                    others = true;
                     continue;
                 }
                 rest
@@ -79,6 +85,9 @@ fn step(line: &str) -> Result<Step, String> {
         let (what, incident) = rest.split_once(" of INC-").ok_or("say `deleted: the card of INC-1`")?;
         let incident = incident.parse().map_err(|_| "no incident number")?;
         return Ok(Step::Deleted { what: what.to_owned(), incident });
+    }
+    if let Some(incident) = line.strip_prefix("archived: the thread of INC-") {
+        return Ok(Step::Archived { incident: incident.parse().map_err(|_| "no incident number")? });
     }
     if let Some((name, behaviour)) = line.split_once(": ") {
         let behaviour = match behaviour {

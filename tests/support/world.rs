@@ -4,8 +4,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use watchbell::domain::ids::{Person, Place, Role};
-use watchbell::domain::message::TimeStyle;
-use watchbell::domain::render::Wording;
+use watchbell::domain::message::{Message, Ping, TimeStyle};
+use watchbell::domain::render::{Wording, words};
 use watchbell::domain::workspace::Workspace;
 
 /// The team that transcripts are played with.
@@ -71,10 +71,76 @@ pub enum Step {
     Discord(bool),
     /// `deleted: the card of INC-1`, `deleted: the thread of INC-1`
     Deleted { what: String, incident: u32 },
+    /// `archived: the thread of INC-1`: Discord put it away after days without a word.
+    Archived { incident: u32 },
     /// `policy: reminders.nudge_before = "1m"`
     Policy { key: String, value: String },
     /// `look #incidents`: everything that stands there now.
     Look(String),
+}
+
+/// The order in which places are read: the incidents channel, the threads, the wider audience, the rest.
+pub fn place_order(place: &str) -> (u8, String) {
+    let rank = match place {
+        "incidents" => 0,
+        "announcements" => 2,
+        "incidents-test" => 3,
+        place if place.starts_with("INC-") => 1,
+        _ => 4,
+    };
+    (rank, place.to_owned())
+}
+
+/// A place as a transcript names it.
+pub fn place_name(place: &str) -> String {
+    if place.starts_with("INC-") { format!("thread {place}") } else { format!("#{place}") }
+}
+
+/// A place as a script names it, without what is only for the reader: `#incidents`, `thread INC-1`.
+pub fn place_key(place: &str) -> &str {
+    place.trim_start_matches('#').trim_start_matches("thread ")
+}
+
+/// Lines under a head, as a transcript sets them.
+pub fn block(out: &mut Vec<String>, head: &str, lines: &[String]) {
+    let mut lines = lines.iter();
+    match lines.next() {
+        Some(first) => out.push(format!("{head}: {first}")),
+        None => out.push(head.to_owned()),
+    }
+    out.extend(lines.map(|line| format!("    {line}")));
+}
+
+/// A message as a transcript shows it: roles before people, each in the order of their names, since a chat keeps no order.
+pub fn shown(message: &Message, wording: &dyn Wording) -> Vec<String> {
+    let mut message = message.clone();
+    message.pings.sort_by_key(|ping| match ping {
+        Ping::Role(role) => (0, role.as_str().to_owned()),
+        Ping::Person(person) => (1, wording.person(person)),
+    });
+    words(&message, wording)
+}
+
+/// A policy's text with one value changed: `reminders.nudge_before`, `"1m"`.
+///
+/// # Errors
+/// A sentence, when there is no such part, or the value is none.
+pub fn changed_policy(text: &str, key: &str, value: &str) -> Result<String, String> {
+    let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+    let value: toml::Table = format!("x = {value}").parse().map_err(|error: toml::de::Error| error.to_string())?;
+    let mut parts: Vec<&str> = key.split('.').collect();
+    let last = parts.pop().ok_or("no key")?;
+    let mut at = &mut table;
+    for part in parts {
+        at = at.get_mut(part).and_then(toml::Value::as_table_mut).ok_or_else(|| format!("no [{part}]"))?;
+    }
+    at.insert(last.to_owned(), value["x"].clone());
+    toml::to_string(&table).map_err(|error| error.to_string())
+}
+
+/// A page, and what it is sorted by within one instant: whose it is, and by which way.
+pub fn page_line(person: &str, via: &str, text: &str) -> String {
+    format!("< page to {person} by {via}: {text}")
 }
 
 /// A world that a script is played in.

@@ -1,0 +1,113 @@
+//! The small neighbours of the wire world: services that can be well, wrong or dead, and an ntfy that writes down who was woken.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::routing::post;
+use axum::{Json, Router};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinHandle;
+
+use crate::support::world::Behaviour;
+
+/// A service at one address for the whole run.
+pub struct Service {
+    /// Where it is.
+    pub addr: SocketAddr,
+    /// Holds the port while nobody listens on it, so that a dead service is refused and not somebody else.
+    _port: TcpSocket,
+    listening: Option<JoinHandle<()>>,
+}
+
+impl Service {
+    /// A healthy one, at any free port. Within a runtime.
+    pub fn start() -> std::io::Result<Self> {
+        let port = reusable()?;
+        port.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let mut service = Self { addr: port.local_addr()?, _port: port, listening: None };
+        service.behave(Behaviour::Healthy)?;
+        Ok(service)
+    }
+
+    /// From now on it behaves like this.
+    pub fn behave(&mut self, behaviour: Behaviour) -> std::io::Result<()> {
+        if let Some(old) = self.listening.take() {
+            old.abort();
+        }
+        let status = match behaviour {
+            Behaviour::Healthy => "200 OK",
+            Behaviour::Wrong => "500 Internal Server Error",
+            Behaviour::Dead => return Ok(()),
+        };
+        let socket = reusable()?;
+        socket.set_reuseport(true)?;
+        socket.bind(self.addr)?;
+        self.listening = Some(tokio::spawn(serve(socket.listen(64)?, status)));
+        Ok(())
+    }
+
+    /// Waits until nobody listens any more.
+    pub async fn silenced(&mut self) {
+        if let Some(old) = self.listening.take() {
+            old.abort();
+            let _ = old.await;
+        }
+    }
+}
+
+fn reusable() -> std::io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    Ok(socket)
+}
+
+async fn serve(listener: TcpListener, status: &'static str) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let (mut head, mut piece) = (Vec::new(), [0; 1024]);
+            while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                match stream.read(&mut piece).await {
+                    Ok(read) if read > 0 => head.extend_from_slice(&piece[..read]),
+                    _ => return,
+                }
+            }
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        });
+    }
+}
+
+/// A stand-in for ntfy: `(topic, message)` of everything that was published.
+#[derive(Clone, Default)]
+pub struct Ntfy(Arc<Mutex<Vec<(String, String)>>>);
+
+impl Ntfy {
+    /// Starts it. Its address, without a topic.
+    pub async fn start(&self) -> std::io::Result<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let addr = listener.local_addr()?;
+        let heard = self.clone();
+        let publish = post(async move |Json(body): Json<Value>| {
+            let word = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
+            heard.0.lock().expect("no panic").push((word("topic"), word("message")));
+            Json(body)
+        });
+        tokio::spawn(async move {
+            let _ = axum::serve(listener, Router::new().route("/", publish)).await;
+        });
+        Ok(format!("http://{addr}"))
+    }
+
+    /// What was published since this was asked last.
+    pub fn take(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.0.lock().expect("no panic"))
+    }
+
+    /// How much waits to be taken.
+    pub fn count(&self) -> usize {
+        self.0.lock().expect("no panic").len()
+    }
+}
