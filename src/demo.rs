@@ -122,6 +122,8 @@ pub async fn demo(arguments: DemoArguments, told_to_stop: impl Future<Output = (
         std::fs::remove_dir_all(&state).with_context(|| format!("cannot clear {}", state.display()))?;
     }
     std::fs::create_dir_all(&state).with_context(|| format!("cannot make {}", state.display()))?;
+    // Whole, because the bot reads paths from where its set-up stands.
+    let state = std::fs::canonicalize(&state).with_context(|| format!("cannot find {}", state.display()))?;
 
     let workspace = fly::Workspace::from_json(FLY).map_err(|why| anyhow!("{why}"))?;
     let token = workspace.token(fly::TokenKind::Readonly, None).unwrap_or_default().to_owned();
@@ -149,13 +151,14 @@ pub async fn demo(arguments: DemoArguments, told_to_stop: impl Future<Output = (
 
     let setup = fill(SETUP, &handle, &fly, &state, bot.private_port(), speed)?;
     bot.start(setup, &handle.bot_token())?;
+    bot.wait_up().await?;
+    play::go_live(&demo).await?;
+    // Only now, so that whoever reads the address may press anything at once.
     println!("\n  Watchbell's demo is at http://127.0.0.1:{port}/\n");
     println!(
         "  Type /sev1 checkout is down, or press “Show me 3 a.m.”. Ctrl-C stops it; the state stays in {}.\n",
         state.display()
     );
-    bot.wait_up().await?;
-    play::go_live(&demo).await?;
     told_to_stop.await;
     println!("Stopping.");
     bot.stop().await;
@@ -230,15 +233,16 @@ async fn info(State(demo): State<Arc<Demo>>) -> Json<Value> {
         "speed": bot.speed,
         "promise_now": bot.promise_now.map(|now| now.to_rfc3339()),
         "virtual": true,
+        "zone": demo.zone.name(),
         "bot": bot.condition,
         "bot_up_since": bot.up_since.map(|at| at.to_rfc3339()),
         "counters": {
             "pings": counters.get("pings"),
             "doubled": counters.get("doubled"),
             "late": bot.late,
-            "overdue": bot.overdue,
             "restarts": bot.restarts,
         },
+        "overdue": bot.overdue,
         "services": services(&demo.fly),
         "play": play,
         "clock": bot.clock,

@@ -2,6 +2,7 @@
 //!
 //! Ends only the process that it started.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
@@ -19,6 +21,10 @@ use tokio::sync::Notify;
 const AWAY: Duration = Duration::from_secs(3);
 /// How long the bot may take to come up.
 const UP_WITHIN: Duration = Duration::from_secs(30);
+/// Readings of the clock that are kept.
+const READINGS_MAX: usize = 2_000;
+/// A clock this near to what was foreseen, in milliseconds of the wall's, says nothing new.
+const FORESEEN_MS: f64 = 400.0;
 /// Starts in a row that may fail before it is left down.
 const FAILURES_MAX: u32 = 5;
 
@@ -42,11 +48,44 @@ struct Inner {
     kill: bool,
     up_since: Option<DateTime<Utc>>,
     restarts: u32,
-    /// The clock's parameters as last heard, so that the page shows promise time while the bot is down.
-    clock: Option<Value>,
+    /// How the promise clock stood to the wall's at each change of its pace and each jump, oldest first.
+    readings: VecDeque<Reading>,
+    /// The clock as last heard, so that the page shows promise time while the bot is down.
     promise: Option<(DateTime<Utc>, DateTime<Utc>, f64)>,
     late: u64,
     overdue: bool,
+}
+
+/// How the promise clock stood to the wall's at one moment, and its pace from then on.
+#[derive(Debug, Clone, Serialize)]
+pub struct Reading {
+    wall: DateTime<Utc>,
+    promise: DateTime<Utc>,
+    speed: f64,
+}
+
+impl Inner {
+    /// Keeps what was heard of the clock, when it could not be foreseen.
+    fn heard(&mut self, promise: DateTime<Utc>, speed: f64) {
+        let wall = Utc::now();
+        self.promise = Some((promise, wall, speed));
+        if let Some(last) = self.readings.back() {
+            let foreseen = last.promise + scaled(wall - last.wall, last.speed);
+            let off_ms = (promise - foreseen).num_milliseconds().abs() as f64;
+            if last.speed == speed && off_ms < FORESEEN_MS * speed.max(1.0) {
+                return;
+            }
+        }
+        self.readings.push_back(Reading { wall, promise, speed });
+        if self.readings.len() > READINGS_MAX {
+            self.readings.pop_front();
+        }
+    }
+}
+
+/// A stretch of the wall clock as promise time.
+fn scaled(wall: TimeDelta, speed: f64) -> TimeDelta {
+    TimeDelta::milliseconds((wall.num_milliseconds() as f64 * speed) as i64)
 }
 
 /// What the page shows of the bot.
@@ -58,8 +97,8 @@ pub struct BotInfo {
     pub promise_now: Option<DateTime<Utc>>,
     /// Its pace.
     pub speed: f64,
-    /// The clock's parameters.
-    pub clock: Option<Value>,
+    /// The history of its clock.
+    pub clock: Vec<Reading>,
     /// Since when it is up.
     pub up_since: Option<DateTime<Utc>>,
     /// Reminders that went out late.
@@ -118,7 +157,7 @@ impl BotProcess {
             return Ok(());
         }
         inner.wanted = true;
-        inner.clock = None;
+        inner.readings.clear();
         inner.promise = None;
         drop(inner);
         // The child inherits this process's environment; its own secrets are added for it alone.
@@ -218,17 +257,13 @@ impl BotProcess {
             inner.up_since.get_or_insert_with(Utc::now);
             inner.late = state["reminders_late"].as_u64().unwrap_or(inner.late);
             inner.overdue = state["overdue_s"].as_f64().is_some_and(|seconds| seconds > 60.0);
-            inner.clock = Some(state["virtual"].clone());
             let speed = state["virtual"]["speed"].as_f64().unwrap_or(1.0);
             if let Some(now) = state["promise_now"].as_str().and_then(|text| text.parse().ok()) {
-                inner.promise = Some((now, Utc::now(), speed));
+                inner.heard(now, speed);
             }
         }
         let (promise_now, speed) = match inner.promise {
-            Some((then, at, speed)) => {
-                let passed_ms = (Utc::now() - at).num_milliseconds() as f64 * speed;
-                (Some(then + chrono::TimeDelta::milliseconds(passed_ms as i64)), speed)
-            }
+            Some((then, at, speed)) => (Some(then + scaled(Utc::now() - at, speed)), speed),
             None => (None, 1.0),
         };
         BotInfo {
@@ -239,7 +274,7 @@ impl BotProcess {
             },
             promise_now,
             speed,
-            clock: inner.clock.clone(),
+            clock: inner.readings.iter().cloned().collect(),
             up_since: inner.up_since,
             late: inner.late,
             overdue: inner.overdue,
@@ -261,11 +296,17 @@ impl BotProcess {
             .send()
             .await
             .map_err(|_| anyhow!("the bot is not up; its clock cannot be moved"))?;
-        if answer.status().is_success() {
-            Ok(())
-        } else {
-            bail!("the bot does not move its clock: {}", answer.status())
+        if !answer.status().is_success() {
+            bail!("the bot does not move its clock: {}", answer.status());
         }
+        // What is posted at once after a jump belongs to the time after it.
+        let moved: Value = answer.json().await.unwrap_or_default();
+        if let Some(now) = moved["promise_now"].as_str().and_then(|text| text.parse().ok()) {
+            let mut inner = self.lock();
+            let before = inner.promise.map_or(1.0, |(_, _, speed)| speed);
+            inner.heard(now, wanted["speed"].as_f64().unwrap_or(before));
+        }
+        Ok(())
     }
 
     /// Skips promise time forward and waits until what fell due is done.

@@ -28,8 +28,10 @@ pub struct Play {
     pub running: bool,
     /// The step it is at.
     pub step: String,
-    /// All steps.
+    /// The steps so far.
     pub steps: Vec<PlayStep>,
+    /// The incident's thread, so that a page can open it.
+    pub thread: Option<String>,
 }
 
 /// One step.
@@ -70,7 +72,7 @@ pub fn start(demo: &Arc<Demo>) -> Result<(), &'static str> {
         if play.running {
             return Err("it is running");
         }
-        *play = Play { running: true, step: String::new(), steps: Vec::new() };
+        *play = Play { running: true, ..Play::default() };
     }
     let demo = Arc::clone(demo);
     tokio::spawn(async move {
@@ -123,35 +125,39 @@ async fn night(demo: &Demo) -> anyhow::Result<()> {
 
     step(demo, "The clock is put to 3 a.m. Ana sleeps.", async {
         let now = demo.bot.info().await.promise_now.ok_or_else(|| anyhow!("the bot is not up"))?;
+        sleeps(discord, true).await?;
         let ahead = until_three(now, demo.zone);
-        demo.bot.advance(u64::try_from(ahead.num_seconds()).unwrap_or(0)).await
+        demo.bot.advance(u64::try_from(ahead.num_seconds() + 1).unwrap_or(0)).await
     })
     .await?;
 
     let newest = newest_incident(discord);
     step(demo, &format!("{app} dies."), async { behave(&demo.fly, &app, "dead") }).await?;
 
-    let card =
+    let (id, thread) =
         step(demo, "After three failed looks over two minutes: a card, a thread, and Ana's phone rings.", async {
             for _ in 0..12 {
                 demo.bot.advance(30).await?;
                 if let Some(card) = card_after(discord, newest) {
-                    return Ok(card);
+                    let of = |key: &str| card[key].as_str().unwrap_or_default().to_owned();
+                    let (id, thread) = (of("id"), of("thread_id"));
+                    demo.play.lock().unwrap_or_else(PoisonError::into_inner).thread = Some(thread.clone());
+                    return Ok((id, thread));
                 }
             }
             bail!("no incident was declared")
         })
         .await?;
-    let id = card["id"].as_str().unwrap_or_default().to_owned();
-    let thread =
-        seen(|| discord.message(&id).ok().and_then(|card| card["thread_id"].as_str().map(str::to_owned))).await?;
-
-    step(demo, "Ana: “I've got it”. Nobody else is woken.", press(demo, discord, &id, "I've got it")).await?;
-    step(demo, "Four minutes on she has restarted the machines, and the service answers again.", async {
-        demo.bot.advance(4 * 60).await?;
+    step(demo, "Ana: “I've got it”. Nobody else is woken.", async {
+        sleeps(discord, false).await?;
+        press(demo, discord, &id, "I've got it").await
+    })
+    .await?;
+    step(demo, "Three minutes on she has restarted the machines, and the service answers again.", async {
+        demo.bot.advance(3 * 60).await?;
         behave(&demo.fly, &app, "healthy")?;
         demo.bot.advance(30).await?;
-        demo.bot.advance(3 * 60).await
+        demo.bot.advance(2 * 60).await
     })
     .await?;
     step(demo, "Ana: “Mitigated”. Ten green minutes are counted.", press(demo, discord, &id, "Mitigated")).await?;
@@ -159,8 +165,11 @@ async fn night(demo: &Demo) -> anyhow::Result<()> {
         .await?;
     step(demo, "The bot is killed with kill -9, just before it would remind her of the update.", async {
         demo.bot.advance(until_reminder(demo).await?).await?;
-        // A second is twenty now, so that the reminder falls due while nobody is there to send it.
-        demo.bot.move_clock(&json!({ "speed": 20.0 })).await?;
+        // Being seen at work now, the bot knows afterwards since when it was away.
+        note(demo, discord, "Both machines were restarted by hand.").await?;
+        // Faster now, so that the reminder falls due while nobody is there to send it; yet so that it is not a minute late,
+        // which would count, even where the bot takes long to start.
+        demo.bot.move_clock(&json!({ "speed": 8.0 })).await?;
         demo.bot.kill().await
     })
     .await?;
@@ -210,7 +219,7 @@ fn until_three(now: DateTime<Utc>, zone: chrono_tz::Tz) -> TimeDelta {
 
 /// Seconds until shortly before the next reminder.
 async fn until_reminder(demo: &Demo) -> anyhow::Result<u64> {
-    const BEFORE_S: i64 = 15;
+    const BEFORE_S: i64 = 12;
     let (now, due) = demo.bot.next_due().await?;
     Ok(u64::try_from((due - now).num_seconds() - BEFORE_S).unwrap_or(0))
 }
@@ -246,6 +255,19 @@ async fn press(demo: &Demo, discord: &discord::Handle, card: &str, label: &str) 
     .with_context(|| format!("the card has no “{label}”"))?;
     let id = discord.press(SLEEPER, card, label).await.map_err(|why| anyhow!("{why}"))?;
     discord.interaction(&id, SEEN_WITHIN).await.map_err(|why| anyhow!("{why}"))?;
+    demo.bot.still().await
+}
+
+/// Puts the one on call to bed, or has them get up.
+async fn sleeps(discord: &discord::Handle, asleep: bool) -> anyhow::Result<()> {
+    let done = discord.call(&format!("member/{SLEEPER}"), json!({ "asleep": asleep })).await;
+    done.map(|_| ()).map_err(|why| anyhow!("{why}"))
+}
+
+/// Puts something on the record, as the sleeper who is awake now.
+async fn note(demo: &Demo, discord: &discord::Handle, words: &str) -> anyhow::Result<()> {
+    let said = discord.run(SLEEPER, "incidents", "incident note", json!({ "text": words })).await;
+    discord.interaction(&said.map_err(|why| anyhow!("{why}"))?, SEEN_WITHIN).await.map_err(|why| anyhow!("{why}"))?;
     demo.bot.still().await
 }
 

@@ -27,6 +27,9 @@ pub struct Notification {
     pub title: String,
     /// The first characters of the plain content.
     pub line: String,
+    /// The content as it was written, for a screen that shows times in its owner's zone.
+    #[serde(default)]
+    pub content: String,
     /// When.
     pub at: DateTime<Utc>,
     /// `mention`, `role`, `everyone` or `dm`.
@@ -87,6 +90,7 @@ impl Notification {
             channel_id: message.channel_id,
             title,
             line: lock_screen_line(world, message),
+            content: message.content.clone(),
             at: message.at,
             why: why.to_owned(),
             via,
@@ -97,7 +101,7 @@ impl Notification {
     pub fn view(&self) -> Value {
         let mut out = json!({
             "id": self.id, "message_id": self.message_id, "channel_id": self.channel_id, "title": self.title,
-            "line": self.line, "at": stamp(self.at), "why": self.why,
+            "line": self.line, "content": self.content, "at": stamp(self.at), "why": self.why,
         });
         if let Some(via) = &self.via {
             out["via"] = json!(via);

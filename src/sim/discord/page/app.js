@@ -42,6 +42,9 @@ const actions = {
     showPane(store.thread === id ? "thread" : "chat");
   },
 
+  /** Opens a thread beside the chat, and leaves the pane that is looked at. */
+  follow: (id) => attempt(() => store.open(id)),
+
   async show(message_id) {
     const message = store.message(message_id);
     await attempt(() => store.open(message?.channel_id ?? store.channel, { focus: message_id }));
@@ -50,6 +53,8 @@ const actions = {
   actAs: (id) => attempt(() => store.actAs(id)),
 
   async openNote(member, note) {
+    // Whoever opens a notification is awake.
+    if (store.members.get(member)?.asleep) await attempt(() => server.post(`/sim/member/${member}`, { asleep: false }));
     await attempt(() => store.actAs(member));
     await attempt(() => store.open(note.channel_id, { focus: note.message_id }));
     showPane(store.thread === note.channel_id ? "thread" : "chat");
@@ -107,7 +112,7 @@ const logs = [new Log(byId("channel-log"), "channel", store, actions), new Log(b
 const channelComposer = new Composer(byId("channel-composer"), "channel", store, actions);
 const threadComposer = new Composer(byId("thread-composer"), "thread", store, actions);
 const phone = new Phone(byId("phone"), store, actions);
-const demo = new Demo(byId("demo"), store);
+const demo = new Demo(byId("demo"), store, actions);
 
 // --- drawing
 
@@ -170,7 +175,10 @@ store.listen((parts) => {
   if (any("interactions")) answerMine();
 });
 
-store.onRing = (member) => phone.ring(member);
+store.onRing = (member) => {
+  phone.ring(member);
+  demo.poll(); // what is counted moves with what is heard
+};
 
 setInterval(() => {
   tick();

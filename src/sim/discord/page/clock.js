@@ -2,6 +2,19 @@
 // In a demo the promise clock may run faster than the wall's, or be moved; then it is the one that counts.
 
 let anchor = null; // {promise_ms, wall_ms, speed}
+let zone; // the team's, where one is known; else the reader's own
+
+/** Takes the zone that times are written in, such as "America/Chicago". */
+export function setZone(name) {
+  if (!name || name === zone) return;
+  try {
+    new Intl.DateTimeFormat(undefined, { timeZone: name });
+  } catch {
+    return; // a browser that does not know it keeps the reader's own
+  }
+  zone = name;
+  formats.clear();
+}
 
 /** Takes the promise clock's reading; between two readings it runs on by itself at `speed`. */
 export function setPromiseClock(promise_ms, speed) {
@@ -16,7 +29,7 @@ export function now() {
 const formats = new Map();
 function written(ms, options) {
   const key = JSON.stringify(options);
-  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat(undefined, options));
+  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat(undefined, { ...options, timeZone: zone }));
   return formats.get(key).format(ms);
 }
 

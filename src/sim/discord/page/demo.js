@@ -2,7 +2,7 @@
 // Built once and then only rewritten, so that a menu stays open and a focus stays where it is while the numbers move.
 
 import { bdi, el, toast } from "./dom.js";
-import { clockSeconds, clockTime, dayName, keepReadings, now, setPromiseClock, setText } from "./clock.js";
+import { clockSeconds, clockTime, dayName, keepReadings, now, setPromiseClock, setText, setZone } from "./clock.js";
 import { openMenu } from "./menu.js";
 
 // Where a demo mounts its own calls; without a demo nothing answers there.
@@ -10,14 +10,14 @@ const BASE = "/sim/demo";
 const POLL_MS = 1000;
 const SPEEDS = [1, 10, 60, 300];
 const SKIPS = [["+1m", 60], ["+5m", 300], ["+15m", 900], ["+1h", 3600]];
-const COUNTERS = [["pings", "pings sent", "ping sent", false], ["doubled", "doubled", "doubled", true], ["late", "late", "late", true], ["overdue", "overdue", "overdue", true], ["restarts", "restarts", "restart", false]];
+const COUNTERS = [["pings", "pings sent", "ping sent", false], ["doubled", "doubled", "doubled", true], ["late", "late", "late", true], ["restarts", "bot restarts", "bot restart", false]];
 const BEHAVIOURS = { up: ["✓", "healthy"], asleep: ["☾", "asleep, which is healthy"], slow: ["⚠", "slow"], wrong: ["⚠", "answers wrongly"], dead: ["✗", "dead"] };
 const SHORT_STAGES = { production: "prod" };
 const DOWN_MS = 60_000;
 
 export class Demo {
-  constructor(root, store) {
-    Object.assign(this, { root, store });
+  constructor(root, store, actions) {
+    Object.assign(this, { root, store, actions });
     this.services = new Map();
   }
 
@@ -92,13 +92,18 @@ export class Demo {
   }
 
   #show(info) {
-    if (!this.clock) this.#build();
+    if (!this.clock) {
+      this.#build();
+      this.store.inDemo = true;
+      this.store.touch("log");
+    }
     this.info = info;
+    setZone(info.zone);
     const promise_ms = Date.parse(info.promise_now);
     const speed = Number(info.speed) || 1;
     if (info.virtual || speed !== 1) {
-      // `clock`, where the demo sends it, is the whole history of the promise clock; else each poll adds what it saw.
-      const told = (info.clock ?? []).map((reading) => ({ wall_ms: Date.parse(reading.wall), promise_ms: Date.parse(reading.promise), speed: reading.speed }));
+      // `clock` is the history of the promise clock as the demo knows it; each poll adds what it saw.
+      const told = (Array.isArray(info.clock) ? info.clock : []).map((reading) => ({ wall_ms: Date.parse(reading.wall), promise_ms: Date.parse(reading.promise), speed: reading.speed }));
       keepReadings([...told, { wall_ms: Date.now(), promise_ms, speed }]);
       setPromiseClock(promise_ms, speed);
     } else {
@@ -118,9 +123,9 @@ export class Demo {
       cell.classList.toggle("good", cell.dataset.bad === "if-any" && count === 0);
     }
     const since = info.bot_up_since ? ` since ${clockTime(Date.parse(info.bot_up_since))}` : "";
-    const words = { up: `✓ Bot up${since}`, down: "✗ Bot down", starting: "… Bot starting" }[info.bot] ?? `Bot: ${info.bot}`;
+    const words = { up: info.overdue ? "⚠ Bot up, but behind" : `✓ Bot up${since}`, down: "✗ Bot down", starting: "… Bot starting" }[info.bot] ?? `Bot: ${info.bot}`;
     setText(this.bot, words);
-    this.bot.dataset.state = info.bot;
+    this.bot.dataset.state = info.bot === "up" && info.overdue ? "starting" : info.bot;
     this.kill.disabled = info.bot === "down";
     this.#drawServices(info.services ?? []);
     this.#drawNight(info.play);
@@ -131,7 +136,7 @@ export class Demo {
   tick() {
     if (!this.clock) return;
     setText(this.clock, clockSeconds(now()));
-    setText(this.day, dayName(now()));
+    setText(this.day, this.info.zone ? `${dayName(now())} · ${this.info.zone.split("/").at(-1).replaceAll("_", " ")}` : dayName(now()));
   }
 
   #drawServices(services) {
@@ -151,7 +156,7 @@ export class Demo {
       chip.dataset.state = service.state;
       chip.setAttribute("aria-label", `${service.name}, ${service.stage}: ${words}. Change`);
       chip.replaceChildren(el("span", { class: "sign" }, sign), bdi(service.name, { class: "service-name" }),
-        el("span", { class: "stage" }, SHORT_STAGES[service.stage] ?? service.stage, service.state === "up" ? "" : ` · ${words.split(",")[0]}`), el("span", { class: "caret" }, "▾"));
+        el("span", { class: "stage" }, SHORT_STAGES[service.stage] ?? service.stage, ["up", "asleep"].includes(service.state) ? "" : ` · ${words.split(",")[0]}`), el("span", { class: "caret" }, "▾"));
     }
     for (const [key, chip] of this.services) {
       if (keys.has(key)) continue;
@@ -173,13 +178,18 @@ export class Demo {
 
   #drawNight(play) {
     const running = Boolean(play?.running);
-    setText(this.play, running ? "Playing…" : play?.steps?.length > 0 ? "Show me 3 a.m. again" : "Show me 3 a.m.");
+    // The night is followed to its thread, once: whoever closes it again keeps it closed.
+    if (running && play.thread && play.thread !== this.followed && this.store.channels.has(play.thread)) {
+      this.followed = play.thread;
+      this.actions.follow(play.thread);
+    }
+    setText(this.play, running ? "Playing…" : play?.steps?.length > 0 ? "3 a.m. again" : "Show me 3 a.m.");
     this.play.disabled = running;
     const steps = play?.steps ?? [];
     this.night.hidden = steps.length === 0;
     if (steps.length === 0) return;
     const done = steps.filter((step) => step.done).length;
-    setText(this.stepsWords, running ? `3 a.m. · ${done} of ${steps.length}` : done === steps.length ? "3 a.m. · played to its end" : `3 a.m. · stopped at ${done} of ${steps.length}`);
+    setText(this.stepsWords, running ? `3 a.m. · step ${steps.length}` : done === steps.length ? `3 a.m. · played to its end. ${steps.at(-1).text}` : `3 a.m. · stopped at step ${steps.length}`);
     if (running) setText(this.stepNow, play.step ?? "");
     const current = steps.findIndex((step) => !step.done);
     const key = JSON.stringify([steps, running]);
@@ -193,7 +203,7 @@ export class Demo {
       return node;
     }));
     const node = this.steps.querySelector(".current");
-    if (node) this.steps.scrollTop = node.offsetTop - this.steps.offsetTop - this.steps.clientHeight / 2;
+    if (node) this.steps.scrollTop = node.offsetTop - this.steps.clientHeight / 2;
   }
 
   // --- what can be done to Discord itself

@@ -112,7 +112,7 @@ export class Log {
     if (history && !history.whole) {
       items.push({ key: "older", version: "", build: () => el("button", { type: "button", class: "older", on: { click: () => this.#older() } }, "Show older messages") });
     } else if (history) {
-      items.push({ key: `start-${this.id}`, version: store.channelName(this.id), build: () => this.#beginning() });
+      items.push({ key: `start-${this.id}`, version: `${store.channelName(this.id)} ${store.inDemo} ${messages.length > 0}`, build: () => this.#beginning() });
     }
     let day = "";
     let last = null;
@@ -141,7 +141,9 @@ export class Log {
     const channel = this.store.channels.get(this.id);
     return el("div", { class: "beginning" }, icon(channel?.kind === "thread" ? "thread" : channel?.kind === "dm" ? "bell" : "hash"),
       el("h2", {}, bdi(this.store.channelName(this.id))),
-      el("p", {}, channel?.topic || (channel?.kind === "thread" ? "The thread begins here." : "The channel begins here. Type / to see what the bot can do.")));
+      el("p", {}, channel?.topic || (channel?.kind === "thread" ? "The thread begins here." : "The channel begins here. Type / to see what the bot can do.")),
+      this.which === "channel" && this.store.inDemo && this.store.visible(this.id).length === 0 && el("p", { class: "invite" }, "Nothing has happened yet. Type ",
+        el("span", { class: "command-name" }, "/sev1 checkout is down"), " below, or press “Show me 3 a.m.” above."));
   }
 
   // Which button of this message waits for its answer, and what failed.

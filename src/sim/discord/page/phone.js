@@ -2,6 +2,7 @@
 
 import { bdi, el, icon } from "./dom.js";
 import { briefAge, clockTime, dayName, now, setText, toPromise } from "./clock.js";
+import { render } from "./markup.js";
 import { openMenu } from "./menu.js";
 
 const RING_MS = 6000;
@@ -13,6 +14,7 @@ export class Phone {
   #audio = null;
   #drawn = new Set();
   #owner = "";
+  #asleep = false;
 
   constructor(root, store, actions) {
     Object.assign(this, { root, store, actions });
@@ -42,8 +44,11 @@ export class Phone {
       this.notes.replaceChildren();
       this.#ringing = 0;
     }
+    // Whoever gets up silences it.
+    if (this.#asleep && !owner?.asleep) this.#ringing = 0;
+    this.#asleep = Boolean(owner?.asleep);
     this.choose.replaceChildren(icon("phone"), el("span", {}, bdi(owner?.display_name ?? "Nobody"), "’s phone"), el("span", { class: "caret", "aria-hidden": "true" }, "▾"));
-    this.sleep.textContent = owner?.asleep ? "Wake" : "Send to sleep";
+    this.sleep.textContent = owner?.asleep ? "Wake" : "To sleep";
     this.clear.disabled = !(phone?.notifications?.length > 0);
     this.#drawNotes(phone?.notifications ?? []);
     this.tick();
@@ -70,7 +75,9 @@ export class Phone {
     // Another app's push carries its own name; what Discord sent says who wrote and where.
     const app = note.app ?? "Chat";
     const why = { mention: "mentions you", role: note.via ? `@${note.via}` : "your role", everyone: "@everyone", dm: "direct message", push: "push" }[note.why];
-    const line = [...String(note.line ?? "")].slice(0, LINE_CHARS).join("");
+    // The words as this phone writes them: times in the zone and on the clock of the page.
+    const words = note.content ? render(note.content, this.store.names).textContent : note.line ?? "";
+    const line = [...words.replace(/\s+/gu, " ").trim()].slice(0, LINE_CHARS).join("");
     const inside = [
       el("span", { class: "note-head" }, el("span", { class: "app" }, icon("bell"), app), why && el("span", { class: "why" }, bdi(why)),
         el("span", { class: "age", data: { age: String(toPromise(Date.parse(note.at))) } }, briefAge(toPromise(Date.parse(note.at))))),

@@ -21,6 +21,8 @@ export class Store {
   /** channel id → Map(user id → when the typing is over, wall clock) */
   typing = new Map();
   link = "connecting";
+  /** Whether a demo is around this Discord, with a clock and a night to play. */
+  inDemo = false;
 
   /** The member that the person acts as, and the channel and thread that are open. */
   me = "";
