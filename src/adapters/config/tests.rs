@@ -1,3 +1,5 @@
+//! What a set-up may say, and the sentence for what it may not.
+
 use std::path::Path;
 
 use secrecy::ExposeSecret;

@@ -1,3 +1,5 @@
+//! Answers of Fly, whole, partial and wrong, and what is made of them.
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 

@@ -1,3 +1,5 @@
+//! What each way to wake somebody is sent, and what is made of its answer.
+
 use std::sync::{Arc, Mutex};
 
 use axum::Router;

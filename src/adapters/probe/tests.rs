@@ -1,3 +1,5 @@
+//! Looks at small servers that answer, fail, lie and hang.
+
 use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 

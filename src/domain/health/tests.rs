@@ -1,3 +1,5 @@
+//! What makes a tick, a warning and a cross, and when a service counts as down.
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;

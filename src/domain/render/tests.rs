@@ -1,3 +1,5 @@
+//! A message of any size fits, and is cut where people can see it.
+
 use super::*;
 use crate::domain::ids::{Person, Role};
 use crate::domain::message::Tone;

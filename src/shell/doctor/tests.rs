@@ -1,3 +1,5 @@
+//! What the doctor says of set-ups that are whole, half and wrong.
+
 use std::sync::{Arc, Mutex};
 
 use axum::Router;

@@ -154,7 +154,7 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// A small team for tests: five channels, six roles, five people, none of them HotDash's.
+    /// A small team for tests: five channels, six roles, five people.
     pub fn example() -> Workspace {
         let channel = |name: &str| ChannelSeed { name: name.to_owned(), ..ChannelSeed::default() };
         let role = |name: &str| RoleSeed { name: name.to_owned(), mentionable: true, ..RoleSeed::default() };

@@ -1,3 +1,5 @@
+//! What Discord is sent, whatever people typed.
+
 use chrono::DateTime;
 use proptest::prelude::*;
 

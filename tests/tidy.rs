@@ -1,0 +1,208 @@
+//! The house is tidy: who imports whom, documents in step, nothing unfinished, nothing of this machine.
+//!
+//! Reads the sources as text. What is let off stands in a list here, with its reason.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files that may be longer than `LINES_MAX`, and why.
+const LONG: &[(&str, &str)] = &[
+    ("src/shell/driver.rs", "the one loop; what could be lifted out has been"),
+    ("src/shell/outbox.rs", "one idea: what was decided is done once, in order"),
+    ("tests/sim_discord.rs", "one client against one stand-in, call by call"),
+    ("tests/sim_fly.rs", "one client against one stand-in, call by call"),
+    ("tests/support/wire.rs", "one world"),
+    ("tests/support/pure.rs", "one world"),
+];
+/// A file longer than this holds two ideas, or stands in `LONG`.
+const LINES_MAX: usize = 600;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below a folder, as path from the root and text.
+fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == ending) {
+                let text = fs::read_to_string(&path).expect("text");
+                found.push((path.strip_prefix(root()).expect("below the root").display().to_string(), text));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The code of a file: no comments, no tests.
+fn code(text: &str) -> String {
+    let until = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    text[..until].lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// What a floor never mentions.
+fn never(folder: &str, words: &[&str]) {
+    let mut wrong = Vec::new();
+    let sources = files(folder, "rs");
+    assert!(!sources.is_empty(), "{folder} is empty");
+    for (path, text) in sources {
+        let code = code(&text);
+        for word in words {
+            if code.contains(word) {
+                wrong.push(format!("{path} mentions {word}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+const WORLD: [&str; 8] = ["tokio", "serenity", "reqwest", "sled::", "axum", "std::fs", "std::net", "SystemTime"];
+
+#[test]
+fn the_domain_knows_nothing_above_it() {
+    never("src/domain", &WORLD);
+    never(
+        "src/domain",
+        &[
+            "crate::commands",
+            "crate::ports",
+            "crate::adapters",
+            "crate::shell",
+            "crate::sim",
+            "async ",
+            "Utc::now",
+            "HashMap",
+        ],
+    );
+}
+
+#[test]
+fn commands_know_the_domain_alone() {
+    never("commands", &WORLD);
+    never(
+        "commands",
+        &["crate::ports", "crate::adapters", "crate::shell", "crate::sim", "async ", "Utc::now", "HashMap"],
+    );
+}
+
+#[test]
+fn ports_know_the_domain_alone() {
+    never(
+        "src/ports",
+        &["crate::commands", "crate::adapters", "crate::shell", "crate::sim", "tokio", "serenity", "sled::"],
+    );
+}
+
+#[test]
+fn no_adapter_knows_another() {
+    let neighbours = ["discord", "fly", "store", "probe", "pager"];
+    for one in neighbours {
+        let others: Vec<String> =
+            neighbours.iter().filter(|other| **other != one).map(|other| format!("crate::adapters::{other}")).collect();
+        let others: Vec<&str> = others.iter().map(String::as_str).collect();
+        never(&format!("src/adapters/{one}"), &others);
+        never(&format!("src/adapters/{one}"), &["crate::shell", "crate::sim"]);
+    }
+}
+
+#[test]
+fn stand_ins_share_nothing_with_the_bot() {
+    never(
+        "src/sim",
+        &["crate::domain", "crate::commands", "crate::ports", "crate::adapters", "crate::shell", "serenity"],
+    );
+    never("src/shell", &["crate::sim"]);
+}
+
+#[test]
+fn no_team_stands_in_code() {
+    for folder in ["src", "commands"] {
+        for (path, text) in files(folder, "rs") {
+            let inside: Vec<&str> = text
+                .lines()
+                .filter(|line| line.to_lowercase().contains("hotdash") && !line.contains("data/workspaces/"))
+                .collect();
+            let tests_only = text.find("#[cfg(test)]").is_some_and(|at| !text[..at].to_lowercase().contains("hotdash"));
+            let test_file = path.ends_with("tests.rs");
+            assert!(inside.is_empty() || tests_only || test_file, "{path} names the first team: {inside:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    // Put together here, so that this file does not find itself.
+    let unfinished =
+        [["to", "do!("].concat(), ["unimple", "mented!("].concat(), ["db", "g!("].concat(), ["FIX", "ME"].concat()];
+    for folder in ["src", "commands", "tests", "benches"] {
+        for (path, text) in files(folder, "rs") {
+            for word in &unfinished {
+                assert!(!text.contains(word.as_str()), "{path} holds {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    for folder in ["src", "commands", "tests", "benches"] {
+        for (path, text) in files(folder, "rs") {
+            assert!(text.starts_with("//!"), "{path} does not begin with //!");
+        }
+    }
+}
+
+#[test]
+fn no_file_holds_two_ideas() {
+    let mut long = Vec::new();
+    for folder in ["src", "commands", "tests"] {
+        for (path, text) in files(folder, "rs") {
+            let lines = text.lines().count();
+            if lines > LINES_MAX && !LONG.iter().any(|(known, _)| *known == path) {
+                long.push(format!("{path}: {lines}"));
+            }
+        }
+    }
+    assert!(long.is_empty(), "split where a name helps, or say why not: {long:#?}");
+}
+
+#[test]
+fn the_list_of_commands_is_in_step() {
+    let written = watchbell::commands::document();
+    let file = root().join("docs/commands.md");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&file, &written).expect("it can be written");
+    }
+    let kept = fs::read_to_string(&file).unwrap_or_default();
+    assert!(kept == written, "docs/commands.md is out of step: `watchbell commands > docs/commands.md`");
+}
+
+#[test]
+fn no_path_of_a_machine_stands_anywhere() {
+    let places = [["/wo", "rk/"].concat(), ["/ro", "ot/"].concat(), ["/ho", "me/"].concat()];
+    for folder in ["src", "commands", "tests", "benches", "docs", "data", ".ci"] {
+        for ending in ["rs", "md", "toml", "json", "js", "html", "css", "sh", "patch"] {
+            for (path, text) in files(folder, ending) {
+                if path.starts_with("data/state") {
+                    continue;
+                }
+                for place in &places {
+                    assert!(!text.contains(place.as_str()), "{path} names {place}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_shipped_policy_and_workspaces_are_read() {
+    let policy = watchbell::domain::policy::Policy::parse(watchbell::domain::policy::SHIPPED);
+    assert!(policy.is_ok(), "{policy:?}");
+    assert!(Path::new(&root().join("data/workspaces/hotdash.toml")).exists());
+}
