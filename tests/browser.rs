@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
-use driver::{Browser, DOWN, ENTER, NARROW, TAB, WIDE, free_port};
+use driver::{Browser, DOWN, ENTER, NARROW, PICTURED, TAB, WIDE, free_port};
 
 /// One browser at a time: two are slower than one after the other.
 static ONE: Mutex<()> = Mutex::const_new(());
@@ -112,6 +112,10 @@ async fn three_in_the_morning_is_played_to_its_end() {
     browser.see(CARD_BUTTONS, "I've got it").await;
     browser.see(".note", "SEV-1 INC-1").await;
     browser.see("#thread-head", "INC-1").await;
+    browser.see(".note .age", "now\nnow").await;
+    browser.window(PICTURED).await;
+    browser.picture("readme").await;
+    browser.window(WIDE).await;
     browser.pictures("night-1-rings").await;
     browser.see("#thread-log", "has it and leads").await;
     browser.see("#thread-log", "Watching for 10 min of green").await;

@@ -66,8 +66,7 @@ pub struct Reading {
 
 impl Inner {
     /// Keeps what was heard of the clock, when it could not be foreseen.
-    fn heard(&mut self, promise: DateTime<Utc>, speed: f64) {
-        let wall = Utc::now();
+    fn heard(&mut self, wall: DateTime<Utc>, promise: DateTime<Utc>, speed: f64) {
         self.promise = Some((promise, wall, speed));
         if let Some(last) = self.readings.back() {
             let foreseen = last.promise + scaled(wall - last.wall, last.speed);
@@ -259,7 +258,7 @@ impl BotProcess {
             inner.overdue = state["overdue_s"].as_f64().is_some_and(|seconds| seconds > 60.0);
             let speed = state["virtual"]["speed"].as_f64().unwrap_or(1.0);
             if let Some(now) = state["promise_now"].as_str().and_then(|text| text.parse().ok()) {
-                inner.heard(now, speed);
+                inner.heard(Utc::now(), now, speed);
             }
         }
         let (promise_now, speed) = match inner.promise {
@@ -287,6 +286,8 @@ impl BotProcess {
     /// # Errors
     /// When it does not answer.
     pub async fn move_clock(&self, wanted: &Value) -> anyhow::Result<()> {
+        // What is posted before the answer is here belongs to the time after the jump.
+        let asked = Utc::now();
         let answer = self
             .http
             .post(self.url("control/clock"))
@@ -299,12 +300,11 @@ impl BotProcess {
         if !answer.status().is_success() {
             bail!("the bot does not move its clock: {}", answer.status());
         }
-        // What is posted at once after a jump belongs to the time after it.
         let moved: Value = answer.json().await.unwrap_or_default();
         if let Some(now) = moved["promise_now"].as_str().and_then(|text| text.parse().ok()) {
             let mut inner = self.lock();
             let before = inner.promise.map_or(1.0, |(_, _, speed)| speed);
-            inner.heard(now, wanted["speed"].as_f64().unwrap_or(before));
+            inner.heard(asked, now, wanted["speed"].as_f64().unwrap_or(before));
         }
         Ok(())
     }

@@ -38,6 +38,8 @@ pub const TAB: &str = "\u{e004}";
 pub const DOWN: &str = "\u{e015}";
 /// A desk's window.
 pub const WIDE: (u32, u32) = (1440, 900);
+/// A higher one, for the picture in the README.
+pub const PICTURED: (u32, u32) = (1440, 1000);
 /// A phone's.
 pub const NARROW: (u32, u32) = (390, 844);
 
@@ -92,8 +94,10 @@ impl Browser {
         browser
     }
 
-    /// Closes it in order.
+    /// Closes it in order, and asks that no script of the page failed.
     pub async fn close(mut self) {
+        let complaints = self.complaints().await;
+        assert!(complaints.is_empty(), "the page complained of {complaints:?}");
         let _ = self.http.delete(&self.session).send().await;
         let _ = self.driver.kill();
         let _ = self.driver.wait();
@@ -199,6 +203,8 @@ impl Browser {
     pub async fn complaints(&self) -> Vec<String> {
         let log = self.call("se/log", json!({ "type": "browser" })).await.unwrap_or_default();
         let severe = log.as_array().into_iter().flatten().filter(|line| line["level"] == "SEVERE");
+        // An answer that refuses is no fault of the page.
+        let severe = severe.filter(|line| line["source"] != "network");
         severe.filter_map(|line| line["message"].as_str().map(str::to_owned)).collect()
     }
 

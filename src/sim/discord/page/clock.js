@@ -101,7 +101,7 @@ export function timeNode(unix_s, style) {
 /** Rewrites everything on the page that says how long ago or how soon. */
 export function tick(root = document) {
   for (const node of root.querySelectorAll("[data-relative]")) setText(node, relative(Number(node.dataset.relative)));
-  for (const node of root.querySelectorAll("[data-age]")) setText(node, briefAge(Number(node.dataset.age)));
+  for (const node of root.querySelectorAll("[data-age]")) setText(node, briefAge(toPromise(Number(node.dataset.age))));
 }
 
 /** Writes only what changed, so that a selection or a screen reader is not disturbed. */
@@ -136,6 +136,11 @@ export function keepReadings(fresh) {
   }
   readings = readings.slice(-READINGS_MAX);
   sessionStorage.setItem("readings", JSON.stringify(readings));
+}
+
+/** Takes the whole history of the promise clock, from where it is known better than here. */
+export function setReadings(all) {
+  readings = all;
 }
 
 /** A moment of the wall clock on the promise clock; the same moment where there is no promise clock. */

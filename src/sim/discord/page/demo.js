@@ -2,7 +2,7 @@
 // Built once and then only rewritten, so that a menu stays open and a focus stays where it is while the numbers move.
 
 import { bdi, el, toast } from "./dom.js";
-import { clockSeconds, clockTime, dayName, keepReadings, now, setPromiseClock, setText, setZone } from "./clock.js";
+import { clockSeconds, clockTime, dayName, keepReadings, now, setPromiseClock, setReadings, setText, setZone } from "./clock.js";
 import { openMenu } from "./menu.js";
 
 // Where a demo mounts its own calls; without a demo nothing answers there.
@@ -100,11 +100,14 @@ export class Demo {
     this.info = info;
     setZone(info.zone);
     const promise_ms = Date.parse(info.promise_now);
+    // What came at a jump is written anew once the jump is known here.
+    if (info.clock?.length !== this.jumps) this.store.touch("log");
+    this.jumps = info.clock?.length;
     const speed = Number(info.speed) || 1;
     if (info.virtual || speed !== 1) {
-      // `clock` is the history of the promise clock as the demo knows it; each poll adds what it saw.
-      const told = (Array.isArray(info.clock) ? info.clock : []).map((reading) => ({ wall_ms: Date.parse(reading.wall), promise_ms: Date.parse(reading.promise), speed: reading.speed }));
-      keepReadings([...told, { wall_ms: Date.now(), promise_ms, speed }]);
+      // The demo knows the history of its clock; where it does not, each poll adds what it saw.
+      if (info.clock?.length > 0) setReadings(info.clock.map((reading) => ({ wall_ms: Date.parse(reading.wall), promise_ms: Date.parse(reading.promise), speed: reading.speed })));
+      else keepReadings([{ wall_ms: Date.now(), promise_ms, speed }]);
       setPromiseClock(promise_ms, speed);
     } else {
       setPromiseClock(NaN, 1);

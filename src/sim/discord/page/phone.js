@@ -80,7 +80,7 @@ export class Phone {
     const line = [...words.replace(/\s+/gu, " ").trim()].slice(0, LINE_CHARS).join("");
     const inside = [
       el("span", { class: "note-head" }, el("span", { class: "app" }, icon("bell"), app), why && el("span", { class: "why" }, bdi(why)),
-        el("span", { class: "age", data: { age: String(toPromise(Date.parse(note.at))) } }, briefAge(toPromise(Date.parse(note.at))))),
+        el("span", { class: "age", data: { age: String(Date.parse(note.at)) } }, briefAge(toPromise(Date.parse(note.at))))),
       el("span", { class: "note-title", dir: "auto" }, note.title ?? ""),
       el("span", { class: "note-line", dir: "auto" }, line),
     ];
