@@ -202,6 +202,10 @@ fn import(state: &Path, file: &Path, accept_damage: bool) -> anyhow::Result<()> 
 }
 
 fn verify(state: &Path) -> ExitCode {
+    if !state.join("log").is_dir() {
+        println!("✗ {} is no state folder: there is no log in it", state.display());
+        return ExitCode::FAILURE;
+    }
     let report = store::verify(state);
     let (first, last) = (report.first_seq.unwrap_or(0), report.last_seq.unwrap_or(0));
     println!("{} lines verify, {first} to {last}; {} redacted.", report.lines, report.redacted);

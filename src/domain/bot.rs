@@ -104,6 +104,11 @@ fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome) {
                     super::message::Text::plain("I could not reach ").person(person).text(format!(" by {via}: {why}"));
                 draft.post(incident, Target::Thread(incident), Message::line(line));
             }
+            if let (EffectKind::Page { person, via, incident: None, .. }, Thing::Team) = (&effect.kind, on) {
+                let line = super::message::Text::plain("The test page did not reach ").person(person);
+                let line = line.text(format!(" by {via}: {why}"));
+                draft.post(Thing::Team, Target::Incidents, Message::line(line));
+            }
         }
     }
 }

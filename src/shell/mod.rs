@@ -39,7 +39,7 @@ use crate::domain::effect::Urgency;
 use crate::domain::ids::InputId;
 use crate::domain::input::{Input, InputKind, Itself};
 use crate::ports::journal::Journal as _;
-use crate::ports::{Chat, Clock, Watch, Where};
+use crate::ports::{Chat, ChatError, Clock, Watch, Where};
 
 use driver::{Door, Driver, End, Parts};
 use outbox::{Neighbours, Outbox, Pace};
@@ -80,7 +80,7 @@ pub struct Bot {
     pub private: std::net::SocketAddr,
     stop: watch::Sender<bool>,
     end: JoinHandle<End>,
-    gateway: Gateway,
+    connection: JoinHandle<anyhow::Error>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -100,7 +100,7 @@ impl Bot {
                 Ok(End::Asked) => Ok(()),
                 Err(error) => Err(anyhow!("the loop broke: {error}")),
             },
-            error = self.gateway.ended() => Err(error),
+            ended = &mut self.connection => Err(ended.unwrap_or_else(|error| anyhow!("the connection broke: {error}"))),
         };
         self.stop().await;
         ended
@@ -108,7 +108,8 @@ impl Bot {
 
     /// Stops in order: no more inputs, then the loop, then everything else.
     pub async fn stop(self) {
-        self.gateway.stop();
+        // Dropped, the gateway disconnects.
+        self.connection.abort();
         let _ = self.stop.send(true);
         let mut end = self.end;
         let _ = tokio::time::timeout(Duration::from_secs(5), &mut end).await;
@@ -122,7 +123,8 @@ impl Bot {
 /// Starts a bot.
 ///
 /// # Errors
-/// A sentence: the folder is in use, Discord cannot be reached or does not know the server, a token is missing.
+/// A sentence: the folder is in use, Discord turns the bot away or does not know the server, a token is missing. Discord
+/// being out of reach is no error: everything else works, and it is called again until it answers.
 pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
     let movable = movable_clock(&config)?;
     let clock: Arc<dyn Timepiece> = match &movable {
@@ -196,26 +198,36 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
     let neighbours = Neighbours { chat: Arc::clone(&chat), pager, watch: Arc::clone(&prober) };
     let outbox = Outbox::new(neighbours, config.workspace.clone(), door.clone(), work_out, &log_id, settings.pace);
 
-    // Before the gateway: who presses something must be known by their roles.
-    chat.refresh().await.map_err(|error| anyhow!("cannot read the server's roles and channels: {error}"))?;
     let (inbox, inbox_out) = mpsc::channel(INBOX_MAX);
-    let gateway = Gateway::connect(GatewayOptions {
-        api_url,
-        token,
+    let completions: discord::Completions =
+        Arc::new(move |ask| commands::complete(&lists.read().unwrap_or_else(PoisonError::into_inner), ask));
+    let connecting = Connecting {
+        chat: Arc::clone(&chat),
         guild,
         lane: lane.clone(),
-        directory,
-        link: link.clone(),
-        inbox,
-        completions: Arc::new(move |ask| {
-            commands::complete(&lists.read().unwrap_or_else(PoisonError::into_inner), ask)
+        gateway: Box::new({
+            let (chat, link, lane) = (Arc::clone(&chat), link.clone(), lane.clone());
+            move || GatewayOptions {
+                api_url: api_url.clone(),
+                token: token.clone(),
+                guild,
+                lane: lane.clone(),
+                directory: directory.clone(),
+                link: link.clone(),
+                inbox: inbox.clone(),
+                completions: Arc::clone(&completions),
+                undelivered: undelivered(Arc::clone(&chat)),
+            }
         }),
-        undelivered: undelivered(Arc::clone(&chat)),
-    })
-    .await?;
-    discord::register(&lane, guild, &commands::specs())
-        .await
-        .map_err(|error| anyhow!("Discord does not take the commands: {error}"))?;
+    };
+    let first = match connecting.once().await {
+        Ok(gateway) => Some(gateway),
+        Err(NotConnected::Never(error)) => return Err(error),
+        Err(NotConnected::NotYet(error)) => {
+            warn!(error = %error, "Discord does not answer; everything else goes on, and it is called again");
+            None
+        }
+    };
 
     let listener = TcpListener::bind(config.http.private_bind)
         .await
@@ -241,7 +253,62 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
     let driver = Driver::new(parts, state, door.clone(), threshold);
     let end = tokio::spawn(driver.run(stopped));
     info!(private = %private, "Watchbell is up");
-    Ok(Bot { door, clock, movable, prober, link, private, stop, end, gateway, tasks })
+    let connection = tokio::spawn(connecting.stay(first));
+    Ok(Bot { door, clock, movable, prober, link, private, stop, end, connection, tasks })
+}
+
+/// Getting connected to the chat, as often as it takes.
+struct Connecting {
+    chat: Arc<DiscordChat>,
+    guild: u64,
+    lane: Lane,
+    gateway: Box<dyn Fn() -> GatewayOptions + Send + Sync>,
+}
+
+/// Why the bot is not connected.
+enum NotConnected {
+    /// It will not be, without somebody changing something.
+    Never(anyhow::Error),
+    /// It may be later.
+    NotYet(anyhow::Error),
+}
+
+impl Connecting {
+    async fn once(&self) -> Result<Gateway, NotConnected> {
+        let sorted = |what: &str, error: ChatError| {
+            let sentence = anyhow!("{what}: {error}");
+            match error {
+                ChatError::Refused(_) | ChatError::Gone(_) => NotConnected::Never(sentence),
+                ChatError::NotNow(_) | ChatError::InDoubt(_) => NotConnected::NotYet(sentence),
+            }
+        };
+        // Before the gateway: who presses something must be known by their roles.
+        let refreshed = self.chat.refresh().await;
+        refreshed.map_err(|error| sorted("cannot read the server's roles and channels", error))?;
+        let gateway = Gateway::connect((self.gateway)()).await.map_err(NotConnected::NotYet)?;
+        let registered = discord::register(&self.lane, self.guild, &commands::specs()).await;
+        registered.map_err(|error| sorted("Discord does not take the commands", error))?;
+        Ok(gateway)
+    }
+
+    /// Resolves when the bot cannot be connected any more.
+    async fn stay(self, first: Option<Gateway>) -> anyhow::Error {
+        /// The longest wait between two calls.
+        const AGAIN_AFTER_MAX: Duration = Duration::from_secs(60);
+        if let Some(mut gateway) = first {
+            return gateway.ended().await;
+        }
+        let mut wait = Duration::from_secs(1);
+        loop {
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(AGAIN_AFTER_MAX);
+            match self.once().await {
+                Ok(mut gateway) => return gateway.ended().await,
+                Err(NotConnected::Never(error)) => return error,
+                Err(NotConnected::NotYet(error)) => info!(error = %error, "Discord does not answer yet"),
+            }
+        }
+    }
 }
 
 /// The clock that can be moved, when configuration asks for one. It goes on from where it stopped.

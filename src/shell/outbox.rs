@@ -115,6 +115,8 @@ struct Standing {
     wanted: Option<Shown>,
     sent: Option<(Message, String, bool)>,
     showing: bool,
+    titled: Option<String>,
+    titling: bool,
     again: bool,
 }
 
@@ -129,6 +131,7 @@ struct Job {
 enum Ended {
     Job { key: String, effect: Effect, end: Option<EffectEnd>, _beat: Beat },
     Shown { incident: IncidentId, sent: Option<(Message, String, bool)>, _beats: Vec<Beat> },
+    Titled { incident: IncidentId, title: Option<String> },
 }
 
 /// The outbox.
@@ -240,6 +243,15 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 let beat = Some(self.door.pulse().beat());
                 self.door.result(Inbound { input: Input { id, kind }, reply: None, answers: None, beat });
             }
+            Ended::Titled { incident, title } => {
+                if let Some(standing) = self.standing.get_mut(&incident) {
+                    standing.titling = false;
+                    if title.is_some() {
+                        standing.titled = title;
+                        self.start_titling(incident);
+                    }
+                }
+            }
             Ended::Shown { incident, sent, .. } => {
                 if let Some(standing) = self.standing.get_mut(&incident) {
                     standing.showing = false;
@@ -312,6 +324,12 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
     fn start(&mut self, key: String, job: Job) {
         self.running.insert(key.clone());
         let Job { effect, again, beat } = job;
+        if let EffectKind::Thread { incident } = &effect.kind
+            && let Some(standing) = self.standing.get_mut(incident)
+        {
+            // A thread starts with the title that is wanted now.
+            standing.titled = standing.wanted.as_ref().map(|shown| shown.title.clone());
+        }
         let task = self.task(&effect, again);
         let ended = self.ended_in.clone();
         tokio::spawn(async move {
@@ -340,8 +358,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 let Some(shown) = wanted else {
                     return given_up(format!("nothing is known of {incident} any more"));
                 };
-                let channels = &self.workspace.channels;
-                let to = Where::Named(if shown.observing { channels.test.clone() } else { channels.incidents.clone() });
+                let to = Where::Named(self.card_channel(*incident));
                 let mut message = shown.card;
                 message.pings.clone_from(pings);
                 Box::pin(delivery.post(to, message))
@@ -395,6 +412,13 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
         }
     }
 
+    /// The channel that an incident's card belongs to.
+    fn card_channel(&self, id: IncidentId) -> String {
+        let wanted = self.standing.get(&id).and_then(|standing| standing.wanted.as_ref());
+        let channels = &self.workspace.channels;
+        if wanted.is_some_and(|shown| shown.observing) { channels.test.clone() } else { channels.incidents.clone() }
+    }
+
     fn place_of(&self, to: &Target) -> Option<Where> {
         let channels = &self.workspace.channels;
         Some(match to {
@@ -405,9 +429,35 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             Target::Thread(id) => match self.standing.get(id).and_then(|standing| standing.thread.clone()) {
                 Some(thread) => Where::Place(thread),
                 // Better said in the channel than not at all.
-                None => Where::Named(channels.incidents.clone()),
+                None => Where::Named(self.card_channel(*id)),
             },
         })
+    }
+
+    /// Sets a thread's title, apart from everything else: Discord allows two changes in ten minutes, and a card must not wait
+    /// for that. The newest title wins; one that could not be set is tried with the next change.
+    fn start_titling(&mut self, id: IncidentId) {
+        let Some(standing) = self.standing.get_mut(&id).filter(|standing| !standing.titling) else { return };
+        let (Some(shown), Some(thread)) = (&standing.wanted, standing.thread.clone()) else { return };
+        let title = shown.title.clone();
+        if standing.titled.as_ref() == Some(&title) {
+            return;
+        }
+        standing.titling = true;
+        let chat = Arc::clone(&self.neighbours.chat);
+        let ended = self.ended_in.clone();
+        let beat = self.door.pulse().beat();
+        tokio::spawn(async move {
+            let title = match chat.retitle(&thread, &title).await {
+                Ok(()) => Some(title),
+                Err(error) => {
+                    info!(reason = %error, "A thread's title could not be set");
+                    None
+                }
+            };
+            let _ = ended.send(Ended::Titled { incident: id, title });
+            drop(beat);
+        });
     }
 
     fn start_showing(&mut self, id: IncidentId) {
@@ -420,12 +470,13 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             return;
         }
         standing.showing = true;
-        let (before, thread) = (standing.sent.clone(), standing.thread.clone());
+        let before = standing.sent.clone();
         let chat = Arc::clone(&self.neighbours.chat);
         let (wake, pace, door) = (Arc::clone(&self.wake), self.pace, self.door.clone());
         let ended = self.ended_in.clone();
+        self.start_titling(id);
         tokio::spawn(async move {
-            let sent = show(&*chat, &card, thread.as_ref(), &wanted, before.as_ref(), pace, &wake, &door).await;
+            let sent = show(&*chat, &card, &wanted, before.as_ref(), pace, &wake, &door).await;
             let _ = ended.send(Ended::Shown { incident: id, sent: sent.then_some(wanted), _beats: beats });
         });
     }
@@ -593,15 +644,10 @@ async fn delete<Ch: Chat>(chat: &Ch, posted: &Posted, pace: Pace) {
     }
 }
 
-/// Makes card, title and pin look as they should. Whether they do now.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what is shown, what was, and where; a struct of them would be used once"
-)]
+/// Makes card and pin look as they should. Whether they do now.
 async fn show<Ch: Chat>(
     chat: &Ch,
     card: &Posted,
-    thread: Option<&Place>,
     wanted: &(Message, String, bool),
     before: Option<&(Message, String, bool)>,
     pace: Pace,
@@ -609,7 +655,7 @@ async fn show<Ch: Chat>(
     door: &Door,
 ) -> bool {
     const ATTEMPTS_MAX: u32 = 8;
-    let (message, title, pinned) = wanted;
+    let (message, _, pinned) = wanted;
     for attempt in 0..ATTEMPTS_MAX {
         let mut again = false;
         if before.is_none_or(|before| before.0 != *message) {
@@ -627,15 +673,6 @@ async fn show<Ch: Chat>(
                     return false;
                 }
                 Err(_) => again = true,
-            }
-        }
-        if let Some(thread) = thread
-            && before.is_none_or(|before| before.1 != *title)
-            && !again
-        {
-            // A title is worth a try, not a fight: Discord allows two changes in ten minutes.
-            if let Err(error) = chat.retitle(thread, title).await {
-                info!(reason = %error, "A thread's title could not be set");
             }
         }
         if before.is_none_or(|before| before.2 != *pinned)
