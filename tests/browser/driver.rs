@@ -3,6 +3,7 @@
 //! Speaks the WebDriver protocol (W3C) with chromedriver; two calls are Chromium's own (window size, colours). Owns the two
 //! processes that it starts and a profile of its own. Never waits for a time to pass, only for something to be seen.
 
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -231,8 +232,16 @@ impl Drop for Browser {
         if self.driver.try_wait().is_ok_and(|ended| ended.is_some()) {
             return;
         }
-        // chromedriver takes its browser with it when it is asked to end, not when it is killed.
-        let _ = Command::new("kill").args(["-TERM", &self.driver.id().to_string()]).status();
+        // Left by a failure: the browser ends with its session, but not with chromedriver.
+        if let Some(rest) = self.session.strip_prefix("http://")
+            && let Some((host, path)) = rest.split_once('/')
+            && let Ok(mut stream) = std::net::TcpStream::connect(host)
+        {
+            let _ = stream.set_read_timeout(Some(SEEN_WITHIN));
+            let _ = write!(stream, "DELETE /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            let _ = stream.read(&mut [0; 64]);
+        }
+        let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
 }

@@ -99,7 +99,8 @@ export class Log {
     }
     this.#rove();
     if (switched) setTimeout(() => this.root.removeAttribute("aria-busy"));
-    if (atEnd) this.toEnd();
+    // The answer to one's own press is looked at, wherever the press was.
+    if (atEnd || (grew && this.store.message(newest)?.ephemeral_for === store.me)) this.toEnd();
     else if (grew) this.jump.hidden = false;
     this.#showFocus();
   }
