@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use support::{BEGIN_MS, Record, options, proc_status};
 use watchbell::adapters::store::{self, Opened, SLED_DIR, SledViews};
-use watchbell::domain::ids::Thing;
+use watchbell::domain::ids::{IncidentId, Thing};
 use watchbell::domain::state::Decided;
 use watchbell::ports::journal::{Journal as _, Views as _};
 use watchbell::shell::driver::{TEAM_DOC, team_doc};
@@ -88,13 +88,14 @@ struct Filler {
     journal: store::FileJournal,
     views: SledViews,
     waiting: Vec<Decided>,
+    held: BTreeSet<IncidentId>,
     lines: usize,
 }
 
 fn fill(folder: &Path, incidents: u32, open: u32) -> anyhow::Result<usize> {
     let Opened { journal, views, .. } = store::open(folder, &store::Options::at(BEGIN_MS))?;
     let head = journal.head().seq;
-    let mut filler = Filler { journal, views, waiting: Vec::new(), lines: 0 };
+    let mut filler = Filler { journal, views, waiting: Vec::new(), held: BTreeSet::new(), lines: 0 };
     let (mut record, lines) = Record::begin_after(head);
     filler.take(&mut record, lines)?;
     for _ in open..incidents {
@@ -124,12 +125,22 @@ impl Filler {
         let committed = self.journal.append(self.journal.epoch(), entries)?;
         // The journal's own lines have numbers too.
         record.state.seq = record.state.seq.max(committed.last_seq);
-        let touched: BTreeSet<Thing> = waiting.iter().flat_map(|one| one.facts.iter().map(|(on, _)| *on)).collect();
-        let openness = |thing: &Thing| match thing {
+        let facts = waiting.iter().flat_map(|one| &one.facts);
+        // One that is new is held although it is over, so what was held before is looked at again.
+        let mut touched = std::mem::take(&mut self.held);
+        touched.extend(facts.filter_map(|(on, _)| match on {
             Thing::Team => None,
-            Thing::Incident(id) => Some((thing.to_string(), record.state.must_hold(*id))),
-        };
-        let open: Vec<_> = touched.iter().filter_map(openness).collect();
+            Thing::Incident(id) => Some(*id),
+        }));
+        let (mut open, mut held) = (Vec::new(), BTreeSet::new());
+        for id in touched {
+            let is_held = record.state.must_hold(id);
+            open.push((Thing::Incident(id).to_string(), is_held));
+            if is_held {
+                held.insert(id);
+            }
+        }
+        self.held = held;
         let docs = [(TEAM_DOC.to_owned(), team_doc(&record.state))];
         self.views.apply(&committed.lines, &self.journal.head(), &open, &docs)?;
         Ok(())

@@ -160,8 +160,9 @@ impl Record {
             lines.extend(self.call(command, &[(option, words), ("incident", &named)]));
             lines.extend(self.end_effects());
         }
-        assert!(!self.state.must_hold(id), "the incident is over");
-        self.state.release(id);
+        assert_eq!(self.state.open().count(), 0, "the incident is over");
+        let over: Vec<IncidentId> = self.state.incidents.keys().copied().collect();
+        over.into_iter().for_each(|id| self.state.release(id));
         lines
     }
 }

@@ -198,7 +198,7 @@ mod tests {
         inputs.push(batch.call("incident note", &[("text", "the queue is full"), ("incident", "1")]));
         inputs.push(batch.call("resolve", &[("anyway", "nobody is hurt by it"), ("incident", "2")]));
         inputs.push(batch.call("sev3", &[("title", "a printer burns")]));
-        inputs.push(batch.call("oncall take", &[]));
+        inputs.push(batch.call("watchbell observe", &[]));
         assert_ne!(batch.state.kept(), before.kept());
 
         batch.undo.take().expect("it was begun").go_back(&mut batch.state);
