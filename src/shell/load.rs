@@ -35,8 +35,10 @@ pub fn load(journal: &FileJournal, views: &mut SledViews, base: Base) -> Loaded 
     };
     let mut unknown = 0;
     let (damage, brought) = bring_forward(journal, views, from, &mut |line| {
-        unknown += apply_line(&mut state, line);
-        Brought { open: settle(&mut state, line), docs: Vec::new() }
+        let (decided, more) = record::decided(line);
+        unknown += more;
+        take_in(&mut state, line, &decided);
+        Brought { open: settle(&mut state, &decided), docs: Vec::new() }
     });
     findings.extend(damage.iter().map(ToString::to_string));
     if let Err(error) = brought {
@@ -92,7 +94,12 @@ const TEAM_LINES: usize = 2_000;
 /// Applies one line, and says how many of its parts are unknown.
 pub fn apply_line(state: &mut State, line: &Line) -> usize {
     let (decided, unknown) = record::decided(line);
-    state.apply(&decided);
+    take_in(state, line, &decided);
+    unknown
+}
+
+fn take_in(state: &mut State, line: &Line, decided: &Decided) {
+    state.apply(decided);
     if let Some(Note::Gap { to, things, .. }) = &line.note {
         state.seq = state.seq.max(*to);
         for name in things {
@@ -102,12 +109,11 @@ pub fn apply_line(state: &mut State, line: &Line) -> usize {
             }
         }
     }
-    unknown
 }
 
 /// What a line leaves open; what is over is let go from memory.
-fn settle(state: &mut State, line: &Line) -> Vec<(String, bool)> {
-    let (Decided { facts, effects, .. }, _) = record::decided(line);
+fn settle(state: &mut State, decided: &Decided) -> Vec<(String, bool)> {
+    let Decided { facts, effects, .. } = decided;
     let mut touched: Vec<Thing> =
         facts.iter().map(|(on, _)| *on).chain(effects.iter().map(|effect| effect.on)).collect();
     touched.sort_unstable();
