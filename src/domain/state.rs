@@ -15,6 +15,8 @@ use super::incident::Incident;
 use super::oncall::Override;
 use super::workspace::Stage;
 
+/// The newest incidents stay in memory whatever became of them.
+pub const NEWEST_HELD: u32 = 32;
 /// How many input ids are remembered, so that a repeat is known.
 pub const INPUTS_REMEMBERED: usize = 4096;
 
@@ -258,11 +260,20 @@ impl State {
         self.incidents.values().find(|incident| incident.thread.as_ref() == Some(place))
     }
 
-    /// Whether an incident must stay in memory: it is open, waits for its review, or has something to send.
+    /// Whether an incident must stay in memory: it is open, waits for its review, has something to send, or is so new that
+    /// people still press its buttons, write in its thread and reopen it.
     pub fn must_hold(&self, id: IncidentId) -> bool {
-        let waits =
-            self.incidents.get(&id).is_some_and(|incident| incident.status.is_open() || incident.next_due().is_some());
+        let is_new = id.0.saturating_add(NEWEST_HELD) > self.team.incidents;
+        let waits = self
+            .incidents
+            .get(&id)
+            .is_some_and(|incident| is_new || incident.status.is_open() || incident.next_due().is_some());
         waits || self.pending.values().any(|effect| effect.on == Thing::Incident(id))
+    }
+
+    /// The incident that is new no longer once `id` is there.
+    pub fn aged_by(id: IncidentId) -> Option<IncidentId> {
+        id.0.checked_sub(NEWEST_HELD).filter(|number| *number > 0).map(IncidentId)
     }
 
     /// Lets a closed incident go from memory; it stays on record.

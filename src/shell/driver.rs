@@ -525,6 +525,7 @@ where
             touched.extend(decided.facts.iter().map(|(on, _)| *on));
             touched.extend(decided.effects.iter().map(|effect| effect.on));
         }
+        touched.extend(aged(touched.iter()));
         let open: Vec<(String, bool)> = touched
             .iter()
             .filter_map(|thing| match thing {
@@ -586,6 +587,9 @@ where
         }
         for id in touched {
             self.state.release(id);
+            if let Some(aged) = State::aged_by(id) {
+                self.state.release(aged);
+            }
         }
     }
 
@@ -722,6 +726,16 @@ where
             trouble: self.trouble.clone(),
         }
     }
+}
+
+/// Incidents that may leave memory because newer ones are there.
+pub fn aged<'a>(touched: impl Iterator<Item = &'a Thing>) -> Vec<Thing> {
+    touched
+        .filter_map(|thing| match thing {
+            Thing::Incident(id) => State::aged_by(*id).map(Thing::Incident),
+            Thing::Team => None,
+        })
+        .collect()
 }
 
 /// The name of the document that holds the team's part of the state.

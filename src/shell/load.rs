@@ -8,7 +8,7 @@ use crate::domain::ids::{InputId, Thing};
 use crate::domain::state::{Decided, INPUTS_REMEMBERED, State, TeamState};
 use crate::ports::journal::{Journal, Line, Note, Views};
 
-use super::driver::{TEAM_DOC, team_doc};
+use super::driver::{TEAM_DOC, aged, team_doc};
 use super::record;
 
 /// A state read from the record, and what people should hear about it.
@@ -116,6 +116,7 @@ fn settle(state: &mut State, decided: &Decided) -> Vec<(String, bool)> {
     let Decided { facts, effects, .. } = decided;
     let mut touched: Vec<Thing> =
         facts.iter().map(|(on, _)| *on).chain(effects.iter().map(|effect| effect.on)).collect();
+    touched.extend(aged(touched.iter()));
     touched.sort_unstable();
     touched.dedup();
     let mut open = Vec::new();
