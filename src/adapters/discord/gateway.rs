@@ -43,6 +43,8 @@ const SEEN_MAX: usize = 1_024;
 /// The first wait before the connection is built anew, and the longest, in seconds.
 const AGAIN_AFTER_S: u64 = 2;
 const AGAIN_AFTER_S_MAX: u64 = 60;
+/// How often it is looked at whether a connection is there at all, in seconds.
+const CONNECTED_LOOK_EVERY_S: u64 = 5;
 /// Parts of a pressed message that are not used and that serenity refuses to read when Discord leaves something out.
 const UNNEEDED_PARTS: [&str; 6] =
     ["interaction", "interaction_metadata", "components", "referenced_message", "thread", "poll"];
@@ -196,7 +198,20 @@ async fn one_client(options: &GatewayOptions, events: &Arc<Events>, url: &str) -
         .event_handler(Stages(Arc::clone(events)))
         .await?;
     url.clone_into(&mut *client.ws_url.lock().await);
-    client.start().await
+    let shards = Arc::clone(&client.shard_manager);
+    // serenity says nothing when a connection ends and no new one comes about; then it has no shard that runs.
+    let watch = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(CONNECTED_LOOK_EVERY_S)).await;
+            if events.link.condition().up && shards.runners.lock().await.is_empty() {
+                events.link.down("disconnected; connecting anew");
+            }
+        }
+    };
+    tokio::select! {
+        ended = client.start() => ended,
+        never = watch => never,
+    }
 }
 
 /// Whether trying again is of no use.
@@ -224,7 +239,7 @@ struct Stages(Arc<Events>);
 #[async_trait]
 impl EventHandler for Stages {
     async fn shard_stage_update(&self, _: Context, event: ShardStageUpdateEvent) {
-        if event.new == ConnectionStage::Disconnected {
+        if event.new != ConnectionStage::Connected {
             self.0.link.down("disconnected; connecting anew");
         }
     }
@@ -325,12 +340,13 @@ impl Events {
 
     fn place_gone(&self, id: u64) {
         self.desk.directory.change(|known| known.place_gone(id));
-        self.tell(format!("gone:{id}"), InputKind::Gone(Gone::Place(directory::place(id))));
+        // A thread has the id of its first message; the two may go one after the other.
+        self.tell(format!("gone:place:{id}"), InputKind::Gone(Gone::Place(directory::place(id))));
     }
 
     fn message_gone(&self, channel: u64, id: u64) {
         let posted = Posted { place: directory::place(channel), message: id.to_string() };
-        self.tell(format!("gone:{id}"), InputKind::Gone(Gone::Message(posted)));
+        self.tell(format!("gone:message:{id}"), InputKind::Gone(Gone::Message(posted)));
     }
 
     /// Hands on what nobody waits for. When there is no room, everything is compared later instead.
