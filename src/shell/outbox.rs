@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::driver::{Door, Inbound, look};
 use super::pulse::Beat;
 use crate::domain::effect::{Effect, EffectKind, Target, Urgency};
-use crate::domain::ids::{EffectId, IncidentId, InputId, Place, Posted};
+use crate::domain::ids::{EffectId, IncidentId, InputId, Place, Posted, Thing};
 use crate::domain::input::{EffectEnd, EffectOutcome, Input, InputKind};
 use crate::domain::message::{Message, Ping, Text};
 use crate::domain::workspace::{Way, Workspace};
@@ -276,7 +276,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 self.standing.entry(*incident).or_default().thread = Some(posted.place.clone());
             }
             (EffectKind::Post { replaces, .. }, EffectEnd::Done { posted: Some(posted) }) => {
-                if let crate::domain::ids::Thing::Incident(id) = effect.on {
+                if let Thing::Incident(id) = effect.on {
                     let standing = self.standing.entry(id).or_default();
                     standing.posts.insert(effect.id, posted.clone());
                     if let Some(old) = replaces.and_then(|old| standing.posts.remove(&old)) {
@@ -492,9 +492,12 @@ fn key(effect: &Effect) -> String {
         EffectKind::Card { incident, .. } | EffectKind::Thread { incident } => format!("thread:{}", incident.0),
         EffectKind::Post { to, .. } => match to {
             Target::Thread(id) => format!("thread:{}", id.0),
-            Target::Incidents => "incidents".to_owned(),
+            // What is said about an incident comes after its card, in whatever channel that stands.
+            Target::Incidents | Target::Test => match effect.on {
+                Thing::Incident(id) => format!("thread:{}", id.0),
+                Thing::Team => "team".to_owned(),
+            },
             Target::Announce => "announce".to_owned(),
-            Target::Test => "test".to_owned(),
             Target::Direct(person) => format!("person:{person}"),
         },
         // Pages wait for nothing.
