@@ -79,13 +79,11 @@ impl<'a> Ctx<'a> {
         let mut people: Vec<Person> = Vec::new();
         for role in &self.policy.level(level).roles {
             pings.push(Ping::Role(role.clone()));
-            let one = (role == self.first_role()).then(|| on_call.clone()).flatten();
-            let members = self.workspace.people.iter().filter(|member| member.roles.contains(role));
-            let called: Vec<Person> = match one {
-                Some(person) => vec![person],
-                None => members.map(|member| member.chat.clone()).collect(),
-            };
-            for person in called {
+            let on_call = on_call.clone().filter(|_| role == self.first_role());
+            // At level 1 whoever is on call stands for the role; above it everybody who holds the role is wanted.
+            let all = level > 1 || on_call.is_none();
+            let members = self.workspace.people.iter().filter(|member| all && member.roles.contains(role));
+            for person in on_call.into_iter().chain(members.map(|member| member.chat.clone())) {
                 if !people.contains(&person) {
                     people.push(person);
                 }

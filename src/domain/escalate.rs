@@ -45,7 +45,11 @@ pub fn call(draft: &mut Draft<'_>, id: IncidentId, level: u8, why: EscalationRea
     let respond_within = draft.promised(severity).respond_within.delta();
     let level = level.clamp(1, draft.ctx.policy.levels());
     let next = (!acknowledged).then(|| draft.ctx.may_ping_at(severity, now + respond_within));
-    let (pings, people) = draft.ctx.level(level);
+    let (pings, mut people) = draft.ctx.level(level);
+    if why == EscalationReason::Asked {
+        // Whoever leads is awake, and mostly the one who asked.
+        people.retain(|person| incident.lead() != Some(person));
+    }
     let replaces = incident.reminder.filter(|id| incident.standing.contains_key(id));
     let line = text::escalated(incident, level, why, respond_within, next);
     let words = text::page(incident, next, draft.ctx.workspace.team.zone);
@@ -67,11 +71,11 @@ pub fn call(draft: &mut Draft<'_>, id: IncidentId, level: u8, why: EscalationRea
 /// When there is no such incident.
 pub fn next_rung(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
     let incident = draft.incident(id)?;
-    let (level, highest) = (incident.level, draft.ctx.policy.levels());
+    let level = incident.level;
     if level == 0 {
         return call(draft, id, 1, EscalationReason::Opened);
     }
-    let why = if level < highest { EscalationReason::NotAcknowledged } else { EscalationReason::StillNotAcknowledged };
+    let why = if level == 1 { EscalationReason::NotAcknowledged } else { EscalationReason::StillNotAcknowledged };
     call(draft, id, level + 1, why)
 }
 

@@ -281,12 +281,24 @@ pub fn kept(incident: &Incident) -> String {
 
 /// A notice for the wider audience.
 pub fn notice(incident: &Incident, what: &Text, next: Option<DateTime<Utc>>) -> Text {
-    let line = Text::plain(format!("{}: {}. ", incident.title, status_words(incident.status))).join(what.clone());
+    let line =
+        Text::plain(format!("{}: {}. ", incident.title, status_words(incident.status))).join(sentence_start(what));
     let line = if ends_a_sentence(what) { line } else { line.text(".") };
     match next {
         Some(at) => line.text(" Next update by ").clock(at).text("."),
         None => line,
     }
+}
+
+/// With a capital first letter when it begins with a word.
+fn sentence_start(text: &Text) -> Text {
+    let mut text = text.clone();
+    if let Some(super::message::Span::Text(words)) = text.0.first_mut()
+        && !words.starts_with("http")
+    {
+        *words = capital(words);
+    }
+    text
 }
 
 /// Whether a text needs no full stop.

@@ -79,7 +79,8 @@ pub fn line(fact: &Fact) -> Option<Text> {
                 line = line.text(format!(" [{} image(s)]", images.len()));
             }
             if let Some(link) = link {
-                line.0.push(super::message::Span::Link { label: " (message)".to_owned(), url: link.clone() });
+                line = line.text(" ");
+                line.0.push(super::message::Span::Link { label: "(message)".to_owned(), url: link.clone() });
             }
             Some(line)
         }

@@ -18,7 +18,7 @@ const TIMES_NAMED_MAX: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// Not a span.
-    #[error("“{text}” is not a span of time ({reason}); write it as 15m, 2h or 1h 30m")]
+    #[error("“{text}” is not a span of time; write it as 15m, 2h or 1h 30m")]
     Unread {
         /// What was written.
         text: String,

@@ -69,7 +69,8 @@ fn watch(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<(), Refus
         draft.fact(id, Fact::PromiseMade { promise: PromiseKind::Verify, due: until, next: None });
         message = message.and(text::verify_started(until, watched, length.delta()));
     }
-    message = message.button(format!("resolve:{}", id.0), "Resolve when green", ButtonStyle::Success).button(
+    let resolve = if verify_for.is_some() { "Resolve when green" } else { "Resolve" };
+    message = message.button(format!("resolve:{}", id.0), resolve, ButtonStyle::Success).button(
         format!("broken:{}", id.0),
         "Still broken",
         ButtonStyle::Danger,
@@ -282,6 +283,9 @@ pub fn reopen(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, why: Text) -> 
 pub fn reviewed(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, what: Text) -> Result<Text, Refusal> {
     draft.ctx.require(who, Right::Respond)?;
     let incident = draft.incident(id)?;
+    if incident.status == Status::Reviewed {
+        return Ok(Text::plain(format!("{id} is reviewed already.")));
+    }
     if incident.status != Status::Resolved {
         return Err(Refusal::because(format!(
             "{id} is {}; only a resolved incident is reviewed.",

@@ -9,7 +9,7 @@ use crate::domain::fact::{EscalationReason, Fact, Part};
 use crate::domain::ids::{IncidentId, Service, Thing};
 use crate::domain::incident::Incident;
 use crate::domain::input::Actor;
-use crate::domain::message::{Message, Text};
+use crate::domain::message::{Message, Text, TimeStyle};
 use crate::domain::policy::{Right, Severity};
 use crate::domain::promise::{Next, PromiseKind, Step, first};
 use crate::domain::refusal::Refusal;
@@ -185,7 +185,6 @@ pub fn promise_all(
 ) -> Result<(), Refusal> {
     let now = draft.now();
     let severity = draft.incident(id)?.severity;
-    let detected = draft.incident(id)?.time(crate::domain::fact::Moment::Detected).unwrap_or(now);
     let promised = draft.promised(severity).clone();
     let reminders = &draft.ctx.policy.reminders;
 
@@ -193,7 +192,7 @@ pub fn promise_all(
     // Nobody is reminded of an acknowledgement: escalation is the reminder.
     draft.fact(id, Fact::PromiseMade { promise: PromiseKind::Acknowledge, due, next: None });
 
-    let due = now + promised.notify_within.delta();
+    let due = draft.ctx.may_ping_at(severity, now) + promised.notify_within.delta();
     let out_at_once = announce || documented || promised.update_every.is_some();
     let next = (!out_at_once).then(|| {
         let planned = first(reminders, now, due);
@@ -210,8 +209,8 @@ pub fn promise_all(
         draft.fact(id, Fact::PromiseMade { promise: PromiseKind::NextUpdate, due, next });
     }
     if let Some(within) = promised.mitigate_within {
-        let due = detected + within.delta();
-        let next = Some(Next { step: Step::Due, at: due.max(now) });
+        let due = now + within.delta();
+        let next = Some(Next { step: Step::Due, at: due });
         draft.fact(id, Fact::PromiseMade { promise: PromiseKind::Mitigate, due, next });
     }
     Ok(())
@@ -229,6 +228,12 @@ pub fn told(draft: &Draft<'_>, id: IncidentId) -> Result<Text, Refusal> {
     let line = Text::plain(format!("{} is open", text::headline(incident)));
     Ok(match (incident.lead(), incident.promise(PromiseKind::Acknowledge)) {
         (Some(_), _) => line.text(" and yours: you lead. Press “Wake others” on the card if you need people."),
+        (None, Some(_)) if !draft.ctx.state.team.live => line.text(". I am only observing: nobody is being called."),
+        (None, Some(promise)) if draft.ctx.may_ping_at(incident.severity, draft.now()) > draft.now() => {
+            let called = draft.ctx.may_ping_at(incident.severity, draft.now());
+            let line = line.text(". It waits for working hours: people are called ").time(called, TimeStyle::Full);
+            line.text(" and somebody has to take it by ").clock(promise.due).text(".")
+        }
         (None, Some(promise)) => {
             line.text(". People are being called; somebody has to take it by ").clock(promise.due).text(".")
         }

@@ -75,8 +75,12 @@ fn plan_updates(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
 /// When the person may not, or it is closed.
 pub fn wake_others(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<Text, Refusal> {
     draft.ctx.require(who, Right::Respond)?;
-    let level = still_open(draft, id)?.level + 1;
-    let level = level.min(draft.ctx.policy.levels());
+    let highest = draft.ctx.policy.levels();
+    let mut level = (still_open(draft, id)?.level + 1).min(highest);
+    // A level that is only whoever asks brings nobody.
+    while level < highest && draft.ctx.level(level).1.iter().all(|person| *person == who.person) {
+        level += 1;
+    }
     escalate::call(draft, id, level, EscalationReason::Asked)?;
     let roles = text::roles(&draft.ctx.policy.level(level).roles);
     Ok(Text::plain(format!("Level {level} is being called: {roles}.")))
@@ -126,7 +130,7 @@ pub fn hand_over(
     if !leads {
         draft.ctx.require(who, Right::Lead)?;
     }
-    if *to == who.person {
+    if *to == who.person || still_open(draft, id)?.lead() == Some(to) {
         return give_part(draft, who, id, Part::Lead, to);
     }
     if let Some(what) = words {
