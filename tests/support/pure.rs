@@ -577,7 +577,7 @@ impl World for Pure {
                     at: self.now,
                     text: target.message.lines.first().cloned().unwrap_or_default(),
                     images: Vec::new(),
-                    link: format!("link:{}", target.posted.message),
+                    link: "link".to_owned(),
                 };
                 let place = target.posted.place.clone();
                 let (args, command) = (BTreeMap::new(), command.clone());

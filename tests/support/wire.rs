@@ -27,6 +27,7 @@ use watchbell::shell::{self, Bot, Settings};
 use watchbell::sim::discord::{
     self, ChannelSeed, Handle, MemberSeed, Options, RoleSeed, Settings as Pacing, Workspace as Guild,
 };
+use watchbell::sim::fly;
 
 use super::world::{Behaviour, CAST, Step, TEAM, World, block, page_line, place_key, place_name, place_order};
 use neighbours::{Ntfy, Service};
@@ -43,6 +44,17 @@ const QUIET_WHILE_DOWN: Duration = Duration::from_millis(250);
 /// Stands in the state folder, as the shell keeps it.
 const CLOCK_FILE: &str = "clock.json";
 
+/// What runs on the local Fly, where a test asks for one.
+const FLY: &str = r#"{
+    "org": "lighthouse",
+    "tokens": [{"token": "local-fly-look", "kind": "readonly"}],
+    "apps": [{
+        "name": "search",
+        "machines": [{"region": "ord"}, {"region": "iad", "state": "stopped"}],
+        "releases": [{"version": 4, "image": "registry.fly.io/search:deployment-4"}]
+    }]
+}"#;
+
 /// The wire world.
 pub struct Wire {
     // Before the runtimes: dropped first.
@@ -52,6 +64,7 @@ pub struct Wire {
     services: BTreeMap<String, (Service, Behaviour, u32)>,
     runtime: Runtime,
     ntfy: Ntfy,
+    fly: Option<fly::Handle>,
     setup: String,
     folder: tempfile::TempDir,
     zone: chrono_tz::Tz,
@@ -156,6 +169,7 @@ impl Wire {
             services,
             runtime,
             ntfy,
+            fly: None,
             setup,
             folder,
             zone,
@@ -170,6 +184,34 @@ impl Wire {
             told: BTreeMap::new(),
             form: BTreeMap::new(),
         })
+    }
+
+    /// The same world, with `search` running on a local Fly.
+    pub fn with_fly(mut self, record: Option<&std::path::Path>) -> Result<Self, String> {
+        let workspace = fly::Workspace::from_json(FLY)?;
+        let options = fly::Options { record_dir: record.map(Into::into), ..fly::Options::new(workspace) };
+        let running = self.runtime.block_on(fly::start(options)).map_err(|error| error.to_string())?;
+        let mut table: toml::Table = self.setup.parse().map_err(|error: toml::de::Error| error.to_string())?;
+        let mut at = toml::Table::new();
+        at.insert("org".to_owned(), running.org().into());
+        at.insert("machines_url".to_owned(), running.machines_url().into());
+        at.insert("api_url".to_owned(), running.api_url().into());
+        table.insert("fly".to_owned(), at.into());
+        for service in table["services"].as_array_mut().into_iter().flatten() {
+            if let (Some("search"), Some(stage)) = (service["name"].as_str(), service.get("production")) {
+                let mut stage = stage.as_table().cloned().unwrap_or_default();
+                stage.insert("fly_app".to_owned(), "search".into());
+                service.as_table_mut().ok_or("no table")?.insert("production".to_owned(), stage.into());
+            }
+        }
+        self.setup = toml::to_string(&table).map_err(|error| error.to_string())?;
+        self.fly = Some(running);
+        Ok(self)
+    }
+
+    /// The local Fly, when there is one.
+    pub fn fly(&self) -> Option<&fly::Handle> {
+        self.fly.as_ref()
     }
 
     /// The local Discord.
@@ -191,9 +233,14 @@ impl Wire {
 
     /// Starts the bot on the folder as it is.
     fn start(&mut self) -> Result<(), String> {
-        let clock = format!("[clock]\nvirtual = true\nspeed = 0.0\norigin = \"{}\"\n", self.origin.to_rfc3339());
+        let clock = format!("\n[clock]\nvirtual = true\nspeed = 0.0\norigin = \"{}\"\n", self.origin.to_rfc3339());
         let token = self.discord().bot_token();
-        let env = |name: &str| (name == "DISCORD_TOKEN").then(|| token.clone());
+        let look = self.fly.as_ref().and_then(|fly| fly.token(fly::TokenKind::Readonly, None));
+        let env = |name: &str| match name {
+            "DISCORD_TOKEN" => Some(token.clone()),
+            "FLY_READ_TOKEN" => look.clone(),
+            _ => None,
+        };
         let file = self.folder.path().join("watchbell.toml");
         let mut config = Config::from_text(&file, &format!("{}{clock}", self.setup), env).map_err(|error| error.0)?;
         config.policy = Policy::parse(&self.policy_text)?;
@@ -212,6 +259,11 @@ impl Wire {
         self.look()?;
         self.next_look = self.now() + LOOK_EVERY;
         Ok(())
+    }
+
+    /// Whether the local Discord sees the bot at its gateway.
+    fn at_the_gateway(&self) -> bool {
+        self.discord().state()["bot"]["connected"] == true
     }
 
     /// Waits until the gateway is connected.
@@ -569,11 +621,12 @@ impl Wire {
                 self.discord_up = *up;
                 if *up {
                     self.discord().clear_faults();
+                    self.until("the bot does not come back", || self.at_the_gateway())?;
                     self.connected()?;
                 } else {
                     let down = json!({"kind": "down", "mode": "close"});
                     self.runtime.block_on(self.discord().fault(down))?;
-                    self.until("the gateway does not notice", || !self.bot().link.condition().up)?;
+                    self.until("the gateway stays open", || !self.at_the_gateway())?;
                 }
                 Vec::new()
             }
