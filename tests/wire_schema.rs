@@ -101,9 +101,11 @@ fn shared() -> PathBuf {
 /// and says so elsewhere in the same documentation.
 fn tolerated(body: &Value) -> Value {
     let mut body = body.clone();
-    for file in body.get_mut("attachments").and_then(Value::as_array_mut).into_iter().flatten() {
-        if let Some(id) = file["id"].as_u64() {
-            file["id"] = json!(id.to_string());
+    for place in ["/attachments", "/data/attachments"] {
+        for file in body.pointer_mut(place).and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(id) = file["id"].as_u64() {
+                file["id"] = json!(id.to_string());
+            }
         }
     }
     for command in body.as_array_mut().into_iter().flatten() {
