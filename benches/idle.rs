@@ -125,7 +125,9 @@ fn threads(pid: &str) -> anyhow::Result<Vec<Thread>> {
         let id = entry?.file_name().to_string_lossy().into_owned();
         let task = format!("{pid}/task/{id}");
         let waits = proc_status(&task, "voluntary_ctxt_switches").unwrap_or_default();
-        let name = fs::read_to_string(format!("/proc/{task}/comm")).unwrap_or_default().trim().to_owned();
+        // Threads of one kind are numbered: `sled-io-3`.
+        let name = fs::read_to_string(format!("/proc/{task}/comm")).unwrap_or_default();
+        let name = name.trim().trim_end_matches(|c: char| c.is_ascii_digit() || c == '-').to_owned();
         found.push(Thread { id, name, waits });
     }
     Ok(found)
