@@ -132,7 +132,7 @@ fn buttons(ctx: &Ctx<'_>, incident: &Incident, message: &mut Message) {
             add("broken", "Still broken", ButtonStyle::Danger);
             add("update", "Update", ButtonStyle::Plain);
         }
-        Status::Resolved => {
+        Status::Resolved | Status::Cancelled => {
             if incident.promise(PromiseKind::Review).is_some() {
                 add("review", "Review written", ButtonStyle::Success);
             }
@@ -142,7 +142,7 @@ fn buttons(ctx: &Ctx<'_>, incident: &Incident, message: &mut Message) {
             }
             add("timeline", "Timeline", ButtonStyle::Plain);
         }
-        Status::Reviewed | Status::Cancelled => add("timeline", "Timeline", ButtonStyle::Plain),
+        Status::Reviewed => add("timeline", "Timeline", ButtonStyle::Plain),
     }
     if incident.status.is_open() {
         message.menu = Some(more(incident));

@@ -172,6 +172,10 @@ pub fn snooze(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, length: TimeDe
     if length > reminders.snooze_max.delta() || length < TimeDelta::minutes(1) {
         return Err(Refusal::because(format!("A snooze is 1 min to {}.", text::span(reminders.snooze_max.delta()))));
     }
+    if let Some(next) = promise.next.filter(|next| next.at > now + length) {
+        let line = Text::plain("There is nothing to snooze yet: the next reminder comes ").relative(next.at);
+        return Ok(line.text("."));
+    }
     let step = if now + length >= promise.due { Step::Due } else { Step::Nudge };
     let next = Next { step, at: now + length };
     draft.fact(id, Fact::Snoozed { promise: PromiseKind::NextUpdate, by: who.person.clone(), next });
