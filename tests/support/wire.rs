@@ -108,7 +108,13 @@ fn guild() -> Guild {
         roles: ["engineer", "manager", "reliability", "responder"].map(role).to_vec(),
         members: CAST.iter().map(|cast| member(cast.name, cast.roles)).collect(),
         // Discord's pace is tested elsewhere; here hours pass in a second.
-        settings: Pacing { messages_per_window: 10_000, global_per_second: 10_000, ..Pacing::default() },
+        settings: Pacing {
+            messages_per_window: 10_000,
+            global_per_second: 10_000,
+            // Three seconds are tested elsewhere too; a busy machine must not decide what a transcript says.
+            respond_within_ms: 15_000,
+            ..Pacing::default()
+        },
         ..Guild::example()
     }
 }

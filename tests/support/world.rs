@@ -121,20 +121,24 @@ pub fn shown(message: &Message, wording: &dyn Wording) -> Vec<String> {
     words(&message, wording)
 }
 
-/// A policy's text with one value changed: `reminders.nudge_before`, `"1m"`.
+/// A policy's text with one value changed: `reminders.nudge_before`, `"1m"`; or left out: `none`.
 ///
 /// # Errors
 /// A sentence, when there is no such part, or the value is none.
 pub fn changed_policy(text: &str, key: &str, value: &str) -> Result<String, String> {
     let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
-    let value: toml::Table = format!("x = {value}").parse().map_err(|error: toml::de::Error| error.to_string())?;
     let mut parts: Vec<&str> = key.split('.').collect();
     let last = parts.pop().ok_or("no key")?;
     let mut at = &mut table;
     for part in parts {
         at = at.get_mut(part).and_then(toml::Value::as_table_mut).ok_or_else(|| format!("no [{part}]"))?;
     }
-    at.insert(last.to_owned(), value["x"].clone());
+    if value == "none" {
+        at.remove(last);
+    } else {
+        let value: toml::Table = format!("x = {value}").parse().map_err(|error: toml::de::Error| error.to_string())?;
+        at.insert(last.to_owned(), value["x"].clone());
+    }
     toml::to_string(&table).map_err(|error| error.to_string())
 }
 
