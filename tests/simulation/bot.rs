@@ -1,0 +1,357 @@
+//! One life of the bot: the loop of `shell/driver.rs` over the real decisions and the real log, without its threads.
+//!
+//! Dies wherever it is told to, and leaves nothing behind but its disk and what is on the wire.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::book::Book;
+use super::outbox::{Outbox, Standing};
+use super::power::{Power, Powered};
+use super::team::Setup;
+use crate::commands;
+use crate::domain::answer::Answer;
+use crate::domain::draft::Ctx;
+use crate::domain::fact::Fact;
+use crate::domain::health::HealthReport;
+use crate::domain::ids::{IncidentId, InputId, Thing};
+use crate::domain::input::{Answers, InputKind, Itself, Started};
+use crate::domain::policy::Policy;
+use crate::domain::state::{Decided, State};
+use crate::domain::{bot, jobs, services, view};
+use crate::log::torn::TornDisk;
+use crate::log::{Log, LogOptions};
+use crate::ports::journal::{AppendError, Journal, Line};
+use crate::record;
+use crate::undo::Undo;
+
+/// At which length a segment is sealed: small, so that histories meet the seam.
+const SEGMENT_BYTES: u64 = 60_000;
+/// How long something that is due and could not be recorded is left alone.
+const FULL_DISK_WAIT: TimeDelta = TimeDelta::seconds(5);
+
+/// Where in a turn the process dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dies {
+    /// Decided, not written.
+    BeforeWriting,
+    /// Written and synced, nothing let go.
+    BeforeLettingGo,
+}
+
+/// Why a turn came to no end.
+#[derive(Debug)]
+pub enum Failure {
+    /// The process is gone.
+    Dead,
+    /// An invariant does not hold.
+    Broken(String),
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self::Broken(why)
+    }
+}
+
+/// What a turn let go.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Lines on the disk, by seq and hash.
+    pub released: Vec<(u64, String)>,
+    /// Inputs that were answered and changed something.
+    pub acknowledged: Vec<InputId>,
+    /// Effects withdrawn before they ended.
+    pub withdrawn: u64,
+    /// The disk was full.
+    pub refused: bool,
+}
+
+/// One life.
+pub struct Bot {
+    /// What it knows.
+    pub state: State,
+    /// What it has to do.
+    pub outbox: Outbox,
+    /// What waits at its door.
+    pub inbox: Vec<(InputId, InputKind)>,
+    log: Log,
+    policy: &'static Policy,
+    hash: String,
+    answered: BTreeMap<InputId, Option<Answer>>,
+    ticks: u64,
+    refused_at: Option<DateTime<Utc>>,
+}
+
+/// What a start found on the disk.
+pub struct Found {
+    /// The lines, as decisions.
+    pub decided: Vec<Decided>,
+    /// Their places and hashes.
+    pub lines: BTreeMap<u64, String>,
+    /// Whether something was cut off.
+    pub torn: bool,
+}
+
+impl Bot {
+    /// Opens the log and folds it, as the shell does at a start.
+    pub fn start(disk: &TornDisk, power: &Power, now: DateTime<Utc>, setup: &Setup) -> Result<(Self, Found), Failure> {
+        let options = LogOptions {
+            now_ms: now.timestamp_millis(),
+            segment_bytes: SEGMENT_BYTES,
+            new_id: format!("log{}", now.timestamp()),
+            after: None,
+        };
+        let powered = Powered { disk: disk.clone(), power: power.clone() };
+        let Ok((log, recovered)) = Log::open(Box::new(powered), &options) else { return Err(Failure::Dead) };
+        if let Some(damage) = recovered.damage.first() {
+            return Err(Failure::Broken(format!("1: {damage}, and nothing was damaged")));
+        }
+        let mut found = Found { decided: Vec::new(), lines: BTreeMap::new(), torn: !recovered.cut.is_empty() };
+        let mut state = State::default();
+        for line in log.read_from(0) {
+            let line: Line = line.map_err(|damage| Failure::Broken(format!("1: {damage}, and nothing was damaged")))?;
+            state.seq = state.seq.max(line.seq);
+            if line.note.is_some() {
+                continue;
+            }
+            let (decided, unknown) = record::decided(&line);
+            if unknown > 0 {
+                return Err(Failure::Broken(format!("4: line {} is not read back: {line:?}", line.seq)));
+            }
+            bring(&mut state, &decided);
+            found.lines.insert(line.seq, line.hash);
+            found.decided.push(decided);
+        }
+        let mut outbox = Outbox::new(log.log_id());
+        for effect in state.pending.values() {
+            outbox.take(effect.clone(), true);
+        }
+        let (policy, hash) = setup.policy();
+        let last_seen = state.latest;
+        let epoch = log.epoch();
+        let started = Started { version: "test".to_owned(), last_seen };
+        let inbox = vec![
+            (InputId::new(format!("policy:{epoch}")), InputKind::PolicyAdopted { hash: hash.clone() }),
+            (InputId::new(format!("start:{epoch}")), InputKind::Started(started)),
+        ];
+        let mut bot =
+            Self { state, outbox, inbox, log, policy, hash, answered: BTreeMap::new(), ticks: 0, refused_at: None };
+        let all: Vec<IncidentId> = bot.state.incidents.keys().copied().collect();
+        all.into_iter().for_each(|id| bot.show(id, now, setup));
+        Ok((bot, found))
+    }
+
+    /// From now on this policy holds.
+    pub fn adopt(&mut self, (policy, hash): (&'static Policy, String)) {
+        self.policy = policy;
+        self.hash.clone_from(&hash);
+        let id = InputId::new(format!("policy:{}:{}", self.log.epoch(), self.state.seq + 1));
+        self.inbox.push((id, InputKind::PolicyAdopted { hash }));
+    }
+
+    /// When it must be woken at the latest.
+    pub fn next_wake(&self) -> Option<DateTime<Utc>> {
+        let due = self.state.next_due();
+        let due = match self.refused_at {
+            Some(at) => due.map(|due| due.max(at + FULL_DISK_WAIT)),
+            None => due,
+        };
+        if self.inbox.is_empty() {
+            return due;
+        }
+        Some(self.refused_at.map_or(DateTime::UNIX_EPOCH, |at| at + FULL_DISK_WAIT))
+    }
+
+    /// One batch: everything that waits, and what is due.
+    pub fn turn(
+        &mut self,
+        now: DateTime<Utc>,
+        setup: &Setup,
+        book: &mut Book,
+        dies: Option<Dies>,
+    ) -> Result<Turn, Failure> {
+        let mut batch = std::mem::take(&mut self.inbox);
+        if self.state.due_incidents(now).next().is_some() {
+            self.ticks += 1;
+            batch.push((InputId::new(format!("tick:{}:{}", self.log.epoch(), self.ticks)), InputKind::Tick));
+        }
+        for name in jobs::due(&self.state, now) {
+            let due = self.state.team.jobs.get(&name).and_then(|job| job.next).unwrap_or(now);
+            batch.push((InputId::new(format!("job:{name}:{}", due.timestamp())), InputKind::Job { name }));
+        }
+        // A copy of everything is dear: only where the disk can fill up it is held against the real way back.
+        let before = self.log.free_bytes().map(|_| self.state.clone());
+        let mut undo = Undo::of(&self.state);
+        let mut written: Vec<Decided> = Vec::new();
+        let mut held: Vec<(InputId, Option<Answer>)> = Vec::new();
+        for (id, kind) in &batch {
+            if self.state.has_seen(id) || self.answered.contains_key(id) {
+                continue;
+            }
+            let (answer, decided) = self.decide(id, kind, now, setup);
+            if let Some(decided) = decided {
+                undo.note(&self.state, &decided);
+                self.state.apply(&decided);
+                written.push(decided);
+            }
+            held.push((id.clone(), answer));
+        }
+        if dies == Some(Dies::BeforeWriting) {
+            return Err(Failure::Dead);
+        }
+        let mut turn = Turn::default();
+        if !written.is_empty() {
+            let entries = written.iter().map(|decided| record::entry(decided, "team")).collect();
+            let committed = match self.log.append(self.log.epoch(), entries) {
+                Ok(committed) => committed,
+                Err(AppendError::DiskFull(_)) => {
+                    undo.go_back(&mut self.state);
+                    let is_back = |before: &State| {
+                        self.state.kept() == before.kept() && self.state.next_due() == before.next_due()
+                    };
+                    if !before.as_ref().is_some_and(is_back) {
+                        return Err(Failure::Broken(
+                            "1: memory is not what the record is after a full disk".to_owned(),
+                        ));
+                    }
+                    self.refused_at = Some(now);
+                    // An effect's end is never dropped: it comes again.
+                    let ends = batch.into_iter().filter(|(_, kind)| is_kept(kind));
+                    self.inbox.extend(ends);
+                    return Ok(Turn { refused: true, ..Turn::default() });
+                }
+                Err(AppendError::Unfit(why)) => return Err(Failure::Broken(format!("a decision does not fit: {why}"))),
+                Err(AppendError::Fatal(_) | AppendError::Fenced(_)) => return Err(Failure::Dead),
+            };
+            if dies == Some(Dies::BeforeLettingGo) {
+                return Err(Failure::Dead);
+            }
+            self.state.seq = self.state.seq.max(committed.last_seq);
+            for (line, decided) in committed.lines.iter().zip(&written) {
+                // Reading back is dear; every few lines tell as much as all of them.
+                let again = (line.seq % 8 == 0).then(|| record::decided(line).0);
+                if let Some(again) = again
+                    && (&again.facts, &again.effects, again.at) != (&decided.facts, &decided.effects, decided.at)
+                {
+                    let words = format!("{decided:?}\n{again:?}");
+                    return Err(Failure::Broken(format!("4: a line does not say what was decided:\n{words}")));
+                }
+                book.read(decided)?;
+                turn.released.push((line.seq, line.hash.clone()));
+                turn.acknowledged.push(decided.input.clone());
+            }
+        }
+        self.refused_at = None;
+        self.let_go(&written, held, now, setup, &mut turn);
+        Ok(turn)
+    }
+
+    fn decide(
+        &mut self,
+        id: &InputId,
+        kind: &InputKind,
+        now: DateTime<Utc>,
+        setup: &Setup,
+    ) -> (Option<Answer>, Option<Decided>) {
+        let changed = match kind {
+            InputKind::Measured(look) => services::observe(&mut self.state, look, &self.policy.health),
+            _ => None,
+        };
+        let now = self.state.latest.map_or(now, |latest| latest.max(now));
+        let ctx = Ctx { state: &self.state, policy: self.policy, workspace: setup.workspace, now, input: id };
+        let report = HealthReport { at: now, auth: Ok("team".to_owned()), stages: Vec::new() };
+        let answers = Answers { health: Some(report), recent: Some(Vec::new()), itself: Some(Itself::default()) };
+        match commands::decide(ctx, kind, &answers, changed.as_ref()) {
+            Ok(decision) if decision.facts.is_empty() && decision.effects.is_empty() => (decision.answer, None),
+            Ok(decision) => (decision.answer.clone(), Some(bot::line(&self.state, now, id, decision))),
+            Err(refusal) => (Some(commands::refused(&refusal)), None),
+        }
+    }
+
+    fn let_go(
+        &mut self,
+        written: &[Decided],
+        held: Vec<(InputId, Option<Answer>)>,
+        now: DateTime<Utc>,
+        setup: &Setup,
+        turn: &mut Turn,
+    ) {
+        self.answered.extend(held);
+        let mut touched: BTreeSet<IncidentId> = BTreeSet::new();
+        for (on, _) in written.iter().flat_map(|decided| &decided.facts) {
+            if let Thing::Incident(id) = on {
+                touched.insert(*id);
+            }
+        }
+        touched.iter().for_each(|id| self.show(*id, now, setup));
+        for decided in written {
+            for effect in decided.effects.iter().filter(|effect| self.state.pending.contains_key(&effect.id)) {
+                self.outbox.take(effect.clone(), false);
+            }
+            for (_, fact) in &decided.facts {
+                if let Fact::Withdrawn { effect, .. } = fact {
+                    turn.withdrawn += 1;
+                    self.outbox.withdraw(*effect);
+                }
+            }
+        }
+        touched.into_iter().for_each(|id| release(&mut self.state, id));
+    }
+
+    fn show(&mut self, id: IncidentId, now: DateTime<Utc>, setup: &Setup) {
+        let Some(incident) = self.state.incidents.get(&id) else { return };
+        let input = InputId::new("show");
+        let ctx = Ctx { state: &self.state, policy: self.policy, workspace: setup.workspace, now, input: &input };
+        let wanted = view::card(&ctx, incident);
+        let standing: &mut Standing = self.outbox.standing.entry(id).or_default();
+        standing.wanted = Some(wanted);
+        standing.observing = !self.state.team.live;
+        if incident.card.is_some() {
+            standing.card.clone_from(&incident.card);
+        }
+        if incident.thread.is_some() {
+            standing.thread.clone_from(&incident.thread);
+        }
+    }
+
+    /// The record, verbatim.
+    pub fn export(&self) -> String {
+        let mut bytes = Vec::new();
+        // A record that cannot be read shows at the next start.
+        let _ = self.log.export(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// Folds a log.
+pub fn fold(decided: &[Decided]) -> State {
+    let mut state = State::default();
+    decided.iter().for_each(|one| bring(&mut state, one));
+    state
+}
+
+/// Applies a decision and lets go of what is over, as `shell/load.rs` does.
+fn bring(state: &mut State, decided: &Decided) {
+    state.apply(decided);
+    let facts = decided.facts.iter().map(|(on, _)| *on);
+    let touched: BTreeSet<Thing> = facts.chain(decided.effects.iter().map(|effect| effect.on)).collect();
+    for thing in touched {
+        if let Thing::Incident(id) = thing {
+            release(state, id);
+        }
+    }
+}
+
+fn release(state: &mut State, id: IncidentId) {
+    state.release(id);
+    if let Some(aged) = State::aged_by(id) {
+        state.release(aged);
+    }
+}
+
+/// Whether an input that could not be recorded comes again by itself.
+fn is_kept(kind: &InputKind) -> bool {
+    matches!(kind, InputKind::Effect(_) | InputKind::Started(_) | InputKind::PolicyAdopted { .. })
+}

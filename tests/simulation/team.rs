@@ -1,0 +1,217 @@
+//! The team: who there is, what they do, and the secrets in their configuration that must never be seen.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use crate::domain::fact::Status;
+use crate::domain::ids::{Person, Place, Posted, Role};
+use crate::domain::incident::Incident;
+use crate::domain::input::{Actor, Arg, Call, Filled, InputKind, Press};
+use crate::domain::message::Text;
+use crate::domain::policy::{Policy, SHIPPED};
+use crate::domain::state::State;
+use crate::domain::workspace::Workspace;
+use crate::log::torn::Dice;
+
+/// What every secret in the configuration contains.
+pub const CANARY: &str = "canary5f1d";
+
+const TEAM: &str = r#"
+[team]
+name = "lighthouse"
+zone = "America/Chicago"
+
+[channels]
+incidents = "incidents"
+test = "test"
+announce = "announce"
+
+[[people]]
+name = "ana"
+chat = "discord:ana"
+roles = ["reliability"]
+wake = [{ via = "direct" }, { via = "ntfy", url = "http://127.0.0.1:1/canary5f1d-topic" }]
+
+[[people]]
+name = "ben"
+chat = "discord:ben"
+roles = ["engineer"]
+wake = [{ via = "webhook", url = "http://127.0.0.1:1/canary5f1d-hook" }]
+
+[[people]]
+name = "mia"
+chat = "discord:mia"
+roles = ["manager"]
+
+[[services]]
+name = "checkout"
+owner = "reliability"
+production = { probes = [{ name = "health", url = "http://127.0.0.1:1/c", headers = { authorization = "canary5f1d" } }] }
+
+[[services]]
+name = "search"
+production = { probes = [{ name = "health", url = "http://127.0.0.1:1/s", method = "POST", body = "canary5f1d" }] }
+"#;
+
+/// Everybody, with their roles.
+const CAST: [(&str, &[&str]); 5] = [
+    ("ana", &["reliability"]),
+    ("ben", &["engineer"]),
+    ("mia", &["manager"]),
+    ("carol", &["responder"]),
+    ("dmitri", &[]),
+];
+
+/// The services that are probed.
+pub const SERVICES: [&str; 2] = ["checkout", "search"];
+
+/// The team and its policies; which of them holds changes.
+pub struct Setup {
+    /// The team.
+    pub workspace: &'static Workspace,
+    policies: &'static [Policy],
+    /// Which one holds.
+    pub holds: usize,
+}
+
+/// Read once: every history has the same.
+static READ: LazyLock<(Workspace, Vec<Policy>)> = LazyLock::new(|| {
+    let changed = [
+        SHIPPED.to_owned(),
+        SHIPPED.replace("nudge_before = \"3m\"", "nudge_before = \"1m\""),
+        SHIPPED.replace("declare_when_down", "# declare_when_down"),
+    ];
+    let policies = changed.iter().map(|text| Policy::parse(text).expect("a policy")).collect();
+    (toml::from_str(TEAM).expect("a team"), policies)
+});
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { workspace: &READ.0, policies: &READ.1, holds: 0 }
+    }
+}
+
+impl Setup {
+    /// The policy that holds, and its hash.
+    pub fn policy(&self) -> (&'static Policy, String) {
+        (&self.policies[self.holds], format!("policy {}", self.holds))
+    }
+
+    /// How many there are.
+    pub fn policies(&self) -> usize {
+        self.policies.len()
+    }
+}
+
+/// Somebody by name.
+pub fn actor(name: &str) -> Actor {
+    let roles = CAST.iter().find(|(one, _)| *one == name).map_or(&[][..], |(_, roles)| roles);
+    Actor {
+        person: Person::new(format!("discord:{name}")),
+        name: name.to_owned(),
+        roles: roles.iter().map(|role| Role::new(*role)).collect(),
+    }
+}
+
+fn anybody(dice: &mut Dice) -> Actor {
+    actor(CAST[dice.below(CAST.len() as u64) as usize].0)
+}
+
+/// A command.
+pub fn call(who: Actor, command: &str, args: &[(&str, Arg)]) -> InputKind {
+    let args: BTreeMap<String, Arg> = args.iter().map(|(name, arg)| ((*name).to_owned(), arg.clone())).collect();
+    InputKind::Call(Call {
+        who,
+        place: Place::new("discord:incidents"),
+        command: command.to_owned(),
+        args,
+        target: None,
+    })
+}
+
+/// A text option.
+pub fn text(words: &str) -> Arg {
+    Arg::Text(Text::plain(words))
+}
+
+fn press(who: Actor, action: String) -> InputKind {
+    let place = Place::new("discord:incidents");
+    let on = Posted { place: place.clone(), message: "card".to_owned() };
+    InputKind::Press(Press { who, place, action, values: Vec::new(), on })
+}
+
+fn filled(who: Actor, action: String, values: &[(&str, &str)]) -> InputKind {
+    let values = values.iter().map(|(name, value)| ((*name).to_owned(), Text::plain(*value))).collect();
+    InputKind::Filled(Filled { who, place: Place::new("discord:incidents"), action, values })
+}
+
+/// What somebody does next, given what can be seen. Most of it makes sense.
+pub fn act(state: &State, dice: &mut Dice) -> InputKind {
+    let who = anybody(dice);
+    let open: Vec<&Incident> = state.open().collect();
+    let declares = open.is_empty() || (open.len() < 3 && dice.below(12) == 0);
+    if declares && state.team.incidents < 12 && dice.below(4) > 0 {
+        let severity = ["sev1", "sev2", "sev3"][dice.below(3) as usize];
+        let title = ["checkout is down", "search answers slowly", "a printer burns"][dice.below(3) as usize];
+        return call(who, severity, &[("title", text(title)), ("anyway", Arg::Flag(dice.below(2) == 0))]);
+    }
+    let mut closed = state.incidents.values().rev().filter(|incident| !incident.status.is_open());
+    if let Some(incident) = closed.next().filter(|_| open.is_empty() || dice.below(15) == 0) {
+        let n = incident.id.0;
+        return match dice.below(4) {
+            0 => filled(who, format!("reopen:{n}"), &[("why", "it is back again")]),
+            1 => filled(who, format!("review:{n}"), &[("why", "we learned a lot from it")]),
+            2 => press(who, format!("ack:{n}")),
+            _ => about_the_team(who, dice),
+        };
+    }
+    if open.is_empty() || dice.below(20) == 0 {
+        return about_the_team(who, dice);
+    }
+    let incident = open[dice.below(open.len() as u64) as usize];
+    on(incident, who, dice)
+}
+
+fn on(incident: &Incident, who: Actor, dice: &mut Dice) -> InputKind {
+    let n = incident.id.0;
+    let name = incident.id.to_string();
+    let the = ("incident", text(&name));
+    if !incident.is_acknowledged() && dice.below(2) == 0 {
+        return press(who, format!("ack:{n}"));
+    }
+    if incident.status == Status::Monitoring && dice.below(3) == 0 {
+        let verb = if dice.below(4) == 0 { "broken" } else { "resolve" };
+        return press(who, format!("{verb}:{n}"));
+    }
+    match dice.below(26) {
+        0..3 => press(who, format!("nochange:{n}")),
+        3..7 => filled(who, format!("update:{n}"), &[("what", "the queue is drained slowly"), ("next", "")]),
+        7 => filled(who, format!("update:{n}"), &[("what", "rolled back"), ("next", "7"), ("announce", "yes")]),
+        8 => press(who, format!("snooze:{n}:10")),
+        9..12 => press(who, format!("mitigated:{n}")),
+        12 => press(who, format!("notyet:{n}")),
+        13 => press(who, format!("still:{n}")),
+        14 => press(who, format!("wake:{n}")),
+        15 => press(who, format!("setsev:{n}:{}", ["sev1", "sev2", "sev3"][dice.below(3) as usize])),
+        16 => press(who, format!("lead:{n}")),
+        17 => call(who, "incident handoff", &[("to", Arg::Person(anybody(dice).person)), the]),
+        18 => filled(who, format!("cancel:{n}"), &[("why", "a false alarm after all")]),
+        19 | 20 => call(who, "resolve", &[("anyway", text("we are sure of it")), the]),
+        21 => call(who, "incident note", &[("text", text("a note")), the]),
+        22 => call(who, "incident status", &[("status", text("investigating")), the]),
+        23 => call(who, "incident part", &[("part", text("scribe")), the]),
+        24 => press(who, format!("join:{n}")),
+        _ => press(who, format!("timeline:{n}")),
+    }
+}
+
+fn about_the_team(who: Actor, dice: &mut Dice) -> InputKind {
+    match dice.below(7) {
+        0 => call(who, "oncall take", &[("for", text("4h"))]),
+        1 => call(who, "oncall test", &[]),
+        2 => call(actor("mia"), "watchbell observe", &[]),
+        3 | 4 => call(actor("mia"), "watchbell live", &[]),
+        5 => call(who, "watchbell run", &[("job", text("daily digest"))]),
+        _ => call(who, "incident list", &[]),
+    }
+}

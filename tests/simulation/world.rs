@@ -1,0 +1,651 @@
+//! The world of one history: one generator of numbers, one queue of virtual time, everything that goes wrong, and the checks
+//! after every step.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::book::Book;
+use super::bot::{Bot, Dies, Failure, fold};
+use super::chat::{Neighbours, Reply, Request};
+use super::outbox::Step;
+use super::power::Power;
+use super::team::{self, CANARY, SERVICES, Setup};
+use crate::domain::effect::EffectKind;
+use crate::domain::fact::Status;
+use crate::domain::health::HealthReport;
+use crate::domain::ids::{EffectId, InputId, Service};
+use crate::domain::input::{EffectEnd, EffectOutcome, Gone, InputKind, Measurement, Seen};
+use crate::domain::state::State;
+use crate::domain::workspace::Stage;
+use crate::log::torn::{Dice, Faults, TornDisk};
+
+/// More steps than any history takes: beyond it the bot goes round in a circle.
+const STEPS_MAX: u32 = 50_000;
+/// How long a history is, in hours of promise time.
+const HOURS_MIN: u64 = 1;
+/// How long a history is at most, in hours of promise time.
+const HOURS_MAX: u64 = 6;
+/// A capacity that is never reached: it makes the disk tell how much is used.
+const ROOM_BYTES: u64 = 1 << 40;
+
+/// What happens at a moment.
+#[derive(Debug, Clone)]
+enum Event {
+    /// Somebody does something.
+    Person,
+    /// The chat delivers an input, for the first time or again.
+    Deliver(InputId, InputKind),
+    /// The services are looked at.
+    Look,
+    /// A request reaches the neighbour. It does so whatever became of its sender.
+    Arrive { life: u32, key: String, request: Request },
+    /// A request that was delayed is done; nobody hears of it.
+    Late(Request),
+    /// The bot hears back.
+    Heard { life: u32, key: String, reply: Reply },
+    /// A job goes on after a pause.
+    Resume { life: u32, key: String },
+    /// A look at the services is over.
+    Looked { life: u32, key: String },
+    /// The process dies; with `power`, and everything that was not on the disk.
+    Crash { power: bool },
+    /// The process comes up.
+    Restart,
+    /// The process dies at the next turn, at this point.
+    Trap(Dies),
+    /// The power goes off after so many changing calls to the disk.
+    Fuse(i64),
+    /// The chat is away or back.
+    Chat(bool),
+    /// The pager is away or back.
+    Pager(bool),
+    /// A service changes.
+    Service(usize, bool),
+    /// The disk fails at a sync, is nearly full, or is well.
+    Disk(DiskFault),
+    /// Another policy holds.
+    Policy,
+    /// Somebody deletes a card.
+    CardDeleted,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum DiskFault {
+    Sync(u32),
+    Full(u64),
+    Well,
+}
+
+/// What came to pass, to know that it did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    decisions: u64,
+    incidents: u64,
+    posts: u64,
+    pages: u64,
+    withdrawn: u64,
+    in_doubt: u64,
+    kills: u64,
+    power_cuts: u64,
+    torn: u64,
+    full_disks: u64,
+    repeats: u64,
+    hours: u64,
+}
+
+impl Tally {
+    /// Adds another history's.
+    pub fn add(&mut self, other: &Tally) {
+        let Self { decisions, incidents, posts, pages, withdrawn, in_doubt, .. } = other;
+        self.decisions += decisions;
+        self.incidents += incidents;
+        self.posts += posts;
+        self.pages += pages;
+        self.withdrawn += withdrawn;
+        self.in_doubt += in_doubt;
+        self.kills += other.kills;
+        self.power_cuts += other.power_cuts;
+        self.torn += other.torn;
+        self.full_disks += other.full_disks;
+        self.repeats += other.repeats;
+        self.hours += other.hours;
+    }
+
+    /// Histories in which nothing happens prove nothing.
+    pub fn assert_eventful(&self, played: u64) {
+        assert!(self.decisions > played * 20, "hardly anything was decided: {self:?}");
+        assert!(self.kills + self.power_cuts > played * 2, "hardly anything died: {self:?}");
+        let rare =
+            [self.torn, self.full_disks, self.withdrawn, self.in_doubt, self.pages, self.repeats, self.incidents];
+        assert!(rare.iter().all(|count| *count > played / 20), "something hardly ever happened: {self:?}");
+    }
+}
+
+/// The world.
+pub struct World {
+    dice: Dice,
+    now: DateTime<Utc>,
+    queue: BTreeMap<(DateTime<Utc>, u64), Event>,
+    scheduled: u64,
+    disk: TornDisk,
+    power: Power,
+    bot: Option<Bot>,
+    life: u32,
+    book: Book,
+    /// What the bot knew when it died between two turns.
+    before: Option<State>,
+    released: BTreeMap<u64, String>,
+    acknowledged: Vec<InputId>,
+    neighbours: Neighbours,
+    setup: Setup,
+    well: [bool; SERVICES.len()],
+    trap: Option<Dies>,
+    inputs: u64,
+    healed: bool,
+    tally: Tally,
+    trace: Option<Vec<String>>,
+}
+
+impl World {
+    /// Plays a seed's history. With `traced`, also says what happened.
+    pub fn play(seed: u64, traced: bool) -> (Result<Tally, String>, Vec<String>) {
+        let mut world = World::new(seed, traced);
+        let played = catch_unwind(AssertUnwindSafe(|| world.live()));
+        let result = match played {
+            Ok(Ok(())) => Ok(world.tally),
+            Ok(Err(why)) => Err(why),
+            Err(panic) => {
+                let words = panic.downcast_ref::<String>().cloned();
+                let words = words.or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned()));
+                Err(format!("a panic: {}", words.unwrap_or_default()))
+            }
+        };
+        (result, world.trace.unwrap_or_default())
+    }
+
+    fn new(seed: u64, traced: bool) -> Self {
+        let mut dice = Dice::new(seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(11));
+        let start = DateTime::from_timestamp(1_767_225_600, 0).unwrap_or_default();
+        let now = start + TimeDelta::minutes(dice.below(365 * 24 * 60) as i64);
+        Self {
+            dice,
+            now,
+            queue: BTreeMap::new(),
+            scheduled: 0,
+            disk: TornDisk::new(),
+            power: Power::on(),
+            bot: None,
+            life: 0,
+            book: Book::default(),
+            before: None,
+            released: BTreeMap::new(),
+            acknowledged: Vec::new(),
+            neighbours: Neighbours::default(),
+            setup: Setup::default(),
+            well: [true; SERVICES.len()],
+            trap: None,
+            inputs: 0,
+            healed: false,
+            tally: Tally::default(),
+            trace: traced.then(Vec::new),
+        }
+    }
+
+    fn say(&mut self, words: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{} {}", self.now.format("%d %b %H:%M:%S%.3f"), words()));
+        }
+    }
+
+    fn after(&mut self, wait: TimeDelta, event: Event) {
+        self.scheduled += 1;
+        self.queue.insert((self.now + wait, self.scheduled), event);
+    }
+
+    fn minutes(&mut self, from: u64, to: u64) -> TimeDelta {
+        TimeDelta::milliseconds((from * 60_000 + self.dice.below((to - from) * 60_000)) as i64)
+    }
+
+    /// The whole history: trouble, then peace, then the reckoning.
+    fn live(&mut self) -> Result<(), String> {
+        let hours = HOURS_MIN + self.dice.below(HOURS_MAX - HOURS_MIN);
+        let end = self.now + TimeDelta::hours(hours as i64);
+        self.tally.hours += hours;
+        self.plan(hours);
+        self.after(TimeDelta::zero(), Event::Restart);
+        self.after(TimeDelta::seconds(30), Event::Look);
+        self.deliver(team::call(team::actor("mia"), "watchbell live", &[]), TimeDelta::seconds(5));
+        self.after(TimeDelta::minutes(2), Event::Person);
+        self.run(end)?;
+        self.heal();
+        self.run(end + TimeDelta::minutes(30))?;
+        self.close_everything();
+        self.run(end + TimeDelta::hours(1))?;
+        // What a job of the calendar brings just now is allowed its minute.
+        let busy = |world: &Self| world.bot.as_ref().is_some_and(|bot| !bot.state.pending.is_empty());
+        if busy(self) {
+            self.run(end + TimeDelta::minutes(70))?;
+        }
+        self.reckon()
+    }
+
+    /// What goes wrong, and when.
+    fn plan(&mut self, hours: u64) {
+        let minutes = hours * 60;
+        let at = |world: &mut Self| world.minutes(1, minutes);
+        for _ in 0..2 + self.dice.below(3) {
+            let when = at(self);
+            let event = match self.dice.below(8) {
+                0 | 1 => Event::Crash { power: false },
+                2 | 3 => Event::Crash { power: true },
+                4 => Event::Trap(Dies::BeforeWriting),
+                5 => Event::Trap(Dies::BeforeLettingGo),
+                _ => Event::Fuse(self.dice.below(9) as i64),
+            };
+            self.after(when, event);
+        }
+        for _ in 0..self.dice.below(3) {
+            let (when, long) = (at(self), self.minutes(1, 25));
+            self.after(when, Event::Chat(false));
+            self.after(when + long, Event::Chat(true));
+        }
+        if self.dice.below(3) == 0 {
+            let (when, long) = (at(self), self.minutes(1, 60));
+            self.after(when, Event::Pager(false));
+            self.after(when + long, Event::Pager(true));
+        }
+        for _ in 0..self.dice.below(3) {
+            let (when, long, which) = (at(self), self.minutes(2, 90), self.dice.below(2) as usize);
+            self.after(when, Event::Service(which, false));
+            self.after(when + long, Event::Service(which, true));
+        }
+        if self.dice.below(2) == 0 {
+            let (when, long) = (at(self), self.minutes(0, 6));
+            let fault = if self.dice.below(2) == 0 {
+                DiskFault::Sync(self.dice.below(6) as u32)
+            } else {
+                DiskFault::Full(self.dice.below(4_000))
+            };
+            self.after(when, Event::Disk(fault));
+            self.after(when + long, Event::Disk(DiskFault::Well));
+        }
+        if self.dice.below(3) == 0 {
+            let when = at(self);
+            self.after(when, Event::Policy);
+        }
+        if self.dice.below(4) == 0 {
+            let when = at(self);
+            self.after(when, Event::CardDeleted);
+        }
+    }
+
+    fn deliver(&mut self, kind: InputKind, wait: TimeDelta) {
+        self.inputs += 1;
+        let id = InputId::new(format!("in:{}", self.inputs));
+        if self.dice.below(8) == 0 {
+            // The chat sends it twice, perhaps to another life.
+            let later = TimeDelta::milliseconds(self.dice.below(120_000) as i64);
+            self.after(wait + later, Event::Deliver(id.clone(), kind.clone()));
+            self.tally.repeats += 1;
+        }
+        self.after(wait, Event::Deliver(id, kind));
+    }
+
+    fn run(&mut self, until: DateTime<Utc>) -> Result<(), String> {
+        for _ in 0..STEPS_MAX {
+            let wake = self.bot.as_ref().and_then(Bot::next_wake);
+            let next = self.queue.keys().next().map(|(at, _)| *at).into_iter().chain(wake).min();
+            let Some(next) = next.map(|next| next.max(self.now)).filter(|next| *next <= until) else {
+                self.now = until;
+                return Ok(());
+            };
+            self.now = next;
+            while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= next) {
+                let event = entry.remove();
+                self.happen(event)?;
+            }
+            self.turn()?;
+        }
+        Err(format!("more than {STEPS_MAX} steps: the bot goes round in a circle"))
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), String> {
+        if !matches!(event, Event::Resume { .. } | Event::Look) {
+            self.say(|| format!("  {event:?}").chars().take(170).collect());
+        }
+        match event {
+            Event::Person => self.person(),
+            Event::Deliver(id, kind) => {
+                let reachable = !self.neighbours.chat_down;
+                if let Some(bot) = self.bot.as_mut().filter(|_| reachable) {
+                    bot.inbox.push((id, kind));
+                }
+            }
+            Event::Look => self.look(),
+            Event::Arrive { life, key, request } => self.arrive(life, key, &request)?,
+            Event::Late(request) => {
+                self.neighbours.perform(&request, self.now);
+            }
+            Event::Heard { life, key, reply } => {
+                let (now, life_now) = (self.now, self.life);
+                if let Some(bot) = self.bot.as_mut().filter(|_| life == life_now) {
+                    let step = bot.outbox.heard(&key, reply, now, &mut self.dice);
+                    self.step(key, step)?;
+                }
+            }
+            Event::Resume { life, key } => {
+                let life_now = self.life;
+                if let Some(bot) = self.bot.as_mut().filter(|_| life == life_now) {
+                    let step = bot.outbox.step(&key);
+                    self.step(key, step)?;
+                }
+            }
+            Event::Looked { life, key } => {
+                let (now, life_now) = (self.now, self.life);
+                if let Some(bot) = self.bot.as_mut().filter(|_| life == life_now) {
+                    let report = HealthReport { at: now, auth: Ok("team".to_owned()), stages: Vec::new() };
+                    let step = bot.outbox.looked(&key, EffectEnd::Looked { report });
+                    self.step(key, step)?;
+                }
+            }
+            Event::Crash { power } => self.die(power, true),
+            Event::Restart => self.start()?,
+            Event::Trap(dies) => self.trap = Some(dies),
+            Event::Fuse(calls) => {
+                if self.bot.is_some() {
+                    self.power.off_in(calls);
+                }
+            }
+            Event::Chat(up) => self.neighbours.chat_down = !up,
+            Event::Pager(up) => self.neighbours.pager_down = !up,
+            Event::Service(which, well) => self.well[which] = well,
+            Event::Disk(fault) => self.set_disk(fault),
+            Event::Policy => {
+                self.setup.holds = self.dice.below(self.setup.policies() as u64) as usize;
+                let adopted = self.setup.policy();
+                if let Some(bot) = &mut self.bot {
+                    bot.adopt(adopted);
+                }
+            }
+            Event::CardDeleted => {
+                let Some(bot) = &mut self.bot else { return Ok(()) };
+                let card = bot.state.open().find_map(|incident| incident.card.clone());
+                if let Some(card) = card {
+                    let id = InputId::new(format!("gone:{}:{}", card.place, card.message));
+                    bot.inbox.push((id, InputKind::Gone(Gone::Message(card))));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn person(&mut self) {
+        if self.healed {
+            return;
+        }
+        let Some(bot) = &self.bot else {
+            let wait = self.minutes(1, 5);
+            self.after(wait, Event::Person);
+            return;
+        };
+        let (busy, kind) = (bot.state.open().next().is_some(), team::act(&bot.state, &mut self.dice));
+        let wait = TimeDelta::milliseconds(self.dice.below(1_500) as i64);
+        self.deliver(kind, wait);
+        if self.dice.below(10) == 0 {
+            // Somebody else at the same moment.
+            self.after(wait, Event::Person);
+            return;
+        }
+        let pause = if busy { self.minutes(0, 14) } else { self.minutes(60, 600) };
+        self.after(pause, Event::Person);
+    }
+
+    /// Looks often while something is red or being verified, and seldom otherwise: what is green and stays so changes nothing.
+    fn look(&mut self) {
+        let (well, now) = (self.well, self.now);
+        let mut soon = well.contains(&false);
+        if let Some(bot) = &mut self.bot {
+            soon |= bot.state.open().any(|incident| incident.status == Status::Monitoring);
+            soon |= !bot.state.team.down.is_empty();
+            for (name, well) in SERVICES.iter().zip(well) {
+                let seen =
+                    if well { Seen::Green { took_ms: 12 } } else { Seen::Red { why: "connection refused".to_owned() } };
+                let look = Measurement { service: Service::new(*name), stage: Stage::Production, at: now, seen };
+                let id = InputId::new(format!("look:{name}:{}", now.timestamp_millis()));
+                bot.inbox.push((id, InputKind::Measured(look)));
+            }
+        }
+        self.after(if soon { TimeDelta::seconds(60) } else { TimeDelta::minutes(20) }, Event::Look);
+    }
+
+    fn set_disk(&mut self, fault: DiskFault) {
+        let used = {
+            self.disk.set_faults(Faults { capacity_bytes: Some(ROOM_BYTES), ..Faults::default() });
+            let disk: &dyn crate::ports::disk::Disk = &self.disk;
+            ROOM_BYTES - disk.free_bytes().unwrap_or(ROOM_BYTES)
+        };
+        self.disk.set_faults(match fault {
+            DiskFault::Well => Faults::default(),
+            DiskFault::Sync(after) => Faults { fail_sync_in: Some(after), ..Faults::default() },
+            DiskFault::Full(left) => Faults { capacity_bytes: Some(used + left), ..Faults::default() },
+        });
+    }
+
+    fn die(&mut self, power: bool, between_turns: bool) {
+        let Some(bot) = self.bot.take() else { return };
+        self.say(|| format!("the process dies{}", if power { ", and the power with it" } else { "" }));
+        self.life += 1;
+        self.before = between_turns.then_some(bot.state);
+        if power {
+            self.tally.power_cuts += 1;
+            self.disk.cut_power(&mut self.dice);
+        } else {
+            self.tally.kills += 1;
+        }
+        self.power = Power::on();
+        let away = match self.dice.below(6) {
+            0..4 => TimeDelta::milliseconds(500 + self.dice.below(20_000) as i64),
+            4 => self.minutes(1, 60),
+            _ => self.minutes(60, 300),
+        };
+        self.after(away, Event::Restart);
+    }
+
+    fn start(&mut self) -> Result<(), String> {
+        if self.bot.is_some() {
+            return Ok(());
+        }
+        let (bot, found) = match Bot::start(&self.disk, &self.power, self.now, &self.setup) {
+            Ok(started) => started,
+            Err(Failure::Dead) => {
+                self.say(|| "the log could not be opened".to_owned());
+                self.after(TimeDelta::seconds(20), Event::Restart);
+                return Ok(());
+            }
+            Err(Failure::Broken(why)) => return Err(why),
+        };
+        self.say(|| format!("the process comes up: {} lines", found.lines.len()));
+        self.tally.torn += u64::from(found.torn);
+        for (seq, hash) in &self.released {
+            if found.lines.get(seq) != Some(hash) {
+                return Err(format!("1: line {seq} was answered for and is lost"));
+            }
+        }
+        self.released = found.lines;
+        let mut book = Book::default();
+        for decided in &found.decided {
+            book.read(decided)?;
+        }
+        self.book = book;
+        let again = fold(&found.decided);
+        if again.kept() != bot.state.kept() {
+            return Err("4: folding the log twice gives two states".to_owned());
+        }
+        if let Some(before) = self.before.take()
+            && before.kept() != bot.state.kept()
+        {
+            let differs = if before.team != bot.state.team { "the team" } else { "incidents or what is pending" };
+            return Err(format!("4: the fold of the log is not what the bot knew: {differs} differs"));
+        }
+        if let Some(lost) = self.acknowledged.iter().find(|input| !bot.state.has_seen(input)) {
+            return Err(format!("1: the acknowledged input {lost} is forgotten"));
+        }
+        self.bot = Some(bot);
+        // As the shell does: what was on its way is handed to the outbox before the first turn.
+        self.start_work()
+    }
+
+    /// One turn of the loop, and what it must have left behind.
+    fn turn(&mut self) -> Result<(), String> {
+        let Some(bot) = &mut self.bot else { return Ok(()) };
+        let (now, dies) = (self.now, self.trap.take());
+        let before = bot.state.seq;
+        match bot.turn(now, &self.setup, &mut self.book, dies) {
+            Ok(turn) => {
+                let due = bot.state.next_due().is_some_and(|due| due <= now);
+                let idle = due && bot.state.seq == before;
+                if idle && !turn.refused {
+                    return Err(format!("2: something fell due and nothing comes of it: {:?}", bot.state.next_due()));
+                }
+                self.tally.full_disks += u64::from(turn.refused);
+                self.tally.withdrawn += turn.withdrawn;
+                self.tally.decisions += turn.released.len() as u64;
+                if self.trace.is_some() && !turn.acknowledged.is_empty() {
+                    let words = format!("recorded {:?}", turn.released.first().map(|one| one.0));
+                    let inputs = turn.acknowledged.iter().map(InputId::as_str).collect::<Vec<_>>().join(", ");
+                    self.say(|| format!("{words}: {inputs}"));
+                }
+                self.released.extend(turn.released);
+                self.acknowledged.extend(turn.acknowledged);
+                self.start_work()
+            }
+            Err(Failure::Broken(why)) => Err(why),
+            Err(Failure::Dead) => {
+                let power = self.power.is_off() || self.dice.below(2) == 0;
+                self.die(power, false);
+                Ok(())
+            }
+        }
+    }
+
+    fn start_work(&mut self) -> Result<(), String> {
+        let now = self.now;
+        let Some(bot) = &mut self.bot else { return Ok(()) };
+        for (key, step) in bot.outbox.start(now, self.setup.workspace) {
+            self.step(key, step)?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, key: String, step: Step) -> Result<(), String> {
+        let life = self.life;
+        match step {
+            Step::Send(id, request) => {
+                if matches!(request, Request::Post { .. } | Request::Page { .. }) {
+                    self.book.may_send(id)?;
+                }
+                if let Request::Post { text, .. } = &request
+                    && text.contains(CANARY)
+                {
+                    return Err(format!("8: a secret is about to be posted: {text}"));
+                }
+                let wire = TimeDelta::milliseconds(self.dice.below(300) as i64);
+                self.after(wire, Event::Arrive { life, key, request });
+            }
+            Step::Look => self.after(TimeDelta::seconds(2), Event::Looked { life, key }),
+            Step::Pause(wait) => self.after(wait.max(TimeDelta::milliseconds(1)), Event::Resume { life, key }),
+            Step::End(id, end) => self.end(id, end),
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, id: EffectId, end: Option<EffectEnd>) {
+        let Some(bot) = &mut self.bot else { return };
+        if let Some(end) = end {
+            let kind = InputKind::Effect(EffectOutcome { effect: id, end });
+            bot.inbox.push((InputId::new(format!("effect:{id}")), kind));
+        }
+    }
+
+    fn arrive(&mut self, life: u32, key: String, request: &Request) -> Result<(), String> {
+        let fate = self.neighbours.fate(request, &mut self.dice);
+        let mut truth = Reply::InDoubt;
+        match fate.done_in {
+            Some(wait) if wait > TimeDelta::zero() => self.after(wait, Event::Late(request.clone())),
+            Some(_) => truth = self.neighbours.perform(request, self.now),
+            None => {}
+        }
+        match request {
+            Request::Post { .. } => self.tally.posts += 1,
+            Request::Page { .. } => self.tally.pages += 1,
+            _ => {}
+        }
+        let heard = fate.heard.unwrap_or(truth);
+        self.tally.in_doubt += u64::from(heard == Reply::InDoubt);
+        self.after(fate.after, Event::Heard { life, key, reply: heard });
+        match self.neighbours.doubled() {
+            Some(mark) => Err(format!("2: people saw the post {mark} twice")),
+            None => Ok(()),
+        }
+    }
+
+    /// From now on nothing goes wrong any more.
+    fn heal(&mut self) {
+        self.say(|| "from now on nothing goes wrong".to_owned());
+        self.healed = true;
+        let fault = |event: &Event| {
+            matches!(event, Event::Crash { .. } | Event::Trap(_) | Event::Fuse(_) | Event::Disk(_) | Event::CardDeleted)
+        };
+        self.queue.retain(|_, event| !fault(event));
+        self.neighbours.healed = true;
+        (self.neighbours.chat_down, self.neighbours.pager_down) = (false, false);
+        self.well = [true; SERVICES.len()];
+        self.trap = None;
+        self.set_disk(DiskFault::Well);
+        self.power.off_in(i64::MAX / 2);
+        self.after(TimeDelta::seconds(1), Event::Restart);
+    }
+
+    fn close_everything(&mut self) {
+        let Some(bot) = &self.bot else { return };
+        let open: Vec<String> = bot.state.open().map(|incident| incident.id.to_string()).collect();
+        for name in open {
+            let args = [("anyway", team::text("everything is well again")), ("incident", team::text(&name))];
+            let kind = team::call(team::actor("mia"), "resolve", &args);
+            self.inputs += 1;
+            self.after(TimeDelta::seconds(1), Event::Deliver(InputId::new(format!("in:{}", self.inputs)), kind));
+        }
+    }
+
+    /// The end: nothing is open, nothing waits, everything asked for has one end, and no secret is anywhere.
+    fn reckon(&mut self) -> Result<(), String> {
+        let Some(bot) = &self.bot else { return Err("the bot does not come up again".to_owned()) };
+        if let Some(incident) = bot.state.open().next() {
+            return Err(format!("{} could not be resolved", incident.id));
+        }
+        if let Some((id, effect)) = bot.state.pending.iter().next() {
+            return Err(format!("6: effect {id} never ended: {:?}", effect.kind));
+        }
+        for effect in self.book.effects() {
+            let Some(end) = self.book.end_of(effect.id) else {
+                return Err(format!("6: effect {} has no end on the record", effect.id));
+            };
+            let seen = self.neighbours.seen(&bot.outbox.mark(effect.id));
+            let posts = matches!(effect.kind, EffectKind::Post { .. } | EffectKind::Card { .. });
+            if posts && end == "done" && seen != 1 {
+                return Err(format!("2: the post {} is done on the record and was seen {seen} times", effect.id));
+            }
+        }
+        let export = bot.export();
+        if export.contains(CANARY) {
+            let line = export.lines().find(|line| line.contains(CANARY)).unwrap_or_default();
+            return Err(format!("8: a secret stands in the record: {line}"));
+        }
+        self.tally.incidents += u64::from(bot.state.team.incidents);
+        // Once more through the door of a restart: the record says the same.
+        self.die(true, true);
+        self.start()
+    }
+}
