@@ -6,7 +6,8 @@
 //! DESIGN's invariants 1, 2, 3, 4, 6 and 8 are checked; `tests/faults.sh` shows that each check can fail.
 //!
 //! ```text
-//! cargo test --no-default-features --test simulation                                  2,000 seeds
+//! cargo test --no-default-features --test simulation                                  300 seeds
+//! SEEDS=2000 cargo test --no-default-features --test simulation played                2,000, minutes without optimisation
 //! SEEDS=1000000 cargo test --release --no-default-features --test simulation played   a million
 //! SEED=42 cargo test --no-default-features --test simulation played                   one, with its trace when it fails
 //! ```

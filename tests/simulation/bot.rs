@@ -22,6 +22,7 @@ use crate::domain::state::{Decided, State};
 use crate::domain::{bot, jobs, services, view};
 use crate::log::torn::TornDisk;
 use crate::log::{Log, LogOptions};
+use crate::ports::disk::Disk;
 use crate::ports::journal::{AppendError, Journal, Line};
 use crate::record;
 use crate::undo::Undo;
@@ -105,6 +106,14 @@ impl Bot {
         };
         let powered = Powered { disk: disk.clone(), power: power.clone() };
         let Ok((log, recovered)) = Log::open(Box::new(powered), &options) else { return Err(Failure::Dead) };
+        // What was read may still be nowhere but in the system's memory: a kill between the write and its sync, or a sync that
+        // failed, leaves whole lines there. Nothing may follow from them before they are on the disk.
+        let mut disk = Powered { disk: disk.clone(), power: power.clone() };
+        for name in disk.list("log").unwrap_or_default() {
+            if disk.sync_data(&format!("log/{name}")).is_err() {
+                return Err(Failure::Dead);
+            }
+        }
         if let Some(damage) = recovered.damage.first() {
             return Err(Failure::Broken(format!("1: {damage}, and nothing was damaged")));
         }

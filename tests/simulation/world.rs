@@ -16,7 +16,7 @@ use crate::domain::effect::EffectKind;
 use crate::domain::fact::Status;
 use crate::domain::health::HealthReport;
 use crate::domain::ids::{EffectId, InputId, Service};
-use crate::domain::input::{EffectEnd, EffectOutcome, Gone, InputKind, Measurement, Seen};
+use crate::domain::input::{Arg, EffectEnd, EffectOutcome, Gone, InputKind, Measurement, Seen};
 use crate::domain::state::State;
 use crate::domain::workspace::Stage;
 use crate::log::torn::{Dice, Faults, TornDisk};
@@ -32,6 +32,7 @@ const ROOM_BYTES: u64 = 1 << 40;
 
 /// What happens at a moment.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a few wait at a time; a box would only add a hop")]
 enum Event {
     /// Somebody does something.
     Person,
@@ -266,8 +267,11 @@ impl World {
             let fault = if self.dice.below(2) == 0 {
                 DiskFault::Sync(self.dice.below(6) as u32)
             } else {
-                DiskFault::Full(self.dice.below(4_000))
+                DiskFault::Full(self.dice.below(9_000))
             };
+            // Something new at that very moment, so that much is under way when the disk gives out.
+            let declared = [("title", team::text("the disk is odd")), ("anyway", Arg::Flag(true))];
+            self.deliver(team::call(team::actor("dmitri"), "sev1", &declared), when);
             self.after(when, Event::Disk(fault));
             self.after(when + long, Event::Disk(DiskFault::Well));
         }
