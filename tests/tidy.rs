@@ -11,6 +11,7 @@ const LONG: &[(&str, &str)] = &[
     ("src/shell/outbox.rs", "one idea: what was decided is done once, in order"),
     ("tests/sim_discord.rs", "one client against one stand-in, call by call"),
     ("tests/sim_fly.rs", "one client against one stand-in, call by call"),
+    ("tests/simulation/world.rs", "one world: what happens when, and what is checked after it"),
     ("tests/support/wire.rs", "one world"),
     ("tests/support/pure.rs", "one world"),
 ];
