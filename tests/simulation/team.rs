@@ -134,7 +134,8 @@ pub fn text(words: &str) -> Arg {
     Arg::Text(Text::plain(words))
 }
 
-fn press(who: Actor, action: String) -> InputKind {
+/// A press of a button.
+pub fn press(who: Actor, action: String) -> InputKind {
     let place = Place::new("discord:incidents");
     let on = Posted { place: place.clone(), message: "card".to_owned() };
     InputKind::Press(Press { who, place, action, values: Vec::new(), on })

@@ -70,6 +70,8 @@ enum Event {
     Policy,
     /// Somebody deletes a card.
     CardDeleted,
+    /// Somebody takes up what nobody has taken up yet.
+    TakenUp,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -252,10 +254,14 @@ impl World {
             self.after(when, Event::Chat(false));
             self.after(when + long, Event::Chat(true));
         }
-        if self.dice.below(3) == 0 {
-            let (when, long) = (at(self), self.minutes(1, 60));
+        if self.dice.below(2) == 0 {
+            let (when, long) = (at(self), self.minutes(0, 10));
             self.after(when, Event::Pager(false));
             self.after(when + long, Event::Pager(true));
+            // Somebody is called just then, and comes soon.
+            self.declare(when + TimeDelta::seconds(1));
+            let soon = TimeDelta::milliseconds(self.dice.below(90_000) as i64);
+            self.after(when + soon, Event::TakenUp);
         }
         for _ in 0..self.dice.below(3) {
             let (when, long, which) = (at(self), self.minutes(2, 90), self.dice.below(2) as usize);
@@ -270,8 +276,7 @@ impl World {
                 DiskFault::Full(self.dice.below(9_000))
             };
             // Something new at that very moment, so that much is under way when the disk gives out.
-            let declared = [("title", team::text("the disk is odd")), ("anyway", Arg::Flag(true))];
-            self.deliver(team::call(team::actor("dmitri"), "sev1", &declared), when);
+            self.declare(when);
             self.after(when, Event::Disk(fault));
             self.after(when + long, Event::Disk(DiskFault::Well));
         }
@@ -283,6 +288,11 @@ impl World {
             let when = at(self);
             self.after(when, Event::CardDeleted);
         }
+    }
+
+    fn declare(&mut self, wait: TimeDelta) {
+        let declared = [("title", team::text("something is odd")), ("anyway", Arg::Flag(true))];
+        self.deliver(team::call(team::actor("dmitri"), "sev1", &declared), wait);
     }
 
     fn deliver(&mut self, kind: InputKind, wait: TimeDelta) {
@@ -371,6 +381,13 @@ impl World {
                 let adopted = self.setup.policy();
                 if let Some(bot) = &mut self.bot {
                     bot.adopt(adopted);
+                }
+            }
+            Event::TakenUp => {
+                let Some(bot) = &self.bot else { return Ok(()) };
+                let untaken = bot.state.open().find(|incident| !incident.is_acknowledged());
+                if let Some(action) = untaken.map(|incident| format!("ack:{}", incident.id.0)) {
+                    self.deliver(team::press(team::actor("ana"), action), TimeDelta::zero());
                 }
             }
             Event::CardDeleted => {
