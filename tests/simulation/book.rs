@@ -91,13 +91,6 @@ impl Book {
         Ok(())
     }
 
-    fn touched<'a>(&'a self, decided: &'a Decided) -> impl Iterator<Item = (IncidentId, &'a Told)> {
-        decided.facts.iter().filter_map(|(on, _)| match on {
-            Thing::Incident(id) => Some((*id, self.incidents.get(id)?)),
-            Thing::Team => None,
-        })
-    }
-
     fn end(&mut self, id: EffectId, how: &'static str) -> Result<(), String> {
         if !self.made.contains_key(&id) {
             return Err(format!("6: effect {id} was {how} and never asked for"));
