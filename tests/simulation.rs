@@ -45,7 +45,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use world::{Tally, World};
 
 /// Histories that a run of the tests plays. With the shell built in it is the same code once more: a sample is enough.
-const SEEDS: u64 = if cfg!(feature = "shell") { 100 } else { 2_000 };
+const SEEDS: u64 = if cfg!(feature = "shell") { 100 } else { 300 };
 /// Lines of a failing history that are shown.
 const TRACE_LINES: usize = 60;
 
