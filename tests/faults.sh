@@ -10,15 +10,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${FAULTS_TARGET:-$PWD/target/faults}
+# Beside what is built, not within: cargo would take the copy for the tree itself.
 tree=$target/tree
-export SEEDS=${SEEDS:-400} CARGO_TARGET_DIR=$target RUST_BACKTRACE=0 CARGO_TERM_COLOR=never
+export SEEDS=${SEEDS:-400} CARGO_TARGET_DIR=$target/build RUST_BACKTRACE=0 CARGO_TERM_COLOR=never
 unset SEED
 cd tests/faults
 patches=("${@:-}")
 [ -n "${patches[0]}" ] || patches=(*.patch)
 cd ../..
 out=$target/out
-mkdir -p "$tree"
+mkdir -p "$tree" "$target/build"
 
 copy() {
     # Times are kept, so that cargo builds anew only what a patch or its removal changed.

@@ -302,7 +302,7 @@ fn verification(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
     if verify.passed || incident.status != Status::Monitoring || verify.until > now {
         return Ok(());
     }
-    let length = draft.promised(incident.severity).verify_for.map_or(TimeDelta::zero(), |span| span.delta());
+    let length = verify_length(draft, incident);
     if verify.watched {
         match green_since(draft, incident) {
             None => {
@@ -332,6 +332,15 @@ fn verification(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
     );
     draft.post(id, Target::Thread(id), message);
     Ok(())
+}
+
+/// How long a verification lasts. One that was begun before the incident became so mild that none is promised goes on, so it must
+/// have a length too: one of no length would end, red, and begin anew in the same instant, for ever.
+pub fn verify_length(draft: &Draft<'_>, incident: &Incident) -> TimeDelta {
+    const NONE_PROMISED: TimeDelta = TimeDelta::minutes(10);
+    const LEAST: TimeDelta = TimeDelta::minutes(1);
+    let promised = draft.promised(incident.severity).verify_for;
+    promised.map_or(NONE_PROMISED, |span| span.delta()).max(LEAST)
 }
 
 /// Since when everything the incident touches has been green; none when something is not.

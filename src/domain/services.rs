@@ -4,7 +4,7 @@
 //! (`observe`), and hands over what changed.
 
 use super::draft::Draft;
-use super::due::concerned;
+use super::due::{concerned, verify_length};
 use super::effect::Target;
 use super::escalate;
 use super::fact::{EscalationReason, Fact, Status};
@@ -134,8 +134,7 @@ fn verifications(draft: &mut Draft<'_>, look: &Measurement) -> Result<(), Refusa
         .collect();
     for id in concerned_ids {
         let incident = draft.incident(id)?;
-        let length = draft.promised(incident.severity).verify_for.map_or(0, |span| span.delta().num_milliseconds());
-        let until = draft.now() + chrono::TimeDelta::milliseconds(length);
+        let until = draft.now() + verify_length(draft, incident);
         let armed = incident.verify.as_ref().is_some_and(|verify| verify.resolve);
         let lead = concerned(incident);
         let head = text::head(incident);

@@ -73,6 +73,12 @@ impl Book {
                 _ => {}
             }
         }
+        for (id, told) in self.touched(decided) {
+            let update = told.promises.get(&PromiseKind::NextUpdate).filter(|planned| planned.open);
+            if told.open && told.acknowledged && update.is_some_and(|planned| planned.next.is_none()) {
+                return Err(format!("2: {id} is promised an update and nobody will be reminded of it"));
+            }
+        }
         for effect in &decided.effects {
             // Why this incident's level was called: one look may call levels of several incidents.
             let why = decided.facts.iter().rev().find_map(|(on, fact)| match fact {
@@ -89,6 +95,13 @@ impl Book {
             }
         }
         Ok(())
+    }
+
+    fn touched<'a>(&'a self, decided: &'a Decided) -> impl Iterator<Item = (IncidentId, &'a Told)> {
+        decided.facts.iter().filter_map(|(on, _)| match on {
+            Thing::Incident(id) => Some((*id, self.incidents.get(id)?)),
+            Thing::Team => None,
+        })
     }
 
     fn end(&mut self, id: EffectId, how: &'static str) -> Result<(), String> {
@@ -146,6 +159,9 @@ impl Book {
                     return Err(format!("2: {id}: the reminder of {} for {due} recorded twice", promise.name()));
                 }
                 planned.next = *next;
+            }
+            Fact::VerifyStarted { until, .. } | Fact::VerifyReset { until, .. } if *until <= at => {
+                return Err(format!("2: the verification of {id} is over when it begins, and so for ever"));
             }
             Fact::Escalated { why, level, .. } => {
                 let asked = matches!(why, EscalationReason::Asked | EscalationReason::WentSilent);

@@ -22,7 +22,7 @@ use crate::domain::workspace::Stage;
 use crate::log::torn::{Dice, Faults, TornDisk};
 
 /// More steps than any history takes: beyond it the bot goes round in a circle.
-const STEPS_MAX: u32 = 50_000;
+const STEPS_MAX: u32 = 20_000;
 /// How long a history is, in hours of promise time.
 const HOURS_MIN: u64 = 1;
 /// How long a history is at most, in hours of promise time.
@@ -224,6 +224,9 @@ impl World {
         self.run(end)?;
         self.heal();
         self.run(end + TimeDelta::minutes(30))?;
+        self.close_everything();
+        self.run(end + TimeDelta::minutes(35))?;
+        // A fault from before may have ended the process before it answered: people try again.
         self.close_everything();
         self.run(end + TimeDelta::hours(1))?;
         // What a job of the calendar brings just now is allowed its minute.
@@ -467,6 +470,8 @@ impl World {
         }
         self.power = Power::on();
         let away = match self.dice.below(6) {
+            // A fault from before can still end a process; then it is brought up at once.
+            _ if self.healed => TimeDelta::seconds(1),
             0..4 => TimeDelta::milliseconds(500 + self.dice.below(20_000) as i64),
             4 => self.minutes(1, 60),
             _ => self.minutes(60, 300),
