@@ -30,7 +30,7 @@ pub const SEV3: Command = Command {
 
 fn spec(severity: Severity) -> CommandSpec {
     let help = match severity {
-        Severity::Sev1 => "Customers cannot work: open an incident and wake people now",
+        Severity::Sev1 => "Customers cannot work: open it; wakes those on call unless you are",
         Severity::Sev2 => "It works poorly: open an incident and call people",
         Severity::Sev3 => "A nuisance: open an incident for working hours",
     };

@@ -156,7 +156,18 @@ pub fn complete(lists: &Lists, ask: &CompletionAsk) -> Vec<Choice> {
     let typed = ask.typed.to_lowercase();
     let fits =
         |choice: &&Choice| choice.value.to_lowercase().contains(&typed) || choice.label.to_lowercase().contains(&typed);
-    all.iter().filter(fits).take(CHOICES_MAX).cloned().collect()
+    let mut fitting: Vec<&Choice> = all.iter().filter(fits).collect();
+    // A chat takes the first for what was meant: the very number or name, then what begins with it, then the rest.
+    fitting.sort_by_key(|choice| {
+        let value = choice.value.to_lowercase();
+        let number = value.rsplit('-').next().unwrap_or(&value);
+        match () {
+            () if value == typed || number == typed => 0,
+            () if value.starts_with(&typed) || number.starts_with(&typed) => 1,
+            () => 2,
+        }
+    });
+    fitting.into_iter().take(CHOICES_MAX).cloned().collect()
 }
 
 /// Nothing has to be asked.

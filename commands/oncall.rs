@@ -68,6 +68,9 @@ pub const SHOW: Command = Command {
     },
 };
 
+/// The shortest time that somebody takes, in minutes: below it, nobody would be called in it.
+const SHIFT_MINUTES_MIN: i64 = 5;
+
 /// `/oncall take`.
 pub const TAKE: Command = Command {
     spec: || {
@@ -87,6 +90,9 @@ pub const TAKE: Command = Command {
         let until = match call.word("for") {
             Some(typed) => {
                 let length = parse_duration(&typed).map_err(|error| Refusal::because(error.to_string()))?;
+                if length < chrono::TimeDelta::minutes(SHIFT_MINUTES_MIN) {
+                    return Err(Refusal::because(format!("A shift is at least {SHIFT_MINUTES_MIN} minutes long.")));
+                }
                 Some(ctx.now + length)
             }
             None => None,

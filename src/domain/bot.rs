@@ -91,7 +91,10 @@ fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome) {
         EffectEnd::Looked { report } => {
             draft.fact(on, Fact::Done { effect: id, posted: None });
             if let EffectKind::Look { incident, .. } = effect.kind {
-                let message = health::card(report, &[]);
+                let mut message = health::card(report, &[]);
+                if draft.incident(incident).is_ok_and(|incident| incident.services.is_empty()) {
+                    message = message.and(text::nothing_named());
+                }
                 draft.post(incident, Target::Thread(incident), message);
             }
         }

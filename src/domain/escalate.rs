@@ -84,6 +84,22 @@ pub fn stop(draft: &mut Draft<'_>, id: IncidentId, why: &str) {
     draft.withdraw(id, why, is_call);
 }
 
+/// It is over: calls and reminders that have not gone out are taken back. Nobody is asked for an update of what is resolved.
+pub fn end(draft: &mut Draft<'_>, id: IncidentId, why: &str) {
+    draft.withdraw(id, why, |effect| is_call(effect) || asks(effect, &["update:", "mitigated:", "still:"]));
+}
+
+/// The question "mitigated yet?" has its answer.
+pub fn mitigated(draft: &mut Draft<'_>, id: IncidentId) {
+    draft.withdraw(id, "it is mitigated", |effect| asks(effect, &["mitigated:"]) && !asks(effect, &["update:"]));
+}
+
+/// Whether an effect asks people for something, by one of these buttons, in the incident's thread. The card has them too, and stays.
+fn asks(effect: &Effect, actions: &[&str]) -> bool {
+    matches!(&effect.kind, EffectKind::Post { to: Target::Thread(_), message, .. }
+        if message.buttons.iter().any(|button| actions.iter().any(|action| button.action.starts_with(action))))
+}
+
 /// Whether an effect calls people who need not come once somebody is there.
 fn is_call(effect: &Effect) -> bool {
     match &effect.kind {

@@ -27,7 +27,7 @@ use super::{text, timeline};
 pub fn press(mut draft: Draft<'_>, press: &Press) -> Result<Decision, Refusal> {
     let (verb, rest) = press.action.split_once(':').unwrap_or((press.action.as_str(), ""));
     if verb == "declare" {
-        let service = Service::new(rest);
+        let service = draft.ctx.workspace.service(rest).ok_or_else(|| unknown(rest))?.name.clone();
         let declared = Declared {
             severity: draft.ctx.policy.incidents.declare_when_down.unwrap_or(Severity::Sev1),
             title: text::down_title(&service),
@@ -63,8 +63,8 @@ fn act(mut draft: Draft<'_>, who: &Actor, verb: &str, id: IncidentId, argument: 
         "scribe" => respond::give_part(&mut draft, who, id, Part::Scribe, &who.person)?,
         "liaison" => respond::give_part(&mut draft, who, id, Part::Liaison, &who.person)?,
         "snooze" => {
-            let minutes = argument.parse().unwrap_or(10);
-            respond::snooze(&mut draft, who, id, TimeDelta::minutes(minutes))?
+            let minutes = argument.parse().ok().and_then(TimeDelta::try_minutes).unwrap_or(TimeDelta::minutes(10));
+            respond::snooze(&mut draft, who, id, minutes)?
         }
         "setsev" => {
             let to = Severity::from_key(argument).ok_or_else(|| unknown(argument))?;
@@ -105,7 +105,27 @@ fn draft_form<'a>(
 ///
 /// # Errors
 /// As the verb behind it refuses. What was typed is given back, so that nothing has to be typed twice.
-pub fn filled(mut draft: Draft<'_>, form: &Filled) -> Result<Decision, Refusal> {
+pub fn filled(draft: Draft<'_>, form: &Filled) -> Result<Decision, Refusal> {
+    let ctx = draft.ctx;
+    let typed = form.values.values().max_by_key(|text| text.chars()).cloned().unwrap_or_default();
+    fill(draft, form).or_else(|refusal| give_back(&ctx, refusal, &typed))
+}
+
+/// A refusal together with what somebody typed, so that it need not be typed again.
+///
+/// # Errors
+/// The refusal alone, when next to nothing was typed.
+pub fn give_back(ctx: &super::draft::Ctx<'_>, refusal: Refusal, typed: &Text) -> Result<Decision, Refusal> {
+    /// Shorter ones are typed again as quickly as copied.
+    const WORTH_KEEPING_CHARS: usize = 12;
+    if typed.chars() < WORTH_KEEPING_CHARS {
+        return Err(refusal);
+    }
+    let message = Message::line(sentence(&refusal.to_string())).and("What you wrote:").and(typed.clone());
+    Ok(Draft::new(*ctx).done(Some(Answer::Say { message, only_you: true })))
+}
+
+fn fill(mut draft: Draft<'_>, form: &Filled) -> Result<Decision, Refusal> {
     let (verb, rest) = form.action.split_once(':').unwrap_or((form.action.as_str(), ""));
     let id: IncidentId = rest.split(':').next().unwrap_or_default().parse().map_err(|_| unknown(&form.action))?;
     let value = |name: &str| form.values.get(name).cloned().unwrap_or_default();
@@ -146,7 +166,7 @@ fn declare_anyway(mut draft: Draft<'_>, who: &Actor, rest: &str) -> Result<Decis
     let mut parts = rest.splitn(3, ':');
     let severity = parts.next().and_then(Severity::from_key).ok_or_else(|| unknown(rest))?;
     let service = parts.next().unwrap_or_default();
-    let title = parts.next().unwrap_or_default().to_owned();
+    let title = parts.next().filter(|title| !title.trim().is_empty()).ok_or_else(|| unknown(rest))?.to_owned();
     let services = if service.is_empty() { Vec::new() } else { vec![Service::new(service)] };
     let declared = Declared { severity, title, services, details: Text::default(), announce: None };
     let id = open::open(&mut draft, Opener::Person(who), declared)?;
@@ -258,7 +278,8 @@ fn minutes(values: &BTreeMap<String, Text>, name: &str) -> Result<Option<TimeDel
     let Some(typed) = values.get(name).map(flat).filter(|typed| !typed.is_empty()) else { return Ok(None) };
     let digits = typed.trim_end_matches(|c: char| !c.is_ascii_digit());
     match digits.parse::<i64>() {
-        Ok(minutes) if (1..=1_440).contains(&minutes) => Ok(Some(TimeDelta::minutes(minutes))),
+        // How long it may be is for the verb to say, with the policy's own bounds.
+        Ok(minutes) if (1..=527_040).contains(&minutes) => Ok(Some(TimeDelta::minutes(minutes))),
         _ => Err(Refusal::because(format!("“{typed}” is not a number of minutes. Write 15, or leave it empty."))),
     }
 }

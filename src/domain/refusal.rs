@@ -26,7 +26,7 @@ pub enum Refusal {
     #[error("Which one? {} are open. Say it in the incident's thread, or give its number.", list(.0))]
     Which(Vec<IncidentId>),
     /// It is closed.
-    #[error("{0} is {1}. `/incident reopen {0}` opens it again.")]
+    #[error("{0} is {1}. `/incident reopen incident:{0} why:…` opens it again.")]
     Closed(IncidentId, &'static str),
     /// Anything else, in its own sentence.
     #[error("{0}")]

@@ -23,6 +23,13 @@ pub fn clock(at: DateTime<Utc>, zone: Tz) -> String {
     at.with_timezone(&zone).format("%H:%M").to_string()
 }
 
+/// A time of day, with its date when that is another than the one it is compared with.
+pub fn clock_of_day(at: DateTime<Utc>, beside: DateTime<Utc>, zone: Tz) -> String {
+    let (at, beside) = (at.with_timezone(&zone), beside.with_timezone(&zone));
+    let format = if at.date_naive() == beside.date_naive() { "%H:%M" } else { "%H:%M on %-d %B %Y" };
+    at.format(format).to_string()
+}
+
 /// "SEV-1 INC-7 checkout is down".
 pub fn headline(incident: &Incident) -> String {
     format!("{} {} {}", incident.severity, incident.id, incident.title)
@@ -40,6 +47,31 @@ pub fn page(incident: &Incident, ack_by: Option<DateTime<Utc>>, zone: Tz) -> Str
 pub fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// A text of at most `chars` characters, cut visibly.
+pub fn short_text(text: &Text, chars: usize) -> Text {
+    use super::message::Span;
+    let mut left = chars;
+    let mut out = Text::default();
+    for span in &text.0 {
+        let words = match span {
+            Span::Text(words) | Span::Bold(words) | Span::Code(words) => words,
+            other => {
+                out.0.push(other.clone());
+                continue;
+            }
+        };
+        let count = words.chars().count();
+        if count <= left {
+            left -= count;
+            out.0.push(span.clone());
+            continue;
+        }
+        let cut: String = words.chars().take(left.saturating_sub(1)).collect();
+        return out.text(format!("{}…", cut.trim_end()));
+    }
+    out
 }
 
 /// At most `chars` characters, cut visibly.
@@ -215,6 +247,13 @@ pub fn down_title(service: &Service) -> String {
     format!("{service} is down")
 }
 
+/// Beside the health of everything, when nobody said what an incident touches.
+pub fn nothing_named() -> Text {
+    Text::plain("Nobody said which service this touches: what is down may be none of these. ")
+        .code("/incident services")
+        .text(" says it.")
+}
+
 /// A service answers again.
 pub fn service_up(service: &Service, stage: &str, since: DateTime<Utc>, now: DateTime<Utc>) -> Text {
     Text::plain(format!("{service} ({stage}) answers again after {}.", span(now - since)))
@@ -228,8 +267,10 @@ pub fn recovered(service: &Service) -> Text {
 }
 
 /// Verification begins.
-pub fn verify_started(until: DateTime<Utc>, watched: bool, length: TimeDelta) -> Text {
-    if watched {
+pub fn verify_started(until: DateTime<Utc>, watched: bool, green: bool, length: TimeDelta) -> Text {
+    if watched && !green {
+        Text::plain(format!("It is not green yet. I watch for {} of green; the count begins when it is.", span(length)))
+    } else if watched {
         Text::plain(format!("Watching for {} of green, until ", span(length))).clock(until).text(".")
     } else {
         Text::plain(format!(
@@ -265,15 +306,19 @@ pub fn resolved(incident: &Incident, now: DateTime<Utc>, by: Option<&Person>) ->
 }
 
 /// How promises were kept: one line.
-pub fn kept(incident: &Incident) -> String {
+pub fn kept(incident: &Incident, now: DateTime<Utc>) -> String {
     let tally = incident.tally;
-    let all = tally.kept + tally.late;
-    match (all, tally.late) {
+    // One that is overdue and not kept yet is no better than one that was kept late.
+    let overdue = || incident.promises.values().filter(|promise| promise.is_open() && promise.due < now);
+    let late = tally.late + u32::try_from(overdue().count()).unwrap_or(u32::MAX);
+    let waited = overdue().map(|promise| (now - promise.due).num_seconds().unsigned_abs()).max().unwrap_or(0);
+    let all = tally.kept + late;
+    match (all, late) {
         (0, _) => "no promise has come due yet".to_owned(),
         (1, 0) => "the 1 promise kept on time".to_owned(),
         (all, 0) => format!("all {all} promises kept on time"),
         (all, _) => {
-            let worst = TimeDelta::seconds(i64::try_from(tally.worst_late_s).unwrap_or(i64::MAX / 1000));
+            let worst = TimeDelta::seconds(i64::try_from(tally.worst_late_s.max(waited)).unwrap_or(i64::MAX / 1000));
             format!("{} of {all} promises kept on time, the worst {} late", tally.kept, span(worst))
         }
     }
@@ -346,5 +391,9 @@ pub fn already(who: &Person, what: &str) -> Text {
 /// Roles as words.
 pub fn roles(roles: &[Role]) -> String {
     let names: Vec<&str> = roles.iter().map(Role::as_str).collect();
-    names.join(" and ")
+    match names.as_slice() {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
 }

@@ -11,6 +11,8 @@ use super::text;
 
 /// Lines shown in chat; the whole goes along as a file when there are more.
 const LINES_MAX: usize = 20;
+/// Characters of one line shown in chat, so that one long update does not push the rest out of sight.
+const LINE_CHARS_MAX: usize = 240;
 
 /// One line of the timeline, without its time; none for a fact that people need not read.
 pub fn line(fact: &Fact) -> Option<Text> {
@@ -137,15 +139,18 @@ pub fn message(ctx: &Ctx<'_>, incident: &Incident) -> Message {
     let all = lines(incident);
     let mut card = Card::new(format!("Timeline of {}", incident.id), Tone::Quiet);
     let left_out = all.len().saturating_sub(LINES_MAX);
+    let mut shortened = false;
     if left_out > 0 {
         card = card.line(format!("The first {left_out} lines are in the file."));
     }
     for (entry, text) in all.iter().skip(left_out) {
-        card = card.line(Text::default().clock(entry.at).text(" ").join(text.clone()));
+        let short = text::short_text(text, LINE_CHARS_MAX);
+        shortened |= short != *text;
+        card = card.line(Text::default().clock(entry.at).text(" ").join(short));
     }
-    card = card.line(format!("{}.", text::capital(&text::kept(incident))));
+    card = card.line(format!("{}.", text::capital(&text::kept(incident, ctx.now))));
     let mut message = Message::card(card);
-    if left_out > 0 {
+    if left_out > 0 || shortened {
         message.files.push(File { name: format!("{}-timeline.md", incident.id), text: document(ctx, incident) });
     }
     message
@@ -171,7 +176,7 @@ pub fn document(ctx: &Ctx<'_>, incident: &Incident) -> String {
         let at = at.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S %Z");
         out.push_str(&format!("- {}: {at}\n", text::capital(moment.name())));
     }
-    out.push_str(&format!("- Promises: {}\n", text::kept(incident)));
+    out.push_str(&format!("- Promises: {}\n", text::kept(incident, ctx.now)));
     if !incident.details.is_blank() {
         out.push_str(&format!("\n{}\n", name(&incident.details)));
     }

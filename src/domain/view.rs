@@ -58,7 +58,7 @@ pub fn card(ctx: &Ctx<'_>, incident: &Incident) -> Message {
     if !incident.details.is_blank() && incident.last_update.is_none() {
         card = card.row("Details", incident.details.clone());
     }
-    card = card.row("Promises", text::capital(&text::kept(incident)));
+    card = card.row("Promises", text::capital(&text::kept(incident, ctx.now)));
     let mut message = Message::line(text::card_line(incident, ack_by.filter(|_| incident.status.is_open())));
     message.card = Some(card);
     buttons(ctx, incident, &mut message);

@@ -99,7 +99,7 @@ fn asleep_is_well_unless_its_host_is_gone() {
          ✓ mcp production\n\
          ✓   acme-mcp: 1 machine, ord: 1 asleep\n\
          ?   health: asleep, not asked\n\
-         ✓ All is well\n"
+         ✓ Everything I watch is well\n"
     );
     one.host_ok = false;
     assert_eq!(one.verdict().mark, Mark::Critical);
@@ -168,7 +168,7 @@ fn the_card_says_what_has_no_source() {
     };
     let message = card(&report(vec![stage(vec![machine("a")], vec![answered(34)])]), &[target]);
     let card = message.card.unwrap_or_else(|| panic!("a card"));
-    assert_eq!(card.title, "✓ All is well");
+    assert_eq!(card.title, "✓ Everything I watch is well");
     let fields: Vec<(String, crate::domain::message::Text)> =
         card.fields.into_iter().map(|field| (field.name, field.value)).collect();
     let expected = [

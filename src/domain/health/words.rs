@@ -74,11 +74,12 @@ fn headline(report: &HealthReport) -> String {
     let all = report.stages.len();
     match report.mark() {
         _ if all == 0 => "Nothing to look at: no service is configured".to_owned(),
-        Mark::Ok => "All is well".to_owned(),
+        Mark::Ok => "Everything I watch is well".to_owned(),
         Mark::Critical => format!("{} of {all} in trouble", count(Mark::Critical)),
-        Mark::Warning if count(Mark::Warning) == 0 => {
-            "Services are well as far as seen; Fly does not take the token".to_owned()
-        }
+        Mark::Warning if count(Mark::Warning) == 0 => match count(Mark::Unknown) {
+            0 => "Services answer; what Fly knows of them could not be asked".to_owned(),
+            unknown => format!("{unknown} of {all} could not be found out; Fly could not be asked"),
+        },
         Mark::Warning => format!("{} of {all} need watching", count(Mark::Warning)),
         Mark::Unknown => format!("{} of {all} could not be found out", count(Mark::Unknown)),
     }

@@ -236,11 +236,11 @@ fn spans_are_read_and_said() {
     assert_eq!(parse_duration("15m"), Ok(TimeDelta::minutes(15)));
     assert_eq!(parse_duration(" 2h 30m "), Ok(TimeDelta::minutes(150)));
     assert_eq!(parse_duration("366d"), Ok(TimeDelta::days(366)));
-    assert_eq!(parse_duration("367d").unwrap_err().to_string(), "“367d” is too long; at most 366 days");
+    assert_eq!(parse_duration("367d").unwrap_err().to_string(), "“367d” is too long; at most 366 days.");
     assert!(parse_duration("18446744073709551615s").is_err());
     for text in ["", "15", "soon", "-5m"] {
         let sentence = parse_duration(text).unwrap_err().to_string();
-        assert!(sentence.ends_with("write it as 15m, 2h or 1h 30m"), "{sentence}");
+        assert!(sentence.ends_with("write it as 15m, 2h or 1h 30m."), "{sentence}");
     }
 }
 

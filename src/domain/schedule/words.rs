@@ -18,7 +18,7 @@ const TIMES_NAMED_MAX: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// Not a span.
-    #[error("“{text}” is not a span of time; write it as 15m, 2h or 1h 30m")]
+    #[error("“{text}” is not a span of time; write it as 15m, 2h or 1h 30m.")]
     Unread {
         /// What was written.
         text: String,
@@ -26,7 +26,7 @@ pub enum DurationError {
         reason: String,
     },
     /// Too long.
-    #[error("“{text}” is too long; at most {DURATION_DAYS_MAX} days")]
+    #[error("“{text}” is too long; at most {DURATION_DAYS_MAX} days.")]
     TooLong {
         /// What was written.
         text: String,

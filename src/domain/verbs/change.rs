@@ -92,7 +92,9 @@ pub fn status(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, to: Status) ->
         Status::Monitoring => close::mitigated(draft, who, id),
         Status::Resolved => close::resolve(draft, who, id, None),
         Status::Reviewed => Err(Refusal::because(format!("Resolve {id} first; then `/incident review`."))),
-        Status::Cancelled => Err(Refusal::because(format!("`/incident cancel {id}` takes the reason with it."))),
+        Status::Cancelled => {
+            Err(Refusal::because(format!("`/incident cancel incident:{id} why:…` takes the reason with it.")))
+        }
         Status::Investigating | Status::Mitigating => {
             if from == Status::Monitoring {
                 draft.fact(id, Fact::PromiseWaived { promise: PromiseKind::Verify, why: to.name().to_owned() });
@@ -124,6 +126,20 @@ pub fn time(
         return Err(Refusal::because("That time has not come yet."));
     }
     let incident = draft.incident(id)?;
+    let closed = !incident.status.is_open();
+    let has_come = match which {
+        Moment::Acknowledged => incident.is_acknowledged(),
+        Moment::Mitigated => closed || incident.status == Status::Monitoring || incident.times.contains_key(&which),
+        Moment::Resolved => closed,
+        _ => true,
+    };
+    if !has_come {
+        return Err(Refusal::because(format!(
+            "{id} is not {} yet: it is {}. Say so first; then its time can be set right.",
+            which.name(),
+            incident.status.name()
+        )));
+    }
     let order: Vec<(Moment, DateTime<Utc>)> =
         incident.times.iter().map(|(moment, at)| (*moment, *at)).filter(|(moment, _)| *moment != which).collect();
     for (moment, at) in order {
@@ -134,7 +150,7 @@ pub fn time(
                 "It cannot have been {} then: it was {} at {}.",
                 which.name(),
                 moment.name(),
-                text::clock(at, draft.ctx.workspace.team.zone),
+                text::clock_of_day(at, to, draft.ctx.workspace.team.zone),
             )));
         }
     }

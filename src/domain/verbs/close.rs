@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 
 use crate::domain::draft::Draft;
+use crate::domain::due;
 use crate::domain::effect::Target;
 use crate::domain::escalate;
 use crate::domain::fact::{EscalationReason, Fact, Moment, Part, Status};
@@ -39,7 +40,10 @@ pub fn mitigated(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<T
     watch(draft, who, id)?;
     let incident = draft.incident(id)?;
     Ok(match &incident.verify {
-        Some(verify) => Text::plain("Watching until ").clock(verify.until).text("."),
+        Some(verify) if verify.watched => Text::plain("Watching until ").clock(verify.until).text("."),
+        Some(verify) => {
+            Text::plain("No probe watches it: I count until ").clock(verify.until).text(", and cannot see it go red.")
+        }
         None => Text::plain("Noted. Nothing has to be watched at this severity; resolve it when you are sure."),
     })
 }
@@ -59,6 +63,7 @@ fn watch(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<(), Refus
     if draft.incident(id)?.promise(PromiseKind::Mitigate).is_some() {
         draft.fact(id, Fact::PromiseKept { promise: PromiseKind::Mitigate });
     }
+    escalate::mitigated(draft, id);
     let mut message = Message::line(match by {
         Some(person) => Text::default().person(person).text(" says it is mitigated."),
         None => Text::plain("It is mitigated."),
@@ -67,7 +72,8 @@ fn watch(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<(), Refus
         let until = draft.now() + length.delta();
         draft.fact(id, Fact::VerifyStarted { until, watched });
         draft.fact(id, Fact::PromiseMade { promise: PromiseKind::Verify, due: until, next: None });
-        message = message.and(text::verify_started(until, watched, length.delta()));
+        let green = due::green_since(draft, draft.incident(id)?).is_some();
+        message = message.and(text::verify_started(until, watched, green, length.delta()));
     }
     let resolve = if verify_for.is_some() { "Resolve when green" } else { "Resolve" };
     message = message.button(format!("resolve:{}", id.0), resolve, ButtonStyle::Success).button(
@@ -138,11 +144,11 @@ pub fn resolve(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, anyway: Optio
     let incident = draft.incident(id)?;
     let watched = incident.verify.as_ref().is_some_and(|verify| verify.watched);
     let line = Text::plain(format!("{id} resolves by itself at ")).clock(until).text(if watched {
-        " if it stays green until then."
+        " if it stays green until then. I say something only if it goes red."
     } else {
-        ", by the clock: no probe watches it."
+        ", by the clock: no probe watches it, so press “Still broken” if it comes back."
     });
-    let line = line.text(" I say something only if it goes red. To end it now: ").code("/resolve");
+    let line = line.text(" To end it now: ").code("/resolve");
     Ok(line.text(" with a reason in ").code("anyway").text("."))
 }
 
@@ -160,7 +166,7 @@ pub fn finish(draft: &mut Draft<'_>, id: IncidentId, by: Option<Person>, why: Op
         matches!(kind, PromiseKind::Acknowledge | PromiseKind::Verify | PromiseKind::FirstNotice)
             || (kind == PromiseKind::Mitigate && !mitigated)
     })?;
-    escalate::stop(draft, id, "resolved");
+    escalate::end(draft, id, "resolved");
     let mut card = Message::line(text::resolved(draft.incident(id)?, now, by.as_ref()));
     if let Some(why) = &why {
         card = card.and(Text::plain("Without waiting, because: ").join(why.clone()));
@@ -175,7 +181,7 @@ pub fn finish(draft: &mut Draft<'_>, id: IncidentId, by: Option<Person>, why: Op
         card = card.and(Text::plain("The review is due ").relative(due).text("."));
     }
     let incident = draft.incident(id)?;
-    card = card.and(Text::plain(format!("{}.", text::capital(&text::kept(incident)))));
+    card = card.and(Text::plain(format!("{}.", text::capital(&text::kept(incident, now)))));
     let reminder = incident.reminder.filter(|reminder| incident.standing.contains_key(reminder));
     draft.replace(id, Target::Thread(id), card, reminder);
     if announce && draft.ctx.workspace.channels.announce.is_some() {
@@ -220,7 +226,7 @@ pub fn cancel(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, why: Text) -> 
     let announce = incident.announce;
     draft.fact(id, Fact::Cancelled { by: who.person.clone(), why: why.clone() });
     end_promises(draft, id, "cancelled", |_| false)?;
-    escalate::stop(draft, id, "cancelled");
+    escalate::end(draft, id, "cancelled");
     let incident = draft.incident(id)?;
     let reminder = incident.reminder.filter(|reminder| incident.standing.contains_key(reminder));
     let line = Text::default().person(&who.person).text(" cancelled it: ").join(why);
@@ -314,6 +320,12 @@ pub fn call_again(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> 
 }
 
 fn reason(why: Text, what_for: &str) -> Result<Text, Refusal> {
+    let words = crate::domain::press::flat(&why);
+    if words.parse::<IncidentId>().is_ok() {
+        return Err(Refusal::because(format!(
+            "“{words}” is an incident, not a reason. Name the incident in its own option, `incident`, and the reason in `why`."
+        )));
+    }
     if why.is_blank() || why.chars() < REASON_CHARS_MIN {
         return Err(Refusal::because(format!("A sentence is needed for {what_for}; it stands on the record.")));
     }

@@ -47,7 +47,8 @@ pub enum Opener<'a> {
     },
 }
 
-/// Open incidents of late that could be the same: same service, or words in common.
+/// Open incidents of late that could be the same and are no milder: same service, or telling words in common. A worse one is
+/// never held back by a question: nobody has been called for it yet.
 pub fn similar<'a>(draft: &Draft<'a>, declared: &Declared) -> Vec<&'a Incident> {
     let since = draft.now() - draft.ctx.policy.incidents.similar_within.delta();
     let words = telling_words(&declared.title);
@@ -56,11 +57,20 @@ pub fn similar<'a>(draft: &Draft<'a>, declared: &Declared) -> Vec<&'a Incident> 
         .state
         .open()
         .filter(|incident| incident.time(crate::domain::fact::Moment::Declared).is_some_and(|at| at >= since))
+        .filter(|incident| incident.severity <= declared.severity)
         .filter(|incident| {
             incident.services.iter().any(|service| declared.services.contains(service))
-                || telling_words(&incident.title).iter().any(|word| words.contains(word))
+                || alike(&telling_words(&incident.title), &words)
         })
         .collect()
+}
+
+/// Whether titles are about the same: two telling words in common, or all that the shorter one has.
+fn alike(one: &[String], other: &[String]) -> bool {
+    const WORDS_MIN: usize = 2;
+    let common = one.iter().filter(|word| other.contains(word)).count();
+    let shorter = one.len().min(other.len());
+    common > 0 && common >= shorter.min(WORDS_MIN)
 }
 
 /// Words that tell one incident from another.

@@ -44,6 +44,13 @@ pub fn update(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, update: Update
             "That update is longer than {UPDATE_CHARS_MAX} characters. Put the long part into the thread and the gist here."
         )));
     }
+    let given_already = |source: &String| {
+        let holds = |fact: &Fact| matches!(fact, Fact::Updated { source: Some(before), .. } if before == source);
+        draft.incident(id).is_ok_and(|incident| incident.timeline.iter().any(|entry| holds(&entry.fact)))
+    };
+    if update.source.as_ref().is_some_and(given_already) {
+        return Ok(Text::plain(format!("That message is an update of {id} already.")));
+    }
     give(draft, who, id, update, false)
 }
 

@@ -1,0 +1,138 @@
+//! Decisions that no transcript can show, because they need something on its way that has not arrived: the pure floors alone.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use watchbell::commands;
+use watchbell::domain::bot;
+use watchbell::domain::draft::Ctx;
+use watchbell::domain::effect::{Effect, EffectKind, Target};
+use watchbell::domain::fact::Fact;
+use watchbell::domain::ids::{EffectId, InputId, Person, Place, Posted, Role};
+use watchbell::domain::input::{Actor, Answers, Call, EffectEnd, EffectOutcome, InputKind, Press};
+use watchbell::domain::message::Text;
+use watchbell::domain::policy::{Policy, SHIPPED};
+use watchbell::domain::state::{Decided, State};
+use watchbell::domain::workspace::Workspace;
+
+/// A bot whose messages arrive only when the test says so.
+struct Held {
+    state: State,
+    policy: Policy,
+    workspace: Workspace,
+    now: DateTime<Utc>,
+    inputs: u32,
+}
+
+impl Held {
+    fn new() -> Self {
+        let workspace = toml::from_str(include_str!("support/team.toml")).expect("the team of the transcripts");
+        let now = "2026-11-24T15:00:00Z".parse().expect("an instant");
+        let mut held = Self {
+            state: State::default(),
+            policy: Policy::parse(SHIPPED).expect("shipped"),
+            workspace,
+            now,
+            inputs: 0,
+        };
+        held.decide(&InputKind::Call(held.call("watchbell live", &[])));
+        held
+    }
+
+    fn ana() -> Actor {
+        let roles = ["reliability", "manager"].map(Role::new).to_vec();
+        Actor { person: Person::new("discord:ana"), name: "ana".to_owned(), roles }
+    }
+
+    fn call(&self, command: &str, args: &[(&str, &str)]) -> Call {
+        let args: BTreeMap<_, _> = args
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), watchbell::domain::input::Arg::Text(Text::plain(*text))))
+            .collect();
+        let place = Place::new("discord:incidents");
+        Call { who: Self::ana(), place, command: command.to_owned(), args, target: None }
+    }
+
+    fn press(&mut self, action: &str) -> Decided {
+        let place = Place::new("discord:incidents");
+        let on = Posted { place: place.clone(), message: "1".to_owned() };
+        self.decide(&InputKind::Press(Press { who: Self::ana(), place, action: action.to_owned(), values: vec![], on }))
+    }
+
+    fn decide(&mut self, input: &InputKind) -> Decided {
+        self.inputs += 1;
+        let id = InputId::new(format!("in:{}", self.inputs));
+        let ctx =
+            Ctx { state: &self.state, policy: &self.policy, workspace: &self.workspace, now: self.now, input: &id };
+        let decision = commands::decide(ctx, input, &Answers::default(), None).expect("nothing is refused here");
+        let decided = bot::line(&self.state, self.now, &id, decision);
+        self.state.apply(&decided);
+        decided
+    }
+
+    fn pass(&mut self, minutes: i64) {
+        self.now += TimeDelta::minutes(minutes);
+        self.decide(&InputKind::Tick);
+    }
+
+    /// What waits to be sent and carries a button that begins so.
+    fn waiting(&self, button: &str) -> Vec<EffectId> {
+        let asks = |effect: &&Effect| {
+            matches!(&effect.kind, EffectKind::Post { to: Target::Thread(_), message, .. }
+                if message.buttons.iter().any(|held| held.action.starts_with(button)))
+        };
+        self.state.pending.values().filter(asks).map(|effect| effect.id).collect()
+    }
+}
+
+fn withdrawn(decided: &Decided) -> Vec<EffectId> {
+    let ended = decided.facts.iter().filter_map(|(_, fact)| match fact {
+        Fact::Withdrawn { effect, .. } => Some(*effect),
+        _ => None,
+    });
+    ended.collect()
+}
+
+#[test]
+fn a_question_that_has_not_gone_out_is_taken_back_when_the_incident_is_over() {
+    let mut bot = Held::new();
+    bot.decide(&InputKind::Call(bot.call("sev1", &[("title", "checkout is down")])));
+    bot.press("ack:1");
+    bot.pass(10);
+    let question = bot.waiting("mitigated:");
+    assert_eq!(question.len(), 1, "“mitigated yet?” waits to be sent");
+
+    let decided = bot.decide(&InputKind::Call(bot.call("incident cancel", &[("why", "it was a drill")])));
+
+    assert!(withdrawn(&decided).contains(&question[0]), "nobody is asked about what is over");
+    assert!(bot.waiting("mitigated:").is_empty() && bot.waiting("update:").is_empty());
+}
+
+#[test]
+fn the_question_whether_it_is_mitigated_is_taken_back_by_the_answer() {
+    let mut bot = Held::new();
+    bot.decide(&InputKind::Call(bot.call("sev1", &[("title", "checkout is down")])));
+    bot.press("ack:1");
+    bot.pass(10);
+    let question = bot.waiting("mitigated:");
+
+    let decided = bot.press("mitigated:1");
+
+    assert_eq!(withdrawn(&decided), question);
+}
+
+#[test]
+fn what_arrived_is_not_taken_back() {
+    let mut bot = Held::new();
+    bot.decide(&InputKind::Call(bot.call("sev1", &[("title", "checkout is down")])));
+    bot.press("ack:1");
+    bot.pass(10);
+    for effect in bot.waiting("mitigated:") {
+        let posted = Some(Posted { place: Place::new("discord:thread"), message: "2".to_owned() });
+        bot.decide(&InputKind::Effect(EffectOutcome { effect, end: EffectEnd::Done { posted } }));
+    }
+
+    let decided = bot.press("mitigated:1");
+
+    assert_eq!(withdrawn(&decided), []);
+}
