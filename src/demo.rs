@@ -5,9 +5,11 @@
 //! (it uses what docs/sim.md offers). The bot it starts is the real program, killed for real.
 
 mod bot;
+mod folder;
 mod play;
 
-use std::path::PathBuf;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, anyhow};
@@ -19,9 +21,11 @@ use axum::{Json, Router};
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use watchbell::adapters::clock::SPEED_MAX;
 use watchbell::sim::{discord, fly};
 
 use bot::BotProcess;
+use folder::Folder;
 use play::Play;
 
 /// The channels, roles and people of the demo.
@@ -31,14 +35,18 @@ const FLY: &str = include_str!("../data/workspaces/hotdash-fly.json");
 /// The bot's set-up, with places to fill in.
 const SETUP: &str = include_str!("../data/workspaces/demo.toml");
 
+/// Set for the bot that a demo starts: its standard input is a pipe that closes when the demo is gone.
+const HELD: &str = "WATCHBELL_PARENT_PIPE";
+
 /// How the demo is started.
 #[derive(Debug, Args)]
 pub struct DemoArguments {
     /// The port of the page
     #[arg(long, default_value_t = 7077)]
     port: u16,
-    /// How fast promise time runs: 60 makes a minute a second
-    #[arg(long, default_value_t = 1.0)]
+    /// How fast promise time runs: 60 makes a minute a second. Promise time is the clock by which the bot reminds, calls and
+    /// looks at services; the page can speed it up and skip ahead, so that a night takes minutes
+    #[arg(long, default_value_t = 1.0, value_parser = speed)]
     speed: f64,
     /// Start over, without what the last demo left
     #[arg(long)]
@@ -74,9 +82,12 @@ pub async fn sim(which: SimArguments, told_to_stop: impl Future<Output = ()>) ->
         SimArguments::Discord { port } => {
             let mut options = discord::Options::new(discord::Workspace::example());
             options.bind = crate::loopback(port);
-            let handle = discord::start(options).await.context("the local Discord")?;
-            println!("A local Discord: the page is {}, the API {}", handle.control_url(), handle.api_url());
-            println!("Its bot token is {}. docs/sim.md says what else it can do. Ctrl-C stops it.", handle.bot_token());
+            let handle = discord::start(options).await.map_err(|why| not_up("the local Discord", port, why))?;
+            say(&format!("A local Discord: the page is {}, the API {}", handle.base_url(), handle.api_url()));
+            say(&format!(
+                "Its bot token is {}. docs/sim.md says what else it can do. Ctrl-C stops it.",
+                handle.bot_token()
+            ));
             told_to_stop.await;
             handle.shutdown().await;
         }
@@ -84,16 +95,62 @@ pub async fn sim(which: SimArguments, told_to_stop: impl Future<Output = ()>) ->
             let workspace = fly::Workspace::from_json(FLY).map_err(|why| anyhow!("{why}"))?;
             let mut options = fly::Options::new(workspace);
             options.bind = crate::loopback(port);
-            let handle = fly::start(options).await.context("the local Fly")?;
-            println!(
+            let handle = fly::start(options).await.map_err(|why| not_up("the local Fly", port, why))?;
+            say(&format!(
                 "A local Fly: machines at {}. docs/sim-fly.md says what else it can do. Ctrl-C stops it.",
                 handle.machines_url()
-            );
+            ));
             told_to_stop.await;
             let _ = handle.shutdown().await;
         }
     }
     Ok(())
+}
+
+/// Says a line to whoever started it. Where nobody listens any more (`demo | head -2`), it goes unsaid: the demo goes on, and
+/// still stops its bot at the end.
+fn say(words: &str) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{words}").and_then(|()| out.flush());
+}
+
+/// Why a stand-in cannot listen, and what to do.
+fn not_up(what: &str, port: u16, why: std::io::Error) -> anyhow::Error {
+    match why.kind() {
+        ErrorKind::AddrInUse => anyhow!("port {port} of this machine is in use; `--port` takes another"),
+        ErrorKind::PermissionDenied => anyhow!("{what} may not listen on port {port}: {why}; `--port` takes another"),
+        _ => anyhow!("{what} cannot start on port {port}: {why}"),
+    }
+}
+
+/// A speed at which promise time goes forward.
+fn speed(text: &str) -> Result<f64, String> {
+    let speed: f64 = text.parse().map_err(|_| "a number is wanted, such as 60".to_owned())?;
+    // Written so that what is no number is refused as well.
+    if speed > 0.0 && speed <= SPEED_MAX {
+        return Ok(speed);
+    }
+    Err(format!("promise time must go forward: more than 0, and at most {SPEED_MAX}"))
+}
+
+/// Where a demo started this bot: ends it as soon as that demo is gone, however it went. A bot that stays behind would hold the
+/// folder and the address that the next demo needs. What it has answered is on the disk, so no order is needed.
+pub fn end_with_the_demo() {
+    if std::env::var_os(HELD).is_none() {
+        return;
+    }
+    std::thread::spawn(|| {
+        let mut rest = [0; 64];
+        let mut pipe = std::io::stdin();
+        loop {
+            match pipe.read(&mut rest) {
+                Ok(0) => break,
+                Err(why) if why.kind() != ErrorKind::Interrupted => break,
+                _ => {}
+            }
+        }
+        std::process::exit(1);
+    });
 }
 
 /// What the demo's parts share.
@@ -102,7 +159,8 @@ pub struct Demo {
     fly: Arc<fly::Handle>,
     bot: Arc<BotProcess>,
     play: Mutex<Play>,
-    state: PathBuf,
+    folder: Folder,
+    speed: f64,
     zone: chrono_tz::Tz,
 }
 
@@ -118,12 +176,8 @@ impl Demo {
 /// When a port is taken or the bot does not come up.
 pub async fn demo(arguments: DemoArguments, told_to_stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let DemoArguments { port, speed, fresh, state } = arguments;
-    if fresh && state.exists() {
-        std::fs::remove_dir_all(&state).with_context(|| format!("cannot clear {}", state.display()))?;
-    }
-    std::fs::create_dir_all(&state).with_context(|| format!("cannot make {}", state.display()))?;
-    // Whole, because the bot reads paths from where its set-up stands.
-    let state = std::fs::canonicalize(&state).with_context(|| format!("cannot find {}", state.display()))?;
+    let folder = Folder::take(&state, fresh)?;
+    let state = folder.path().to_owned();
 
     let workspace = fly::Workspace::from_json(FLY).map_err(|why| anyhow!("{why}"))?;
     let token = workspace.token(fly::TokenKind::Readonly, None).unwrap_or_default().to_owned();
@@ -134,7 +188,8 @@ pub async fn demo(arguments: DemoArguments, told_to_stop: impl Future<Output = (
         fly: Arc::clone(&fly),
         bot: Arc::clone(&bot),
         play: Mutex::default(),
-        state: state.clone(),
+        folder,
+        speed,
         zone: zone(SETUP)?,
     });
 
@@ -143,30 +198,51 @@ pub async fn demo(arguments: DemoArguments, told_to_stop: impl Future<Output = (
     options.bind = crate::loopback(port);
     options.state_dir = Some(state.join("discord"));
     options.demo = Some(routes(Arc::clone(&demo)));
-    let handle = discord::start(options)
-        .await
-        .with_context(|| format!("port {port} of this machine is not free; `--port` takes another"))?;
+    let handle = discord::start(options).await.map_err(|why| not_up("the demo's page", port, why))?;
     let handle = Arc::new(handle);
     *demo.discord.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&handle));
 
-    let setup = fill(SETUP, &handle, &fly, &state, bot.private_port(), speed)?;
-    bot.start(setup, &handle.bot_token())?;
-    bot.wait_up().await?;
-    play::go_live(&demo).await?;
-    // Only now, so that whoever reads the address may press anything at once.
-    println!("\n  Watchbell's demo is at http://127.0.0.1:{port}/\n");
-    println!(
-        "  Type /sev1 checkout is down, or press “Show me 3 a.m.”. Ctrl-C stops it; the state stays in {}.\n",
-        state.display()
-    );
-    told_to_stop.await;
-    println!("Stopping.");
+    let lived = live(&demo, &handle, port, told_to_stop).await;
     bot.stop().await;
     drop(demo);
     if let Ok(handle) = Arc::try_unwrap(handle) {
         handle.shutdown().await;
     }
+    lived
+}
+
+/// Brings the bot up, and waits until told to stop. Told so while it comes up, it does not come up.
+async fn live(
+    demo: &Demo,
+    discord: &discord::Handle,
+    port: u16,
+    told_to_stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let up = async {
+        start_bot(demo, discord)?;
+        demo.bot.wait_up().await?;
+        play::go_live(demo).await
+    };
+    tokio::pin!(told_to_stop);
+    tokio::select! {
+        up = up => up?,
+        () = &mut told_to_stop => return Ok(()),
+    }
+    // Only now, so that whoever reads the address may press anything at once.
+    say(&format!("\n  Watchbell's demo is at http://127.0.0.1:{port}/\n"));
+    say(&format!(
+        "  Type /sev1 checkout is down, or press “Show me 3 a.m.”. Ctrl-C stops it; the state stays in {}.\n",
+        demo.folder.path().display()
+    ));
+    told_to_stop.await;
+    say("Stopping.");
     Ok(())
+}
+
+/// Starts the bot with a set-up for the guild as it is now.
+fn start_bot(demo: &Demo, discord: &discord::Handle) -> anyhow::Result<()> {
+    let setup = fill(SETUP, discord, &demo.fly, demo.folder.path(), demo.bot.private_port(), demo.speed)?;
+    demo.bot.start(&setup, &discord.bot_token())
 }
 
 /// The team's zone, as the set-up has it.
@@ -181,7 +257,7 @@ fn fill(
     setup: &str,
     discord: &discord::Handle,
     fly: &fly::Handle,
-    state: &std::path::Path,
+    state: &Path,
     private_port: u16,
     speed: f64,
 ) -> anyhow::Result<String> {
@@ -299,13 +375,15 @@ async fn fresh(State(demo): State<Arc<Demo>>) -> Response {
     let Some(discord) = demo.discord() else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
     let again = async {
         demo.bot.stop().await;
-        std::fs::remove_dir_all(demo.state.join("bot"))?;
+        folder::remove(&demo.folder.path().join("bot"))?;
+        demo.bot.forget();
         discord.call("reset", json!({})).await.map_err(|why| anyhow!("{why}"))?;
         for name in apps(&demo.fly) {
             behave(&demo.fly, &name, "healthy")?;
         }
         *demo.play.lock().unwrap_or_else(PoisonError::into_inner) = Play::default();
-        demo.bot.start_again()?;
+        // The guild, its people and its channels have new ids now.
+        start_bot(&demo, &discord)?;
         demo.bot.wait_up().await?;
         play::go_live(&demo).await
     };

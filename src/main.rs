@@ -146,6 +146,8 @@ fn main() -> ExitCode {
 async fn act(action: Action) -> anyhow::Result<ExitCode> {
     match action {
         Action::Run { config, .. } => {
+            #[cfg(feature = "sim")]
+            demo::end_with_the_demo();
             let config = load(&config)?;
             shell::start(config, Settings::default()).await?.run(told_to_stop()).await?;
         }

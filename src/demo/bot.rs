@@ -1,9 +1,11 @@
 //! The bot of the demo: the real program as a process of its own, killed for real and brought back by itself.
 //!
-//! Ends only the process that it started.
+//! Ends only the process that it started. The bot holds the other end of a pipe for as long as the demo lives: a demo that is
+//! killed takes its bot along, or the bot would hold the folder that the next demo needs.
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -16,6 +18,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 /// How long a killed bot stays away, so that it can be seen.
 const AWAY: Duration = Duration::from_secs(3);
@@ -27,6 +30,10 @@ const READINGS_MAX: usize = 2_000;
 const FORESEEN_MS: f64 = 400.0;
 /// Starts in a row that may fail before it is left down.
 const FAILURES_MAX: u32 = 5;
+/// How long a stop may take, a process that does not listen included.
+const STOPPED_WITHIN: Duration = Duration::from_secs(10);
+/// How often the bot came back, over several demos on one state.
+pub const RESTARTS_FILE: &str = "restarts";
 
 /// The bot's process.
 pub struct BotProcess {
@@ -36,13 +43,10 @@ pub struct BotProcess {
     fly_token: String,
     http: reqwest::Client,
     inner: Arc<Mutex<Inner>>,
-    /// Told when the process should end: by force or in order.
-    end: Arc<Notify>,
 }
 
 #[derive(Default)]
 struct Inner {
-    setup: Option<(PathBuf, String)>,
     running: bool,
     wanted: bool,
     kill: bool,
@@ -54,6 +58,14 @@ struct Inner {
     promise: Option<(DateTime<Utc>, DateTime<Utc>, f64)>,
     late: u64,
     overdue: bool,
+    keeper: Option<Keeper>,
+}
+
+/// The task that keeps the process running. Each start has its own, so that what is told to one is never heard by the next.
+struct Keeper {
+    task: JoinHandle<()>,
+    /// Told when the process should end: by force or in order.
+    end: Arc<Notify>,
 }
 
 /// How the promise clock stood to the wall's at one moment, and its pace from then on.
@@ -120,8 +132,7 @@ impl BotProcess {
             control_token: format!("{:032x}", fastrand::u128(..)),
             fly_token: fly_token.to_owned(),
             http: reqwest::Client::new(),
-            inner: Arc::default(),
-            end: Arc::default(),
+            inner: Arc::new(Mutex::new(Inner { restarts: kept_restarts(state), ..Inner::default() })),
         }
     }
 
@@ -137,50 +148,52 @@ impl BotProcess {
     /// Starts it with this set-up and keeps it running.
     ///
     /// # Errors
-    /// When the set-up cannot be written.
-    pub fn start(&self, setup: String, discord_token: &str) -> anyhow::Result<()> {
+    /// When the set-up cannot be written, or this program cannot be found.
+    pub fn start(&self, setup: &str, discord_token: &str) -> anyhow::Result<()> {
         let file = self.state.join("watchbell.toml");
         std::fs::write(&file, setup).with_context(|| format!("cannot write {}", file.display()))?;
-        self.lock().setup = Some((file, discord_token.to_owned()));
-        self.start_again()
-    }
-
-    /// Starts it again after a stop.
-    ///
-    /// # Errors
-    /// When it was never started.
-    pub fn start_again(&self) -> anyhow::Result<()> {
+        // The child inherits this process's environment; its own secrets are added for it alone.
+        let envs = [
+            ("DISCORD_TOKEN", discord_token.to_owned()),
+            ("FLY_READ_TOKEN", self.fly_token.clone()),
+            ("WATCHBELL_CONTROL_TOKEN", self.control_token.clone()),
+            (super::HELD, "1".to_owned()),
+        ];
+        let program = std::env::current_exe().context("cannot find this program")?;
+        let log = self.log();
+        let spawn = move || -> anyhow::Result<Child> {
+            let out = File::options().create(true).append(true).open(&log)?;
+            // The pipe is never written to and stays in `Child` as long as this process lives.
+            Ok(Command::new(&program)
+                .args(["run", "--config"])
+                .arg(&file)
+                .envs(envs.iter().map(|(name, value)| (*name, value.as_str())))
+                .stdin(Stdio::piped())
+                .stdout(out.try_clone()?)
+                .stderr(out)
+                .kill_on_drop(true)
+                .spawn()?)
+        };
         let mut inner = self.lock();
-        let (file, discord_token) = inner.setup.clone().ok_or_else(|| anyhow!("the bot has no set-up yet"))?;
         if inner.wanted {
             return Ok(());
         }
         inner.wanted = true;
         inner.readings.clear();
         inner.promise = None;
-        drop(inner);
-        // The child inherits this process's environment; its own secrets are added for it alone.
-        let envs = [
-            ("DISCORD_TOKEN", discord_token),
-            ("FLY_READ_TOKEN", self.fly_token.clone()),
-            ("WATCHBELL_CONTROL_TOKEN", self.control_token.clone()),
-        ];
-        let program = std::env::current_exe().context("cannot find this program")?;
-        let log = self.state.join("bot.log");
-        let spawn = move || -> anyhow::Result<Child> {
-            let out = File::options().create(true).append(true).open(&log)?;
-            Ok(Command::new(&program)
-                .args(["run", "--config"])
-                .arg(&file)
-                .envs(envs.iter().map(|(name, value)| (*name, value.as_str())))
-                .stdin(Stdio::null())
-                .stdout(out.try_clone()?)
-                .stderr(out)
-                .kill_on_drop(true)
-                .spawn()?)
-        };
-        tokio::spawn(keep(spawn, Arc::clone(&self.inner), Arc::clone(&self.end)));
+        let end = Arc::new(Notify::new());
+        let task = tokio::spawn(keep(spawn, Arc::clone(&self.inner), Arc::clone(&end), self.state.join(RESTARTS_FILE)));
+        inner.keeper = Some(Keeper { task, end });
         Ok(())
+    }
+
+    /// Forgets what was counted, for a demo that starts over.
+    pub fn forget(&self) {
+        let mut inner = self.lock();
+        inner.restarts = 0;
+        inner.late = 0;
+        inner.overdue = false;
+        keep_restarts(&self.state.join(RESTARTS_FILE), 0);
     }
 
     /// Kills it as kill -9 does. It comes back by itself.
@@ -190,12 +203,13 @@ impl BotProcess {
     pub async fn kill(&self) -> anyhow::Result<()> {
         {
             let mut inner = self.lock();
-            if !inner.running {
+            let Some(end) = inner.keeper.as_ref().filter(|_| inner.running).map(|keeper| Arc::clone(&keeper.end))
+            else {
                 bail!("the bot is down already");
-            }
+            };
             inner.kill = true;
+            end.notify_one();
         }
-        self.end.notify_one();
         for _ in 0..200 {
             if !self.lock().running {
                 return Ok(());
@@ -207,14 +221,22 @@ impl BotProcess {
 
     /// Stops it and leaves it down.
     pub async fn stop(&self) {
-        self.lock().wanted = false;
-        self.end.notify_one();
-        for _ in 0..1_000 {
-            if !self.lock().running {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        let keeper = {
+            let mut inner = self.lock();
+            inner.wanted = false;
+            inner.keeper.take()
+        };
+        let Some(Keeper { mut task, end }) = keeper else { return };
+        end.notify_one();
+        if tokio::time::timeout(STOPPED_WITHIN, &mut task).await.is_err() {
+            // The process dies with its handle.
+            task.abort();
+            self.lock().running = false;
         }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.state.join("bot.log")
     }
 
     /// Waits until it is ready.
@@ -229,9 +251,16 @@ impl BotProcess {
                 self.lock().up_since.get_or_insert_with(Utc::now);
                 return Ok(());
             }
+            // Left down after too many failures: waiting longer brings nothing.
+            if !self.lock().wanted {
+                break;
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        bail!("the bot did not come up; its log is {}", self.state.join("bot.log").display())
+        let log = self.log();
+        let words = std::fs::read_to_string(&log).unwrap_or_default();
+        let last = words.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("nothing");
+        bail!("the bot did not come up; the last it said, in {}: {last}", log.display())
     }
 
     fn url(&self, path: &str) -> String {
@@ -354,19 +383,27 @@ impl BotProcess {
 }
 
 /// Keeps the process running until it is not wanted any more.
-async fn keep(spawn: impl Fn() -> anyhow::Result<Child>, inner: Arc<Mutex<Inner>>, end: Arc<Notify>) {
+async fn keep(
+    spawn: impl Fn() -> anyhow::Result<Child>,
+    inner: Arc<Mutex<Inner>>,
+    end: Arc<Notify>,
+    restarts_file: PathBuf,
+) {
     let lock = || inner.lock().unwrap_or_else(PoisonError::into_inner);
     let mut failures = 0;
     while lock().wanted && failures < FAILURES_MAX {
         let mut child = match spawn() {
             Ok(child) => child,
             Err(error) => {
-                eprintln!("watchbell: the bot cannot be started: {error:#}");
+                // A closed standard error is no reason to stop.
+                let _ = writeln!(std::io::stderr(), "watchbell: the bot cannot be started: {error:#}");
                 break;
             }
         };
         lock().running = true;
         let started = tokio::time::Instant::now();
+        // Taken out, or waiting would close the pipe by which the bot knows that this process lives.
+        let held = child.stdin.take();
         tokio::select! {
             _ = child.wait() => {}
             () = end.notified() => {
@@ -379,6 +416,7 @@ async fn keep(spawn: impl Fn() -> anyhow::Result<Child>, inner: Arc<Mutex<Inner>
                 let _ = child.kill().await;
             }
         }
+        drop(held);
         let killed = {
             let mut inner = lock();
             inner.running = false;
@@ -389,10 +427,27 @@ async fn keep(spawn: impl Fn() -> anyhow::Result<Child>, inner: Arc<Mutex<Inner>
         if !lock().wanted {
             break;
         }
-        tokio::time::sleep(AWAY).await;
-        lock().restarts += 1;
+        tokio::select! {
+            () = tokio::time::sleep(AWAY) => {}
+            () = end.notified() => break,
+        }
+        let restarts = {
+            let mut inner = lock();
+            inner.restarts += 1;
+            inner.restarts
+        };
+        keep_restarts(&restarts_file, restarts);
     }
     let mut inner = lock();
     inner.running = false;
     inner.wanted = false;
+}
+
+/// How often it came back in the demos before this one. What cannot be read counts as never: it is only shown.
+fn kept_restarts(state: &Path) -> u32 {
+    std::fs::read_to_string(state.join(RESTARTS_FILE)).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+fn keep_restarts(file: &Path, restarts: u32) {
+    let _ = std::fs::write(file, restarts.to_string());
 }
