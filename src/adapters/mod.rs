@@ -8,5 +8,6 @@ pub mod discord;
 pub mod fly;
 pub mod pager;
 pub mod probe;
+mod redact;
 pub mod store;
 pub mod telemetry;

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::model::{App, Event, Machine, Release, TokenInfo};
 use super::token::Token;
+use crate::adapters::redact::redact;
 use crate::domain::health::AppHealth;
 
 /// The longest that one question takes with everything, tries and waits included.
@@ -245,6 +246,7 @@ impl Client {
         let status = response.status();
         let read = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let request_id = read("fly-request-id").filter(|id| id.len() <= 100);
+        let request_id = request_id.map(|id| redact(&id, [self.token.secret()]));
         let retry_after = read("retry-after")
             .and_then(|seconds| seconds.trim().parse().ok())
             .map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
@@ -258,7 +260,7 @@ impl Client {
             body.extend_from_slice(&chunk);
         }
         if !status.is_success() {
-            return Err((refused(say_refused(action, status.as_u16(), &body)), retry_after));
+            return Err((refused(say_refused(action, status.as_u16(), &body, self.token.secret())), retry_after));
         }
         serde_json::from_slice(&body).map_err(|_| {
             (refused(format!("Fly answered {} with something that is not JSON ({action})", status.as_u16())), None)
@@ -323,8 +325,8 @@ fn say_unanswered(action: &str, error: &reqwest::Error) -> String {
     format!("Fly could not be asked: {why} ({action})")
 }
 
-fn say_refused(action: &str, status: u16, body: &[u8]) -> String {
-    let words = words(body);
+fn say_refused(action: &str, status: u16, body: &[u8], secret: &str) -> String {
+    let words = words(body, secret);
     let words = if words.is_empty() { String::new() } else { format!(": {words}") };
     match status {
         401 => format!("Fly does not take the token (401){words}. Make a new one: fly tokens create readonly"),
@@ -335,14 +337,14 @@ fn say_refused(action: &str, status: u16, body: &[u8]) -> String {
     }
 }
 
-/// What Fly says of an error, in whichever of its shapes.
-fn words(body: &[u8]) -> String {
+/// What Fly says of an error, in whichever of its shapes; it may quote the token.
+fn words(body: &[u8], secret: &str) -> String {
     let said = serde_json::from_slice::<Value>(body).ok().and_then(|value| {
         ["/error", "/message", "/errors/detail"]
             .iter()
             .find_map(|place| value.pointer(place)?.as_str().map(str::to_owned))
     });
-    let said = said.unwrap_or_default();
+    let said = redact(&said.unwrap_or_default(), [secret]);
     let one_line = said.split_whitespace().collect::<Vec<_>>().join(" ");
     one_line.chars().take(WORDS_CHARS_MAX).collect()
 }

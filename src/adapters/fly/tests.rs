@@ -142,6 +142,13 @@ async fn the_token_is_asked_after_and_its_refusal_is_a_sentence_without_it() {
     );
     assert_eq!(fake.got().len(), 1, "a refusal is not asked again");
     assert!(!format!("{fly:?}").contains("canary"));
+    // Fly quotes the token: whole, cut by Fly itself, and where our own cut would go through its middle.
+    let quotes = ["token FlyV1 fm2_canary is bad", "token fm2_canar", &format!("{} fm2_canary", "x".repeat(292))];
+    for (quote, status) in quotes.into_iter().flat_map(|quote| [401, 403, 404, 400].map(|status| (quote, status))) {
+        let (_, fly) = Fake::start(&[(status, json!({"error": quote}))]).await;
+        let says = fly.auth().await.err().unwrap_or_default();
+        assert!(says.contains('…') && !says.contains("fm2_c"), "{says}");
+    }
 }
 
 #[tokio::test]

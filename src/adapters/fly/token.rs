@@ -46,6 +46,11 @@ impl Token {
         format!("{} {token}", if macaroon { "FlyV1" } else { "Bearer" })
     }
 
+    /// What must never be repeated in words.
+    pub(super) fn secret(&self) -> &str {
+        self.0.expose_secret()
+    }
+
     /// The header for releases, which take every token under the one scheme.
     pub fn bearer(&self) -> String {
         format!("Bearer {}", self.0.expose_secret())

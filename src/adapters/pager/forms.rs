@@ -41,7 +41,7 @@ pub(super) fn ntfy(call: &PageCall, url: &str, token: Option<&SecretString>) -> 
     });
     link(&mut body, "click", call);
     let headers = token.map(|token| ("authorization", bearer(token))).into_iter().collect();
-    Ok(Sent { url: server.into(), headers, body, drops_repeats: false })
+    Ok(Sent { url: server.into(), written: url.to_owned(), headers, body, drops_repeats: false })
 }
 
 /// Pushover, emergency priority (pushover.net/api#priority): rings until somebody confirms.
@@ -57,7 +57,8 @@ pub(super) fn pushover(call: &PageCall, url: Option<&str>, token: &SecretString,
         "tags": format!("watchbell-{}", call.mark),
     });
     link(&mut body, "url", call);
-    Sent { url: url.unwrap_or(PUSHOVER).to_owned(), headers: Vec::new(), body, drops_repeats: false }
+    let url = url.unwrap_or(PUSHOVER).to_owned();
+    Sent { written: url.clone(), url, headers: Vec::new(), body, drops_repeats: false }
 }
 
 /// PagerDuty Events API v2. All pages of one incident are one alert there: its own escalation rings on.
@@ -79,7 +80,8 @@ pub(super) fn pagerduty(call: &PageCall, url: Option<&str>, key: &SecretString) 
     {
         fields.insert("links".to_owned(), json!([{"href": link, "text": "Open the incident"}]));
     }
-    Sent { url: url.unwrap_or(PAGERDUTY).to_owned(), headers: Vec::new(), body, drops_repeats: true }
+    let url = url.unwrap_or(PAGERDUTY).to_owned();
+    Sent { written: url.clone(), url, headers: Vec::new(), body, drops_repeats: true }
 }
 
 /// Any address: JSON, with the mark as `Idempotency-Key`.
@@ -94,7 +96,7 @@ pub(super) fn webhook(call: &PageCall, url: &str, token: Option<&SecretString>) 
     });
     let mut headers = vec![("idempotency-key", SecretString::from(call.mark.clone()))];
     headers.extend(token.map(|token| ("authorization", bearer(token))));
-    Sent { url: url.to_owned(), headers, body, drops_repeats: true }
+    Sent { url: url.to_owned(), written: url.to_owned(), headers, body, drops_repeats: true }
 }
 
 /// The incident named in the title, or the page's own mark.

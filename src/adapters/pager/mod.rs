@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::redact::{in_address, redact};
 use crate::domain::workspace::Way;
 use crate::ports::{ChatError, PageCall, Pager};
 
@@ -31,6 +32,8 @@ pub struct HttpPager {
 /// What the forms of one service come to.
 struct Sent {
     url: String,
+    /// The address as it was configured: a part of it may go another way than in `url`, and is as secret.
+    written: String,
     headers: Vec<(&'static str, SecretString)>,
     body: serde_json::Value,
     /// Drops a second call with the same mark: then a call in doubt may simply be sent again.
@@ -99,8 +102,7 @@ impl HttpPager {
         if status.is_success() {
             return Ok(());
         }
-        let words = said(response).await;
-        let words = self.without_secrets(words, &sent.url);
+        let words = cut(&self.without_secrets(&said(response).await, &sent.written));
         let says = if words.is_empty() {
             format!("{name} answered {status}")
         } else {
@@ -115,14 +117,9 @@ impl HttpPager {
     }
 
     /// A service may repeat in its answer what it was sent.
-    fn without_secrets(&self, mut words: String, url: &str) -> String {
-        let path = url.rsplit('/').next().unwrap_or_default();
-        for secret in self.secrets.values().map(SecretString::expose_secret).chain([url, path]) {
-            if secret.len() >= 6 {
-                words = words.replace(secret, "…");
-            }
-        }
-        words
+    fn without_secrets(&self, words: &str, url: &str) -> String {
+        let address = in_address(url);
+        redact(words, self.secrets.values().map(SecretString::expose_secret).chain(address.iter().map(String::as_str)))
     }
 }
 
@@ -133,9 +130,8 @@ impl Pager for HttpPager {
     }
 }
 
-/// What a service says of a refusal, on one line.
+/// What a service says of a refusal.
 async fn said(mut response: reqwest::Response) -> String {
-    const WORDS_CHARS_MAX: usize = 200;
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         body.extend_from_slice(&chunk);
@@ -143,7 +139,12 @@ async fn said(mut response: reqwest::Response) -> String {
             break;
         }
     }
-    let text = String::from_utf8_lossy(&body);
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    String::from_utf8_lossy(&body).into_owned()
+}
+
+/// On one line, and not too long. Only for words without secrets: a cut would leave half of one.
+fn cut(words: &str) -> String {
+    const WORDS_CHARS_MAX: usize = 200;
+    let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().take(WORDS_CHARS_MAX).collect()
 }

@@ -128,6 +128,29 @@ async fn a_refusal_says_why_and_shows_no_secret() {
     let webhook = Way::Webhook { url: format!("{base}/secret-topic"), token_env: None };
     let says = format!("{:?}", pager().page(&call(webhook)).await);
     assert!(says.contains("Refused") && !says.contains("secret-topic"), "{says}");
+    let ntfy = |base: &str| Way::Ntfy { url: format!("{base}/secret-topic"), token_env: Some("NTFY".to_owned()) };
+    let webhook = |url: String| Way::Webhook { url, token_env: None };
+    let slashed = |base: &str| webhook(format!("{base}/services/T0canary/B0canary/secret-topic/"));
+    let signed = |base: &str| webhook(format!("{}/?key=secret-topic", base.replace("//", "//B0canary:T0canary@")));
+    let ways: [&dyn Fn(&str) -> Way; 3] = [&ntfy, &slashed, &signed];
+    for way in ways {
+        for said in [
+            r#"{"error":"topic secret-topic is reserved"}"#.to_owned(),
+            // Where our own cut goes through it, and where the service's did.
+            format!("{}canary-NTFY secret-topic", "x".repeat(190)),
+            "no such topic: secret-top".to_owned(),
+        ] {
+            let (_fake, base) = Fake::start(403, &said).await;
+            let says = format!("{:?}", pager().page(&call(way(&base))).await);
+            assert!(says.contains("Refused") && says.contains('…'), "{says}");
+            assert!(!says.contains("canary-N") && !says.contains("secret-t"), "{says}");
+        }
+    }
+    for way in [&slashed as &dyn Fn(&str) -> Way, &signed] {
+        let (_fake, base) = Fake::start(404, "cannot POST /services/T0canary/B0canary").await;
+        let says = format!("{:?}", pager().page(&call(way(&base))).await);
+        assert!(says.contains("cannot POST") && !says.contains("0canary"), "{says}");
+    }
     let unset = Way::Pagerduty { key_env: "NOT_THERE".into(), url: None };
     assert_eq!(pager().page(&call(unset)).await, Err(ChatError::Refused("NOT_THERE is not set".to_owned())));
     assert!(!format!("{:?}", pager()).contains("canary"));

@@ -1,7 +1,8 @@
 //! One question to a service, and what its answer was against what was expected.
 //!
 //! Bounded in time by the probe, in body by `BODY_BYTES_MAX`. Follows no redirect: where it leads is not what was asked about.
-//! Says every failure in words, and never a header's value.
+//! Says every failure in words, and never the value of a header from the environment or of the address's query, which a service
+//! may send back.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::adapters::redact::{in_address_but_path, redact};
 use crate::domain::health::ProbeFinding;
 use crate::domain::workspace::{ExpectJson, ProbeSpec};
 
@@ -44,6 +46,8 @@ pub(super) async fn ask(
     if let Some(body) = &probe.body {
         request = request.body(body.clone());
     }
+    let secrets = hidden(probe, secrets);
+    let foreign = |words: &str| cut(&redact(words, secrets.iter().map(String::as_str)));
     let begun = Instant::now();
     let limit = Duration::from_millis(probe.timeout.millis());
     let answer = tokio::time::timeout(limit, read(request, probe.expect_json.is_some())).await;
@@ -60,10 +64,10 @@ pub(super) async fn ask(
     };
     let answer = match answer {
         Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => return failed(error.status().map(|status| status.as_u16()), say(&error)),
+        Ok(Err(error)) => return failed(error.status().map(|status| status.as_u16()), say(&error, foreign)),
         Err(_) => return failed(None, format!("no answer within {}", said(limit))),
     };
-    if let Err(what) = expected(probe, &answer) {
+    if let Err(what) = expected(probe, &answer, foreign) {
         return failed(Some(answer.status), format!("answered {} in {took_ms} ms{what}", answer.status));
     }
     let above =
@@ -104,7 +108,7 @@ async fn read(request: reqwest::RequestBuilder, wants_body: bool) -> Result<Answ
 }
 
 /// What was other than expected, to stand behind "answered 200 in 12 ms".
-fn expected(probe: &ProbeSpec, answer: &Answer) -> Result<(), String> {
+fn expected(probe: &ProbeSpec, answer: &Answer, foreign: impl Fn(&str) -> String) -> Result<(), String> {
     let status_ok = match probe.expect_status {
         Some(status) => answer.status == status,
         None => (200..300).contains(&answer.status),
@@ -112,19 +116,19 @@ fn expected(probe: &ProbeSpec, answer: &Answer) -> Result<(), String> {
     if !status_ok {
         return Err(match (&answer.location, probe.expect_status) {
             (Some(to), _) if (300..400).contains(&answer.status) => {
-                format!(", a redirect to {}, which is not followed", cut(&without_query(to)))
+                format!(", a redirect to {}, which is not followed", foreign(&without_query(to)))
             }
             (_, Some(status)) => format!(", expected {status}"),
             _ => String::new(),
         });
     }
     match &probe.expect_json {
-        Some(wanted) => expected_json(wanted, answer.body.as_deref()),
+        Some(wanted) => expected_json(wanted, answer.body.as_deref(), foreign),
         None => Ok(()),
     }
 }
 
-fn expected_json(wanted: &ExpectJson, body: Option<&[u8]>) -> Result<(), String> {
+fn expected_json(wanted: &ExpectJson, body: Option<&[u8]>, foreign: impl Fn(&str) -> String) -> Result<(), String> {
     let Some(body) = body else {
         return Err(format!(", but with more than {} KB, which is not read", BODY_BYTES_MAX >> 10));
     };
@@ -134,7 +138,7 @@ fn expected_json(wanted: &ExpectJson, body: Option<&[u8]>) -> Result<(), String>
     match json.pointer(&wanted.pointer) {
         None => Err(format!(", but its JSON has no {}", wanted.pointer)),
         Some(found) if *found != wanted.equals => {
-            Err(format!(", but {} is {}, expected {}", wanted.pointer, cut(&found.to_string()), wanted.equals))
+            Err(format!(", but {} is {}, expected {}", wanted.pointer, foreign(&found.to_string()), wanted.equals))
         }
         Some(_) => Ok(()),
     }
@@ -159,8 +163,15 @@ fn headers(probe: &ProbeSpec, secrets: &BTreeMap<String, SecretString>) -> Resul
     Ok(headers)
 }
 
+/// What must not be repeated: every secret that any header is sent with, and what the address hides behind its path.
+fn hidden(probe: &ProbeSpec, secrets: &BTreeMap<String, SecretString>) -> Vec<String> {
+    let mut hidden = in_address_but_path(&probe.url);
+    hidden.extend(secrets.values().map(|secret| secret.expose_secret().to_owned()));
+    hidden
+}
+
 /// A failed question in words. The innermost cause says most; the address is left out, for it may hold a secret.
-fn say(error: &reqwest::Error) -> String {
+fn say(error: &reqwest::Error, foreign: impl Fn(&str) -> String) -> String {
     let mut causes = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -173,7 +184,7 @@ fn say(error: &reqwest::Error) -> String {
     const TLS: [&str; 6] =
         ["certificate", "tls", "handshake", "corrupt message", "fatal alert", "peer is incompatible"];
     if TLS.iter().any(|word| all.contains(word)) {
-        return format!("TLS does not come about: {}", cut(&innermost));
+        return format!("TLS does not come about: {}", foreign(&innermost));
     }
     if all.contains("dns") || all.contains("lookup") {
         return "its name is not known (DNS)".to_owned();
@@ -182,9 +193,9 @@ fn say(error: &reqwest::Error) -> String {
         return "connection refused".to_owned();
     }
     if error.is_connect() {
-        return format!("no connection: {}", cut(&innermost));
+        return format!("no connection: {}", foreign(&innermost));
     }
-    format!("the answer broke off: {}", cut(&innermost))
+    format!("the answer broke off: {}", foreign(&innermost))
 }
 
 fn said(limit: Duration) -> String {

@@ -217,6 +217,14 @@ async fn a_probe_sends_its_method_headers_and_body_and_knows_what_is_slow() {
     assert!(finding.ok && !finding.very_slow && finding.slow == (finding.took_ms > Some(0)), "{finding:?}");
     one.expect_status = Some(200);
     assert_eq!(words(&found(one.clone()).await), "answered 201 in N ms, expected 200");
+    // The service sends the key back; what was asked for is then still said, without it.
+    one.expect_status = Some(201);
+    one.expect_json = Some(ExpectJson { pointer: "/status".to_owned(), equals: "ok".into() });
+    for (body, says) in [("ping".to_owned(), "\"…/ping\""), ("y".repeat(200), "\"…/yyy")] {
+        one.body = Some(body);
+        let says_of_it = words(&found(one.clone()).await);
+        assert!(says_of_it.contains(says) && !says_of_it.contains("canary"), "{says_of_it}");
+    }
     one.headers = BTreeMap::from([("x-key".to_owned(), "env:NOT_THERE".to_owned())]);
     let unasked = found(one).await;
     assert_eq!((unasked.says.as_str(), unasked.was_asked()), ("not asked: NOT_THERE is not set", false));

@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::adapters::redact::redact;
+
 /// The longest message of Discord's that is kept, in characters.
 const MESSAGE_CHARS_MAX: usize = 200;
 /// At most this many faulty fields of one refusal are kept.
@@ -127,10 +129,7 @@ fn collect(tree: &Value, path: String, depth: usize, secrets: &[&str], out: &mut
 
 /// Takes out secrets and whatever is quoted (Discord quotes what it was sent), then cuts.
 fn clean(text: &str, secrets: &[&str]) -> String {
-    let mut text = text.to_owned();
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret, "…");
-    }
+    let text = redact(text, secrets.iter().copied());
     let mut out = String::new();
     for (index, part) in text.split('"').enumerate() {
         out.push_str(if index % 2 == 0 { part } else { "“…”" });
@@ -176,6 +175,8 @@ mod tests {
             "Discord refused it (400, code 50035): Invalid Form Body: token … \
              [embeds.0.title: BASE_TYPE_MAX_LENGTH Value “…” must be 256 or fewer in length.]"
         );
+        let cut = refusal(401, &json!({"message": "no such token: MTA.canary-"}), &["MTA.canary-token"]).to_string();
+        assert_eq!(cut, "Discord refused it (401): no such token: …");
     }
 
     #[test]
