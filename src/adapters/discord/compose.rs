@@ -235,7 +235,7 @@ fn markup(span: &Span, at_start: bool, role_id: impl Fn(&Role) -> Option<u64>) -
 fn link(label: &str, url: &str) -> String {
     let web = url.starts_with("https://") || url.starts_with("http://");
     let url: String = url.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
-    let url = url.replace('(', "%28").replace(')', "%29").replace('<', "%3C").replace('>', "%3E");
+    let url = escape::address(&url).replace('(', "%28").replace(')', "%29").replace('<', "%3C").replace('>', "%3E");
     match (web, label.trim()) {
         (false, _) => escape::markdown(label, false),
         (true, "") => url,

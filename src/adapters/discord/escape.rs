@@ -1,7 +1,8 @@
 //! Text from anywhere, shown on Discord as it is: no markup, no mention, nothing that turns the line around.
 //!
 //! A backslash where Discord's markdown would read a sign, an invisible character where it would read a mention, isolation for
-//! words that are written from right to left. As little as possible: a lock screen shows every backslash. Addresses are left alone.
+//! words that are written from right to left. As little as possible: a lock screen shows every backslash. Addresses stay whole: what
+//! would be read as more than a part of one is written with percent signs, which lead to the same place.
 //! Discord documents its markdown for people only; the rules here follow what its clients do.
 
 /// Stands between the signs of what would be a mention: shown as nothing, and no client reads through it.
@@ -31,7 +32,7 @@ pub(super) fn markdown(text: &str, line_start: bool) -> String {
             let end =
                 rest.find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '`')).unwrap_or(rest.len());
             let (address, after) = rest.split_at(end);
-            out.push_str(address);
+            out.push_str(&self::address(address));
             before = address.chars().last();
             rest = after;
             continue;
@@ -55,6 +56,11 @@ pub(super) fn markdown(text: &str, line_start: bool) -> String {
         rest = after;
     }
     out
+}
+
+/// An address that is a link and nothing else: no mention of everyone, no half of a spoiler, no end of a masked link's words.
+pub(super) fn address(address: &str) -> String {
+    address.replace("@everyone", "%40everyone").replace("@here", "%40here").replace('|', "%7C").replace("](", "%5D(")
 }
 
 /// Text where no markdown is read, but mentions could be: none are left.
@@ -173,6 +179,20 @@ mod tests {
             assert_eq!(sent.replace(ZERO_WIDTH, ""), typed);
         }
         assert_eq!(markdown("a <b> @ana a@b.example", true), "a <b> @ana a@b.example");
+    }
+
+    #[test]
+    fn an_address_is_a_link_and_nothing_else() {
+        for (typed, sent) in [
+            ("https://x/@everyone now", "https://x/%40everyone now"),
+            ("https://x/@here", "https://x/%40here"),
+            ("https://a||x https://b||", "https://a%7C%7Cx https://b%7C%7C"),
+            ("||https://a|", r"\|\|https://a%7C"),
+            ("[x https://a](https://b)", "[x https://a%5D(https://b)"),
+            ("https://m.example/@ana/1?a=[1]", "https://m.example/@ana/1?a=[1]"),
+        ] {
+            assert_eq!(markdown(typed, true), sent, "{typed}");
+        }
     }
 
     #[test]
