@@ -274,8 +274,19 @@ async fn what_waits_too_long_is_given_up_and_says_that_it_was_not_done() {
     assert!(matches!(error, LaneError::GaveUp { .. }), "{error}");
     fake.script(&[], json!({ "retry_after": 600.5, "global": false }), 0);
     let error = lane.send(post(2, "refused")).await.expect_err("ten minutes are too long");
-    assert_eq!(error, LaneError::RateLimitedTooLong { retry_after_ms: 600_500 });
+    assert_eq!(error, LaneError::RateLimitedTooLong { retry_after_ms: 600_000 });
     assert_eq!(fake.texts(2), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_absurd_wait_for_everything_is_ten_minutes_and_shows() {
+    let fake = Fake::new(5, 250);
+    let lane = lane(&fake.start().await);
+    fake.script(&[("x-ratelimit-global", "true")], json!({ "retry_after": 1e300, "global": true }), 0);
+    let error = lane.send(post(1, "refused")).await.expect_err("ten minutes are too long");
+    assert_eq!(error, LaneError::RateLimitedTooLong { retry_after_ms: 600_000 });
+    let paused_ms = lane.waiting().paused_ms;
+    assert!((590_000..=600_100).contains(&paused_ms), "{paused_ms}");
 }
 
 // --- a server of raw bytes ---
@@ -426,6 +437,21 @@ async fn a_refused_token_stops_what_needs_it_and_nothing_else() {
     assert!(matches!(press, LaneError::Refused { status: 401, .. }), "{press}");
     let bare = raw.seen.lock().unwrap()[1].to_ascii_lowercase();
     assert!(!bare.contains("authorization"), "an interaction is answered with its own token only");
+}
+
+#[tokio::test]
+async fn a_token_that_worked_is_tried_again_before_it_is_given_a_rest() {
+    let (no, good) = (http("401 Unauthorized", "", "{\"message\":\"401: Unauthorized\"}"), http("200 OK", "", "{}"));
+    let raw = Raw::start(&[&good, &no, &good, &no]).await;
+    let lane = lane(&raw.url);
+    for text in ["first", "refused once"] {
+        assert_eq!(lane.send(post(1, text)).await.expect("it is delivered").status, 200, "{text}");
+    }
+    assert_eq!((raw.requests(), lane.waiting().token_refused), (3, false));
+    assert_eq!(lane.send(post(1, "refused twice")).await, Err(LaneError::BadToken));
+    assert_eq!((raw.requests(), lane.waiting().token_refused), (5, true), "and the rest is no secret");
+    assert_eq!(lane.send(post(1, "later")).await, Err(LaneError::BadToken));
+    assert_eq!(raw.requests(), 5);
 }
 
 #[tokio::test]

@@ -28,6 +28,9 @@ const PAGE_MESSAGES: usize = 100;
 const PAGES_MAX: usize = 10;
 /// Marks and direct-message channels that are remembered.
 const REMEMBERED_MAX: usize = 1_000;
+/// So many times in a row Discord must say that a channel of the configuration is not there before that is believed: it says so
+/// now and then of one that is, and a card that is given up is given up for good.
+const NOT_THERE_TIMES: u32 = 4;
 /// How long a thread stays in the list without a word, in minutes: Discord's longest, a week.
 const THREAD_SLEEPS_AFTER_MIN: u32 = 10_080;
 
@@ -59,14 +62,16 @@ struct Inner {
     link: Link,
     direct: Mutex<BTreeMap<u64, u64>>,
     marks: Mutex<BTreeMap<u64, String>>,
+    /// How often in a row Discord said of a named channel that it is not there.
+    not_there: Mutex<BTreeMap<String, u32>>,
     me: OnceCell<u64>,
 }
 
 impl DiscordChat {
     /// The chat of one server. Sends nothing yet.
     pub fn new(lane: Lane, guild: u64, directory: SharedDirectory, link: Link) -> Self {
-        let (direct, marks) = (Mutex::default(), Mutex::default());
-        Self { inner: Arc::new(Inner { lane, guild, directory, link, direct, marks, me: OnceCell::new() }) }
+        let (direct, marks, not_there) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { inner: Arc::new(Inner { lane, guild, directory, link, direct, marks, not_there, me: OnceCell::new() }) }
     }
 
     /// Reads the server's roles and channels anew.
@@ -139,14 +144,29 @@ impl DiscordChat {
         }
     }
 
-    /// Forgets what turned out to be gone.
-    fn forget(&self, to: &Where, error: &LaneError) {
+    /// Forgets what turned out to be gone, and says what the failure means. A channel of the configuration counts as gone only when
+    /// Discord keeps saying so: each time it is looked up anew by its name.
+    fn not_posted(&self, to: &Where, error: LaneError) -> ChatError {
         if !matches!(
             error,
             LaneError::Refused { code: code::UNKNOWN_CHANNEL, .. } | LaneError::Refused { status: 404, .. }
         ) {
-            return;
+            return chat_error(error);
         }
+        self.forget(to);
+        if let Where::Named(name) = to {
+            let mut not_there = lock(&self.inner.not_there);
+            let times = not_there.entry(name.clone()).or_default();
+            *times += 1;
+            if *times < NOT_THERE_TIMES {
+                return ChatError::NotNow(error.to_string());
+            }
+            *times = 0;
+        }
+        chat_error(error)
+    }
+
+    fn forget(&self, to: &Where) {
         match to {
             Where::Direct(person) => {
                 lock(&self.inner.direct).remove(&snowflake(person.as_str()).unwrap_or(0));
@@ -175,8 +195,10 @@ impl Chat for DiscordChat {
             give_up_after_ms: POST_GIVE_UP_MS,
             ..with(Route::create_message(channel), composed)
         };
-        let made =
-            self.send_into(channel, request).await.inspect_err(|error| self.forget(to, error)).map_err(chat_error)?;
+        let made = self.send_into(channel, request).await.map_err(|error| self.not_posted(to, error))?;
+        if let Where::Named(name) = to {
+            lock(&self.inner.not_there).remove(name);
+        }
         // An answer that cannot be read is one that was lost: the message may stand.
         let id = id_in(&made, "id")
             .ok_or_else(|| ChatError::InDoubt("Discord did not say which message it made".to_owned()))?;
@@ -267,7 +289,10 @@ impl Chat for DiscordChat {
         let mut condition = self.inner.link.condition();
         condition.waiting = waiting.count;
         condition.oldest_ms = waiting.oldest_ms;
-        if waiting.braked {
+        if waiting.token_refused {
+            condition.trouble =
+                Some("Discord does not accept the bot's token; only a try now and then is sent".to_owned());
+        } else if waiting.braked {
             condition.trouble =
                 Some("Discord refused too many requests; all but answers stand still for some minutes".to_owned());
         } else if waiting.paused_ms > 0 && condition.trouble.is_none() {

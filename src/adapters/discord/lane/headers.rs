@@ -11,6 +11,9 @@ use serde_json::Value;
 
 /// A wait longer than this is cut: a day is as good as for ever, and arithmetic on it cannot overflow.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// The longest wait after a 429: whoever is asked for more asks again after this, which costs one refusal in ten minutes, where
+/// an absurd or a mistaken figure believed would keep everybody silent for a day.
+const RETRY_MAX: Duration = Duration::from_secs(600);
 /// The shortest wait after a 429: one that asks for none must not be answered in a loop.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 /// The wait after a 429 that does not say how long.
@@ -100,7 +103,7 @@ impl Refused429 {
             _ => Scope::User,
         };
         let unknown = if from_api { RETRY_UNKNOWN } else { RETRY_UNKNOWN_EDGE };
-        Self { retry_after: said.unwrap_or(unknown).max(RETRY_MIN), scope }
+        Self { retry_after: said.unwrap_or(unknown).clamp(RETRY_MIN, RETRY_MAX), scope }
     }
 }
 
@@ -141,7 +144,7 @@ mod tests {
         assert_eq!(Refused429::read(&plain, &Value::Null).retry_after, Duration::from_secs(65));
         assert_eq!(Refused429::read(&plain, &json!({"retry_after": "0.5"})).retry_after, Duration::from_millis(500));
         assert_eq!(Refused429::read(&plain, &json!({"retry_after": -3})).retry_after, Duration::from_secs(65));
-        assert_eq!(Refused429::read(&plain, &json!({"retry_after": 1e300})).retry_after, WAIT_MAX);
+        assert_eq!(Refused429::read(&plain, &json!({"retry_after": 1e300})).retry_after, RETRY_MAX);
         assert_eq!(Refused429::read(&plain, &json!({"retry_after": 0})).retry_after, RETRY_MIN);
     }
 

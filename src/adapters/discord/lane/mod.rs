@@ -29,7 +29,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 pub use error::{LaneError, Trouble};
 use headers::{Limits, Refused429, Scope};
-use pace::{Left, NoPlace, Pace, Seq, Ticket, Turn};
+use pace::{Left, NoPlace, Pace, Seq, TOKEN_SECOND_TRY, Ticket, Turn};
 pub use route::{Major, Route};
 pub use stats::{LATENCY_BOUNDS_MS, Stats};
 use wire::{Heard, Load, Outcome, Wire};
@@ -190,6 +190,8 @@ pub struct Waiting {
     pub paused_ms: u64,
     /// Whether too many invalid requests have stopped us.
     pub braked: bool,
+    /// Whether Discord refused the bot's token when it was last tried: then what needs it is sent only now and then.
+    pub token_refused: bool,
     /// The same by urgency, the most urgent first, only those with something waiting.
     pub classes: Vec<ClassWaiting>,
 }
@@ -329,6 +331,7 @@ impl Shared {
         // What happened to an earlier attempt that may have been done: a wait that ends badly must not call it undone.
         let mut doubt = None;
         let mut attempts = 0;
+        let mut unbelieved = false;
         loop {
             if let Err(error) = place.turn(plan.give_up_at).await {
                 return Err(unless_in_doubt(route, doubt, error));
@@ -349,6 +352,12 @@ impl Shared {
                                 Ok(()) => continue,
                                 Err(error) => return Err(unless_in_doubt(route, doubt, error)),
                             }
+                        }
+                        401 if !unbelieved && place.may_doubt_the_401(plan.give_up_at) => {
+                            unbelieved = true;
+                            attempts -= 1;
+                            place.unbelieved(&told);
+                            continue;
                         }
                         status @ 500.. => *doubt.insert(Trouble::Server(status)),
                         _ => {
@@ -468,6 +477,16 @@ impl<'a> Place<'a> {
         let (retry_at, turn) = self.shared.pace().limited(self.seq, refused, told, Instant::now());
         self.wait_again(turn);
         retry_at
+    }
+
+    /// Whether a 401 is more likely a slip than the end of the token, and there is time for a second try.
+    fn may_doubt_the_401(&self, give_up_at: Instant) -> bool {
+        self.needs_token && Instant::now() + TOKEN_SECOND_TRY < give_up_at && self.shared.pace().token_works()
+    }
+
+    fn unbelieved(&mut self, told: &Limits) {
+        let turn = self.shared.pace().unbelieved(self.seq, told, Instant::now());
+        self.wait_again(turn);
     }
 
     fn again(&mut self, not_before: Instant) {

@@ -20,6 +20,8 @@ const GLOBAL_WINDOW: Duration = Duration::from_millis(1_000);
 const INVALID_WINDOW: Duration = Duration::from_secs(600);
 /// Invalid requests are counted in slices of this length.
 const INVALID_SLICE: Duration = Duration::from_secs(10);
+/// A token that worked a moment ago and is refused once is tried again after so long: the refusal may be a slip of the edge's.
+pub(super) const TOKEN_SECOND_TRY: Duration = Duration::from_secs(1);
 /// After Discord refused the token, nothing that needs it is sent for so long.
 const TOKEN_REST: Duration = Duration::from_secs(30);
 /// Idle buckets are forgotten when there are more than this.
@@ -83,7 +85,16 @@ pub(super) struct Pace {
     hashes: HashMap<RouteKey, String>,
     global: Global,
     invalid: VecDeque<(Instant, u32)>,
-    token_rests_until: Option<Instant>,
+    token: Token,
+}
+
+/// What Discord makes of the bot's token.
+#[derive(Debug)]
+enum Token {
+    Untried,
+    Taken,
+    /// Until this, nothing that needs it is sent.
+    Refused(Instant),
 }
 
 #[derive(Debug)]
@@ -126,7 +137,7 @@ impl Pace {
             hashes: HashMap::new(),
             global: Global::default(),
             invalid: VecDeque::new(),
-            token_rests_until: None,
+            token: Token::Untried,
         }
     }
 
@@ -256,8 +267,11 @@ impl Pace {
             if matches!(status, 401 | 403) {
                 self.count_invalid(now);
             }
-            if status == 401 && !flight.ticket.answers_interaction() {
-                self.token_rests_until = Some(now + TOKEN_REST);
+            match status {
+                _ if flight.ticket.answers_interaction() => {}
+                401 => self.token = Token::Refused(now + TOKEN_REST),
+                200..300 => self.token = Token::Taken,
+                _ => {}
             }
             self.hear(flight, told, now);
         }
@@ -279,6 +293,14 @@ impl Pace {
         (retry_at, Some(self.wait(seq, ticket, None)))
     }
 
+    /// Its answer was a 401 that is not believed yet: it waits in its old place for a second try.
+    pub fn unbelieved(&mut self, seq: Seq, told: &Limits, now: Instant) -> Option<Turn> {
+        let flight = self.land(seq, now, true)?;
+        self.count_invalid(now);
+        let Flight { ticket, .. } = self.hear(flight, told, now);
+        Some(self.wait(seq, ticket, Some(now + TOKEN_SECOND_TRY)))
+    }
+
     /// How many wait.
     pub fn queue_len(&self) -> usize {
         self.waiting.len()
@@ -286,7 +308,12 @@ impl Pace {
 
     /// Whether nothing that needs the token is sent for now, because Discord refused it.
     pub fn token_rests(&self, now: Instant) -> bool {
-        self.token_rests_until.is_some_and(|at| now < at)
+        matches!(self.token, Token::Refused(until) if now < until)
+    }
+
+    /// Whether the token was taken when it was last tried.
+    pub fn token_works(&self) -> bool {
+        matches!(self.token, Token::Taken)
     }
 
     /// Invalid requests within Discord's ten minutes.
@@ -311,6 +338,7 @@ impl Pace {
             on_the_wire: self.flying.len(),
             paused_ms: super::millis(paused),
             braked: self.invalid(now) >= self.limits.invalid_max,
+            token_refused: matches!(self.token, Token::Refused(_)),
             classes: classes.into_values().rev().collect(),
         }
     }
