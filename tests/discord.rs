@@ -1,8 +1,10 @@
 //! The Discord adapter against the local Discord: what people see of what the bot says, and what the bot hears of what they do.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use axum::routing::get;
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -356,6 +358,21 @@ async fn a_post_is_made_once_and_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_of_the_configuration_is_not_given_up_because_discord_missed_it_once() {
+    let world = start(16).await;
+    let missed = |times: u32| json!({"kind": "answer", "method": "POST", "path": "/messages", "status": 404, "code": 10_003, "times": times});
+    world.sim.fault(missed(1)).await.expect("set");
+    let post = async |mark| world.chat.post(&world.incidents(), &Message::line("card"), mark, Urgency::Page).await;
+    assert!(matches!(post("17-6").await, Err(ChatError::NotNow(_))));
+    post("17-6").await.expect("posted");
+    world.sim.fault(missed(4)).await.expect("set");
+    for _ in 0..3 {
+        assert!(matches!(post("17-7").await, Err(ChatError::NotNow(_))));
+    }
+    assert!(matches!(post("17-7").await, Err(ChatError::Gone(_))), "it is not there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thread_starts_once_and_takes_edits_when_archived() {
     let mut world = start(16).await;
     let card =
@@ -421,6 +438,67 @@ async fn every_new_connection_asks_for_a_comparison() {
     let mut world = start(16).await;
     world.sim.call("gateway", json!({"do": "invalidate", "resumable": false})).await.expect("done");
     assert_eq!(world.next().await.0, InputKind::ChatReady);
+}
+
+/// A gateway that greets everybody, and ends the first connection as it is told: with a code or without.
+async fn gateway_that_closes(code: Option<u16>) -> String {
+    use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket, WebSocketUpgrade};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let greeted = Arc::new(AtomicU32::new(0));
+    let talk = move |mut socket: WebSocket| async move {
+        let hello = json!({"op": 10, "d": {"heartbeat_interval": 41_250}, "s": null, "t": null});
+        let ready = json!({"op": 0, "s": 1, "t": "READY", "d": {
+            "v": 10, "user": {"id": "1", "username": "watchbell", "discriminator": "0", "verified": true, "mfa_enabled": true},
+            "guilds": [], "session_id": "a", "resume_gateway_url": format!("ws://{address}"), "shard": [0, 1],
+            "application": {"id": "1", "flags": 0}}});
+        let _ = socket.send(Frame::Text(hello.to_string().into())).await;
+        while let Some(Ok(frame)) = socket.recv().await {
+            if !matches!(&frame, Frame::Text(text) if text.contains("\"op\":2")) {
+                continue;
+            }
+            let _ = socket.send(Frame::Text(ready.to_string().into())).await;
+            if greeted.fetch_add(1, Ordering::SeqCst) == 0 {
+                let why = code.map(|code| CloseFrame { code, reason: "".into() });
+                let _ = socket.send(Frame::Close(why)).await;
+                return;
+            }
+        }
+    };
+    let app = axum::Router::new()
+        .route("/api/v10/gateway", get(move || async move { axum::Json(json!({"url": format!("ws://{address}")})) }))
+        .route("/", get(move |upgrade: WebSocketUpgrade| async move { upgrade.on_upgrade(talk) }));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    format!("http://{address}/api/v10")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_that_nobody_is_told_of_is_noticed_long_before_the_next_heartbeat() {
+    for code in [None, Some(4003), Some(4010)] {
+        let api_url = gateway_that_closes(code).await;
+        let (sender, mut inbox) = mpsc::channel(16);
+        let link = Link::new(Arc::new(WallClock));
+        let token = SecretString::from("local.bot.token");
+        let _gateway = Gateway::connect(GatewayOptions {
+            lane: lane(api_url.clone(), token.clone()),
+            api_url,
+            token,
+            guild: 1,
+            directory: SharedDirectory::default(),
+            link: link.clone(),
+            inbox: sender,
+            completions: Arc::new(|_| Vec::new()),
+            undelivered: Arc::new(|_| {}),
+        })
+        .await
+        .expect("a gateway");
+        for connection in ["first", "second"] {
+            let inbound = timeout(PATIENCE, inbox.recv()).await;
+            let inbound = inbound.unwrap_or_else(|_| panic!("{code:?}: no {connection} connection"));
+            assert_eq!(inbound.map(|inbound| inbound.input.kind), Some(InputKind::ChatReady), "{code:?}");
+            assert!(link.condition().up);
+        }
+    }
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@ use super::directory::{self, SharedDirectory};
 use super::incoming;
 use super::lane::{Lane, Request, Route};
 use super::link::Link;
+use super::pulse::{self, AbortOnDrop, Pulse};
 use super::reply::{Deed, Desk, Forms, Interaction, Reply, UndeliveredTo};
 use super::{PREFIX, ours};
 use crate::domain::answer::{Answer, CompletionAsk};
@@ -43,8 +44,6 @@ const SEEN_MAX: usize = 1_024;
 /// The first wait before the connection is built anew, and the longest, in seconds.
 const AGAIN_AFTER_S: u64 = 2;
 const AGAIN_AFTER_S_MAX: u64 = 60;
-/// How often it is looked at whether a connection is there at all, in seconds.
-const CONNECTED_LOOK_EVERY_S: u64 = 5;
 /// Parts of a pressed message that are not used and that serenity refuses to read when Discord leaves something out.
 const UNNEEDED_PARTS: [&str; 6] =
     ["interaction", "interaction_metadata", "components", "referenced_message", "thread", "poll"];
@@ -199,18 +198,30 @@ async fn one_client(options: &GatewayOptions, events: &Arc<Events>, url: &str) -
         .await?;
     url.clone_into(&mut *client.ws_url.lock().await);
     let shards = Arc::clone(&client.shard_manager);
-    // serenity says nothing when a connection ends and no new one comes about; then it has no shard that runs.
+    let pulse = Arc::new(Pulse::default());
+    let deaf = Arc::clone(events);
+    let deaf = move || deaf.down("the connection ended and nobody was told; connecting anew");
+    let listen = pulse::listen(Arc::clone(&pulse), Arc::clone(&shards), deaf);
+    let _listen = AbortOnDrop(events.runtime.spawn(listen).abort_handle());
     let watch = async {
         loop {
-            tokio::time::sleep(Duration::from_secs(CONNECTED_LOOK_EVERY_S)).await;
-            if events.link.condition().up && shards.runners.lock().await.is_empty() {
-                events.link.down("disconnected; connecting anew");
+            tokio::time::sleep(pulse::EVERY).await;
+            if pulse.beat_was_missed() {
+                return;
+            }
+            // serenity says nothing when a connection ends and no new one comes about; then it has no shard that runs.
+            if shards.runners.lock().await.is_empty() {
+                events.down("disconnected; connecting anew");
             }
         }
     };
     tokio::select! {
         ended = client.start() => ended,
-        never = watch => never,
+        () = watch => {
+            // What serenity still keeps of the old connection would wait for ever; its end is not waited for.
+            tokio::spawn(async move { shards.shutdown_all().await });
+            Ok(())
+        }
     }
 }
 
@@ -240,7 +251,7 @@ struct Stages(Arc<Events>);
 impl EventHandler for Stages {
     async fn shard_stage_update(&self, _: Context, event: ShardStageUpdateEvent) {
         if event.new != ConnectionStage::Connected {
-            self.0.link.down("disconnected; connecting anew");
+            self.0.down("disconnected; connecting anew");
         }
     }
 }
@@ -277,6 +288,14 @@ impl Events {
         }
     }
 
+    /// Not connected any more. serenity's own words about it are not logged: they may hold what somebody typed.
+    fn down(&self, why: &str) {
+        if self.link.condition().up {
+            warn!(why, "The gateway is disconnected");
+            self.link.down(why);
+        }
+    }
+
     fn take(&self, event: Event) {
         let here = |guild: Option<serenity::all::GuildId>| guild.is_some_and(|guild| guild.get() == self.guild);
         let directory = &self.desk.directory;
@@ -286,7 +305,10 @@ impl Events {
                 self.link.up();
                 self.reconcile(&event.ready.session_id);
             }
-            Event::Resumed(_) => self.link.up(),
+            Event::Resumed(_) => {
+                info!("Connected to Discord again, where it left off");
+                self.link.up();
+            }
             Event::InteractionCreate(event) => self.interaction(event.interaction),
             Event::Unknown(event) if event.kind == "INTERACTION_CREATE" => self.misread(event.value),
             Event::GuildCreate(event) if event.guild.id.get() == self.guild => self.guild(&event.guild),

@@ -13,6 +13,7 @@ mod gateway;
 mod incoming;
 pub mod lane;
 mod link;
+mod pulse;
 mod read;
 mod register;
 mod reply;
