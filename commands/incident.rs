@@ -357,7 +357,7 @@ pub const WAKE: Command = Command {
 /// `/incident cancel`.
 pub const CANCEL: Command = Command {
     spec: || {
-        with_incident(spec("incident cancel", "It was none").needs(
+        with_incident(spec("incident cancel", "It was none; for who declared it and for leads").needs(
             "why",
             "Why not",
             OptionKind::Text { chars_max: 1_000 },

@@ -132,6 +132,14 @@ fn switch(ctx: Ctx<'_>, call: &Call, live: bool) -> Result<Decision, Refusal> {
         return Ok(draft.say(if live { "I am live already." } else { "I am only observing already." }));
     }
     let by = call.who.person.clone();
+    if !live {
+        // What has not gone out would still ring.
+        let rings: Vec<_> =
+            ctx.state.pending.values().filter(|effect| effect.rings()).map(|effect| (effect.on, effect.id)).collect();
+        for (on, effect) in rings {
+            draft.fact(on, Fact::Withdrawn { effect, why: "only observing now".to_owned() });
+        }
+    }
     draft.fact(Thing::Team, if live { Fact::WentLive { by } } else { Fact::WentObserving { by } });
     Ok(draft.say(if live {
         "Live: from now on I ping, page and act."

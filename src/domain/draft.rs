@@ -21,7 +21,7 @@ use super::text;
 use super::workspace::Workspace;
 use super::{calendar, oncall};
 
-/// Effects of one decision. More are refused at the draft and said so in a log line by the driver.
+/// Effects of one decision. Whoever decides about many things ends early (`has_room`); what is asked for beyond is not made.
 pub const EFFECTS_MAX: u16 = 512;
 
 /// What a decision is made from.
@@ -192,6 +192,11 @@ impl<'a> Draft<'a> {
             self.effects.push(Effect { id, on: on.into(), urgency, kind });
         }
         id
+    }
+
+    /// Whether more than one incident's worth of effects can still be asked for in this decision.
+    pub fn has_room(&self) -> bool {
+        self.effects.len() < usize::from(EFFECTS_MAX / 2)
     }
 
     /// Posts a message. While observing it goes to the test channel, pings no one and says whom it would have pinged.

@@ -36,6 +36,10 @@ pub fn look(draft: &mut Draft<'_>, away: Option<Away>) -> bool {
     let due: Vec<IncidentId> = draft.ctx.state.due_incidents(now).take(INCIDENTS_A_LOOK_MAX + 1).collect();
     let more = due.len() > INCIDENTS_A_LOOK_MAX;
     for id in due.into_iter().take(INCIDENTS_A_LOOK_MAX) {
+        if !draft.has_room() {
+            // The rest stays due and is looked at next, at once.
+            return true;
+        }
         // An incident that the index names is in memory; there is nothing to refuse here.
         let _ = incident(draft, id, away);
     }
@@ -103,7 +107,9 @@ impl Reminder {
             }
             let snoozes = incident.promise(PromiseKind::NextUpdate).map_or(0, |promise| promise.snoozes);
             if snoozes < draft.ctx.policy.reminders.snoozes_in_a_row_max {
-                message = message.button(format!("snooze:{n}:10"), "Snooze 10 min", ButtonStyle::Plain);
+                let minutes = draft.ctx.policy.reminders.snooze_max.delta().num_minutes().clamp(1, 10);
+                let label = format!("Snooze {minutes} min");
+                message = message.button(format!("snooze:{n}:{minutes}"), label, ButtonStyle::Plain);
             }
         }
         if self.mitigate_buttons {
@@ -117,6 +123,7 @@ impl Reminder {
             message = message.button(format!("review:{n}"), "Review written", ButtonStyle::Success);
         }
         let replaces = incident.reminder.filter(|reminder| incident.standing.contains_key(reminder));
+        escalate::superseded(draft, id);
         if self.pings.is_empty() {
             draft.post(id, Target::Thread(id), message);
         } else {
@@ -234,7 +241,8 @@ fn update(
     let silent = kind == PromiseKind::NextUpdate
         && fell_due >= u32::from(policy.stale_after_missed)
         && incident.is_acknowledged()
-        && !incident.stale_asked;
+        && !incident.stale_asked
+        && !incident.silence_called(draft.ctx.policy.levels());
     if silent {
         let escalate_at = now + policy.stale_grace.delta();
         reminder.lines.push(text::still_there(incident.lead(), escalate_at));

@@ -22,6 +22,18 @@ pub struct Effect {
     pub kind: EffectKind,
 }
 
+impl Effect {
+    /// Whether it wakes somebody and need not any more once somebody is there. A card does not count: it is the incident's face
+    /// and must come all the same.
+    pub fn rings(&self) -> bool {
+        match &self.kind {
+            EffectKind::Page { .. } => true,
+            EffectKind::Post { message, .. } => !message.pings.is_empty(),
+            _ => false,
+        }
+    }
+}
+
 /// Who comes first when not everything can go at once. Ordered: the most urgent is the least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

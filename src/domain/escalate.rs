@@ -4,7 +4,7 @@
 //! anybody for what is acknowledged or over.
 
 use super::draft::Draft;
-use super::effect::{Effect, EffectKind, Target, Urgency};
+use super::effect::{Effect, EffectKind, Target};
 use super::fact::{EscalationReason, Fact};
 use super::ids::IncidentId;
 use super::message::{ButtonStyle, Message};
@@ -72,6 +72,12 @@ pub fn call(draft: &mut Draft<'_>, id: IncidentId, level: u8, why: EscalationRea
 pub fn next_rung(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
     let incident = draft.incident(id)?;
     let level = incident.level;
+    let may_ping = draft.ctx.may_ping_at(incident.severity, draft.now());
+    if may_ping > draft.now() {
+        // It became so mild that the rest of the night is quiet.
+        draft.fact(id, Fact::Escalated { level: 0, why: EscalationReason::Opened, next: Some(may_ping) });
+        return Ok(());
+    }
     if level == 0 {
         return call(draft, id, 1, EscalationReason::Opened);
     }
@@ -81,12 +87,12 @@ pub fn next_rung(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
 
 /// Stops calling: what has not gone out is taken back.
 pub fn stop(draft: &mut Draft<'_>, id: IncidentId, why: &str) {
-    draft.withdraw(id, why, is_call);
+    draft.withdraw(id, why, Effect::rings);
 }
 
 /// It is over: calls and reminders that have not gone out are taken back. Nobody is asked for an update of what is resolved.
 pub fn end(draft: &mut Draft<'_>, id: IncidentId, why: &str) {
-    draft.withdraw(id, why, |effect| is_call(effect) || asks(effect, &["update:", "mitigated:", "still:"]));
+    draft.withdraw(id, why, |effect| effect.rings() || asks(effect, &["update:", "mitigated:", "still:"]));
 }
 
 /// The question "mitigated yet?" has its answer.
@@ -94,18 +100,13 @@ pub fn mitigated(draft: &mut Draft<'_>, id: IncidentId) {
     draft.withdraw(id, "it is mitigated", |effect| asks(effect, &["mitigated:"]) && !asks(effect, &["update:"]));
 }
 
+/// A newer reminder says it all: one that has not gone out is taken back, so that time without Discord ends in one message.
+pub fn superseded(draft: &mut Draft<'_>, id: IncidentId) {
+    draft.withdraw(id, "a newer reminder takes its place", |effect| asks(effect, &["update:", "still:"]));
+}
+
 /// Whether an effect asks people for something, by one of these buttons, in the incident's thread. The card has them too, and stays.
 fn asks(effect: &Effect, actions: &[&str]) -> bool {
     matches!(&effect.kind, EffectKind::Post { to: Target::Thread(_), message, .. }
         if message.buttons.iter().any(|button| actions.iter().any(|action| button.action.starts_with(action))))
-}
-
-/// Whether an effect calls people who need not come once somebody is there.
-fn is_call(effect: &Effect) -> bool {
-    match &effect.kind {
-        EffectKind::Page { .. } => true,
-        EffectKind::Post { message, .. } => effect.urgency == Urgency::Ping && !message.pings.is_empty(),
-        // The card must come all the same; it is the incident's face.
-        _ => false,
-    }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::fact::{At, Fact, Moment, Part, Status};
+use super::fact::{At, EscalationReason, Fact, Moment, Part, Status};
 use super::ids::{EffectId, IncidentId, Person, Place, Posted, Service};
 use super::message::Text;
 use super::policy::Severity;
@@ -91,6 +91,33 @@ pub struct Tally {
     pub worst_late_s: u64,
 }
 
+impl Incident {
+    /// Whether this level was called already because nobody was heard of, and nobody has been heard of since: calling it once an
+    /// hour through the night would wake the same people for the same silence.
+    pub fn silence_called(&self, level: u8) -> bool {
+        let since = self.timeline.iter().rev().take_while(|entry| !shows_somebody_there(&entry.fact));
+        since.into_iter().any(|entry| {
+            matches!(&entry.fact, Fact::Escalated { level: called, why: EscalationReason::WentSilent, .. } if *called >= level)
+        })
+    }
+}
+
+/// Whether a fact shows that somebody is on it: then nobody has to be asked whether anybody is, nor called because nobody is.
+fn shows_somebody_there(fact: &Fact) -> bool {
+    matches!(
+        fact,
+        Fact::StillHere { .. }
+            | Fact::Updated { .. }
+            | Fact::Noted { .. }
+            | Fact::Snoozed { .. }
+            | Fact::SeverityChanged { .. }
+            | Fact::TimeSet { .. }
+            | Fact::ServicesSet { .. }
+            | Fact::ResolveWhenGreen { .. }
+            | Fact::StatusChanged { by: Some(_), .. }
+    )
+}
+
 /// Verification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verify {
@@ -146,6 +173,10 @@ impl Incident {
     /// Brings it forward by one fact.
     pub fn apply(&mut self, at: At, fact: &Fact) {
         self.timeline.push(Entry { at, fact: fact.clone() });
+        if shows_somebody_there(fact) {
+            self.stale_at = None;
+            self.stale_asked = false;
+        }
         match fact {
             Fact::PromiseMade { promise, due, next } => {
                 self.promises
@@ -194,10 +225,12 @@ impl Incident {
                 self.times.entry(Moment::Acknowledged).or_insert(at);
                 self.escalate_at = None;
             }
-            Fact::Escalated { level, next, .. } => {
+            Fact::Escalated { level, why, next } => {
                 self.level = self.level.max(*level);
                 self.escalate_at = *next;
                 self.stale_at = None;
+                // Asked again at the next reminder that nobody answers: one call is not the end of it.
+                self.stale_asked &= *why != EscalationReason::WentSilent;
             }
             Fact::EscalationStopped { .. } => {
                 self.escalate_at = None;
@@ -207,10 +240,7 @@ impl Incident {
                 self.stale_at = Some(*escalate_at);
                 self.stale_asked = true;
             }
-            Fact::StillHere { .. } => {
-                self.stale_at = None;
-                self.stale_asked = false;
-            }
+            Fact::StillHere { .. } => {}
             Fact::RoleTaken { part, who, .. } => {
                 self.parts.insert(*part, who.clone());
                 if *part == Part::Lead {
@@ -224,8 +254,6 @@ impl Incident {
                 self.last_update = Some((at, by.clone(), what.clone()));
                 self.no_change_in_a_row = if *no_change { self.no_change_in_a_row.saturating_add(1) } else { 0 };
                 self.announce |= *announced;
-                self.stale_at = None;
-                self.stale_asked = false;
             }
             Fact::TimeSet { which, to, .. } => {
                 self.times.insert(*which, *to);

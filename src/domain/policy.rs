@@ -234,7 +234,7 @@ pub enum Right {
     Declare,
     /// Acknowledge, update, note.
     Respond,
-    /// Change severity, status, lead; resolve; cancel.
+    /// Give the lead to somebody else, set times, resolve without waiting, cancel what another declared.
     Lead,
     /// Ask for a deploy.
     Deploy,

@@ -20,6 +20,9 @@ use super::verbs::update::Update;
 use super::verbs::{change, close, open, respond, update};
 use super::{text, timeline};
 
+/// Characters of a title that fit into a button's action beside the rest.
+const SIMILAR_TITLE_CHARS_MAX: usize = 60;
+
 /// Decides about a press.
 ///
 /// # Errors
@@ -28,8 +31,14 @@ pub fn press(mut draft: Draft<'_>, press: &Press) -> Result<Decision, Refusal> {
     let (verb, rest) = press.action.split_once(':').unwrap_or((press.action.as_str(), ""));
     if verb == "declare" {
         let service = draft.ctx.workspace.service(rest).ok_or_else(|| unknown(rest))?.name.clone();
+        let severity = draft.ctx.policy.incidents.declare_when_down.unwrap_or(Severity::Sev1);
+        let known = super::services::about(&draft, &service).into_iter();
+        if let Some(id) = { known }.find(|id| draft.incident(*id).is_ok_and(|known| known.severity <= severity)) {
+            let line = join(&mut draft, &press.who, id)?;
+            return Ok(draft.say(Text::plain(format!("{id} is open for it already. ")).join(line)));
+        }
         let declared = Declared {
-            severity: draft.ctx.policy.incidents.declare_when_down.unwrap_or(Severity::Sev1),
+            severity,
             title: text::down_title(&service),
             services: vec![service],
             details: Text::default(),
@@ -168,6 +177,14 @@ fn declare_anyway(mut draft: Draft<'_>, who: &Actor, rest: &str) -> Result<Decis
     let service = parts.next().unwrap_or_default();
     let title = parts.next().filter(|title| !title.trim().is_empty()).ok_or_else(|| unknown(rest))?.to_owned();
     let services = if service.is_empty() { Vec::new() } else { vec![Service::new(service)] };
+    let same = |open: &&super::incident::Incident| {
+        open.severity == severity && text::short(&open.title, SIMILAR_TITLE_CHARS_MAX) == title
+    };
+    if let Some(id) = draft.ctx.state.open().find(same).map(|open| open.id) {
+        // Two presses of one button, by one person or two: one opens it.
+        let line = join(&mut draft, who, id)?;
+        return Ok(draft.say(Text::plain(format!("{id} was just opened for it. ")).join(line)));
+    }
     let declared = Declared { severity, title, services, details: Text::default(), announce: None };
     let id = open::open(&mut draft, Opener::Person(who), declared)?;
     let told = open::told(&draft, id)?;
@@ -245,8 +262,6 @@ fn severity_menu(now: Severity, id: IncidentId) -> Message {
 pub fn offer_similar(declared: &Declared, similar: &[&super::incident::Incident]) -> Message {
     /// Incidents offered; a row of buttons holds five.
     const OFFERED_MAX: usize = 3;
-    /// What fits into a button's action beside the rest.
-    const TITLE_CHARS_MAX: usize = 60;
     let mut message = Message::line("This could be the same as one that is open:");
     for incident in similar.iter().take(OFFERED_MAX) {
         let line = Text::plain(format!("{}, {}, ", text::head(incident), incident.status.name()));
@@ -263,7 +278,7 @@ pub fn offer_similar(declared: &Declared, similar: &[&super::incident::Incident]
         message = message.and(line.text(": a button carries only the title."));
     }
     let service = declared.services.first().map_or("", |service| service.as_str());
-    let title = text::short(&declared.title, TITLE_CHARS_MAX);
+    let title = text::short(&declared.title, SIMILAR_TITLE_CHARS_MAX);
     let action = format!("sev:{}:{service}:{title}", declared.severity.key());
     message.button(cut_action(action), format!("Open a new {}", declared.severity), ButtonStyle::Danger)
 }

@@ -127,13 +127,14 @@ pub fn after(reminders: &Reminders, due: DateTime<Utc>, step: Step, every: TimeD
 
 /// The first `due + n * every` (n ≥ 1) that is later than `now`.
 fn next_interval(due: DateTime<Utc>, every: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
-    due + every * (missed(due, every, now) as i32 + 1)
+    let next = due + every * (missed(due, every, now) as i32 + 1);
+    if next > now { next } else { now + every }
 }
 
 /// How many whole intervals have passed since `due`.
 pub fn missed(due: DateTime<Utc>, every: TimeDelta, now: DateTime<Utc>) -> u32 {
     /// More intervals than this are not counted: a log that old is read, not reminded of.
-    const INTERVALS_MAX: i64 = 100_000;
+    const INTERVALS_MAX: i64 = 1_000_000_000;
     let every_ms = every.num_milliseconds().max(1);
     let passed = (now - due).num_milliseconds().max(0) / every_ms;
     u32::try_from(passed.min(INTERVALS_MAX)).unwrap_or(0)

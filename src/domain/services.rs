@@ -12,6 +12,7 @@ use super::health::Transition;
 use super::ids::{IncidentId, Service, Thing};
 use super::input::{Measurement, Seen};
 use super::message::{Message, Ping, Text};
+use super::policy::Severity;
 use super::promise::PromiseKind;
 use super::refusal::Refusal;
 use super::state::State;
@@ -60,8 +61,12 @@ fn down(
     let (service, stage) = (look.service.clone(), look.stage);
     draft.fact(Thing::Team, Fact::ServiceDown { service: service.clone(), stage, since, why: why.to_owned() });
     let line = text::service_down(&service, stage.name(), why, since);
+    // A milder incident that names the service calls nobody, or not now: what is down is an incident of its own then.
+    let severe_enough = draft.ctx.policy.incidents.declare_when_down.unwrap_or(Severity::Sev3);
     if stage == Stage::Production
         && let Some(id) = about(draft, &service)
+            .into_iter()
+            .find(|id| draft.incident(*id).is_ok_and(|incident| incident.severity <= severe_enough))
     {
         draft.fact(id, Fact::Relapsed { service, why: why.to_owned() });
         draft.post(id, Target::Thread(id), Message::line(line));
@@ -99,18 +104,37 @@ fn up(draft: &mut Draft<'_>, look: &Measurement, since: chrono::DateTime<chrono:
     let (service, stage, now) = (look.service.clone(), look.stage, draft.now());
     draft.fact(Thing::Team, Fact::ServiceUp { service: service.clone(), stage, since });
     let line = text::service_up(&service, stage.name(), since, now);
-    let Some(id) = about(draft, &service).filter(|_| stage == Stage::Production) else {
-        draft.post(Thing::Team, Target::Incidents, Message::line(line));
+    let concerned = if stage == Stage::Production { about(draft, &service) } else { Vec::new() };
+    if concerned.is_empty() {
+        draft.post(Thing::Team, Target::Incidents, Message::line(line.clone()));
+    }
+    for id in concerned {
+        recovered(draft, id, &service, &line)?;
+    }
+    Ok(())
+}
+
+/// What it means for one incident. While another service of it is down, people are still called and nothing is mitigated.
+fn recovered(draft: &mut Draft<'_>, id: IncidentId, service: &Service, line: &Text) -> Result<(), Refusal> {
+    let services = draft.incident(id)?.services.clone();
+    let still_down =
+        draft.ctx.state.team.down.iter().find(|down| {
+            down.stage == Stage::Production && down.service != *service && services.contains(&down.service)
+        });
+    let mut message = Message::line(line.clone());
+    if let Some(down) = still_down {
+        message = message.and(format!("{} is still down.", down.service));
+        // People are called on: the record of the incident keeps its ladder.
+        draft.post(id, Target::Thread(id), message);
         return Ok(());
-    };
+    }
     draft.fact(id, Fact::Recovered { service: service.clone() });
     if draft.incident(id)?.promise(PromiseKind::Mitigate).is_some() {
         draft.fact(id, Fact::PromiseKept { promise: PromiseKind::Mitigate });
     }
-    let mut message = Message::line(line);
     if !draft.incident(id)?.is_acknowledged() {
         escalate::stop(draft, id, "the service answers again by itself");
-        message = message.and(text::recovered(&service));
+        message = message.and(text::recovered(service));
     }
     draft.post(id, Target::Thread(id), message);
     Ok(())
@@ -148,7 +172,15 @@ fn verifications(draft: &mut Draft<'_>, look: &Measurement) -> Result<(), Refusa
     Ok(())
 }
 
-/// The open incident that is about a service.
-fn about(draft: &Draft<'_>, service: &Service) -> Option<IncidentId> {
-    draft.ctx.state.open().find(|incident| incident.services.contains(service)).map(|incident| incident.id)
+/// The open incidents that are about a service, the worst first.
+pub fn about(draft: &Draft<'_>, service: &Service) -> Vec<IncidentId> {
+    let mut found: Vec<_> = draft
+        .ctx
+        .state
+        .open()
+        .filter(|incident| incident.services.contains(service))
+        .map(|one| (one.severity, one.id))
+        .collect();
+    found.sort_unstable();
+    found.into_iter().map(|(_, id)| id).collect()
 }

@@ -29,6 +29,10 @@ const REASON_CHARS_MIN: usize = 5;
 pub fn mitigated(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<Text, Refusal> {
     draft.ctx.require(who, Right::Respond)?;
     let incident = still_open(draft, id)?;
+    if incident.status == Status::Monitoring && incident.verify.is_none() {
+        verify(draft, id)?;
+    }
+    let incident = draft.incident(id)?;
     if incident.status == Status::Monitoring {
         let until = incident.verify.as_ref().map(|verify| verify.until);
         let line = Text::plain("It is being watched already");
@@ -57,7 +61,6 @@ fn watch(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<(), Refus
     let by = Some(&who.person);
     let incident = draft.incident(id)?;
     let (from, severity) = (incident.status, incident.severity);
-    let watched = is_watched(draft, incident);
     let verify_for = draft.promised(severity).verify_for;
     draft.fact(id, Fact::StatusChanged { from, to: Status::Monitoring, by: by.cloned(), why: None });
     if draft.incident(id)?.promise(PromiseKind::Mitigate).is_some() {
@@ -68,12 +71,8 @@ fn watch(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<(), Refus
         Some(person) => Text::default().person(person).text(" says it is mitigated."),
         None => Text::plain("It is mitigated."),
     });
-    if let Some(length) = verify_for {
-        let until = draft.now() + length.delta();
-        draft.fact(id, Fact::VerifyStarted { until, watched });
-        draft.fact(id, Fact::PromiseMade { promise: PromiseKind::Verify, due: until, next: None });
-        let green = due::green_since(draft, draft.incident(id)?).is_some();
-        message = message.and(text::verify_started(until, watched, green, length.delta()));
+    if let Some(says) = verify(draft, id)? {
+        message = message.and(says);
     }
     let resolve = if verify_for.is_some() { "Resolve when green" } else { "Resolve" };
     message = message.button(format!("resolve:{}", id.0), resolve, ButtonStyle::Success).button(
@@ -83,6 +82,18 @@ fn watch(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<(), Refus
     );
     draft.post(id, Target::Thread(id), message);
     Ok(())
+}
+
+/// Verification begins, where its severity promises one. What is said of it.
+fn verify(draft: &mut Draft<'_>, id: IncidentId) -> Result<Option<Text>, Refusal> {
+    let incident = draft.incident(id)?;
+    let Some(length) = draft.promised(incident.severity).verify_for else { return Ok(None) };
+    let watched = is_watched(draft, incident);
+    let green = due::green_since(draft, incident).is_some();
+    let until = draft.now() + length.delta();
+    draft.fact(id, Fact::VerifyStarted { until, watched });
+    draft.fact(id, Fact::PromiseMade { promise: PromiseKind::Verify, due: until, next: None });
+    Ok(Some(text::verify_started(until, watched, green, length.delta())))
 }
 
 /// Whether a probe watches what the incident touches.
@@ -135,6 +146,9 @@ pub fn resolve(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, anyway: Optio
     }
     if incident.status != Status::Monitoring {
         watch(draft, who, id)?;
+    } else if incident.verify.is_none() {
+        // It was mitigated while it was milder, when nothing had to be watched.
+        verify(draft, id)?;
     }
     let armed = draft.incident(id)?.verify.as_ref().is_some_and(|verify| verify.resolve);
     if !armed {
