@@ -8,12 +8,13 @@ use watchbell::domain::bot;
 use watchbell::domain::draft::Ctx;
 use watchbell::domain::effect::{Effect, EffectKind, Target};
 use watchbell::domain::fact::Fact;
-use watchbell::domain::ids::{EffectId, InputId, Person, Place, Posted, Role};
-use watchbell::domain::input::{Actor, Answers, Call, EffectEnd, EffectOutcome, InputKind, Press};
+use watchbell::domain::health::Transition;
+use watchbell::domain::ids::{EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service};
+use watchbell::domain::input::{Actor, Answers, Call, EffectEnd, EffectOutcome, InputKind, Measurement, Press, Seen};
 use watchbell::domain::message::Text;
 use watchbell::domain::policy::{Policy, SHIPPED};
 use watchbell::domain::state::{Decided, State};
-use watchbell::domain::workspace::Workspace;
+use watchbell::domain::workspace::{Stage, Workspace};
 
 /// A bot whose messages arrive only when the test says so.
 struct Held {
@@ -60,14 +61,26 @@ impl Held {
     }
 
     fn decide(&mut self, input: &InputKind) -> Decided {
+        self.decide_with(input, None)
+    }
+
+    fn decide_with(&mut self, input: &InputKind, changed: Option<&Transition>) -> Decided {
         self.inputs += 1;
         let id = InputId::new(format!("in:{}", self.inputs));
         let ctx =
             Ctx { state: &self.state, policy: &self.policy, workspace: &self.workspace, now: self.now, input: &id };
-        let decision = commands::decide(ctx, input, &Answers::default(), None).expect("nothing is refused here");
+        let decision = commands::decide(ctx, input, &Answers::default(), changed).expect("nothing is refused here");
         let decided = bot::line(&self.state, self.now, &id, decision);
         self.state.apply(&decided);
         decided
+    }
+
+    /// A look at a service: down when red, since now.
+    fn look(&mut self, service: &str, up: bool) -> Decided {
+        let seen = if up { Seen::Green { took_ms: 12 } } else { Seen::Red { why: "connection refused".to_owned() } };
+        let look = Measurement { service: Service::new(service), stage: Stage::Production, at: self.now, seen };
+        let down = Transition::Down { since: self.now, why: "connection refused".to_owned() };
+        self.decide_with(&InputKind::Measured(look), (!up).then_some(&down))
     }
 
     fn pass(&mut self, minutes: i64) {
@@ -135,4 +148,32 @@ fn what_arrived_is_not_taken_back() {
     let decided = bot.press("mitigated:1");
 
     assert_eq!(withdrawn(&decided), []);
+}
+
+#[test]
+fn one_service_that_answers_again_does_not_stop_the_calling_for_another_that_is_down() {
+    let mut bot = Held::new();
+    bot.look("checkout", false);
+    let both = watchbell::domain::fact::Fact::ServicesSet {
+        services: ["checkout", "search"].map(Service::new).to_vec(),
+        by: Held::ana().person,
+    };
+    let ctx_facts = vec![(IncidentId(1).into(), both)];
+    let now = bot.now;
+    bot.state.apply(&Decided {
+        seq: bot.state.seq + 1,
+        at: now,
+        input: InputId::new("touches"),
+        facts: ctx_facts,
+        effects: vec![],
+    });
+    bot.look("search", false);
+    let called_at = bot.state.incidents[&IncidentId(1)].escalate_at;
+    assert!(called_at.is_some(), "nobody has acknowledged");
+
+    bot.look("checkout", true);
+
+    assert_eq!(bot.state.incidents[&IncidentId(1)].escalate_at, called_at, "search is down still");
+    bot.look("search", true);
+    assert_eq!(bot.state.incidents[&IncidentId(1)].escalate_at, None);
 }
