@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
@@ -32,8 +32,8 @@ const FORESEEN_MS: f64 = 400.0;
 const FAILURES_MAX: u32 = 5;
 /// How long a stop may take, a process that does not listen included.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
-/// How often the bot came back, over several demos on one state.
-pub const RESTARTS_FILE: &str = "restarts";
+/// What is kept of the bot and its clock over several demos on one state.
+pub const KEPT_FILE: &str = "seen.json";
 
 /// The bot's process.
 pub struct BotProcess {
@@ -51,14 +51,23 @@ struct Inner {
     wanted: bool,
     kill: bool,
     up_since: Option<DateTime<Utc>>,
-    restarts: u32,
-    /// How the promise clock stood to the wall's at each change of its pace and each jump, oldest first.
-    readings: VecDeque<Reading>,
+    kept: Kept,
+    file: PathBuf,
     /// The clock as last heard, so that the page shows promise time while the bot is down.
     promise: Option<(DateTime<Utc>, DateTime<Utc>, f64)>,
     late: u64,
     overdue: bool,
     keeper: Option<Keeper>,
+}
+
+/// What outlives the demo, because the messages that it explains do: without it yesterday's would bear wrong times.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Kept {
+    /// How often the bot came back.
+    restarts: u32,
+    /// How the promise clock stood to the wall's at each change of its pace and each jump, oldest first.
+    readings: VecDeque<Reading>,
 }
 
 /// The task that keeps the process running. Each start has its own, so that what is told to one is never heard by the next.
@@ -69,7 +78,7 @@ struct Keeper {
 }
 
 /// How the promise clock stood to the wall's at one moment, and its pace from then on.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Reading {
     wall: DateTime<Utc>,
     promise: DateTime<Utc>,
@@ -80,17 +89,23 @@ impl Inner {
     /// Keeps what was heard of the clock, when it could not be foreseen.
     fn heard(&mut self, wall: DateTime<Utc>, promise: DateTime<Utc>, speed: f64) {
         self.promise = Some((promise, wall, speed));
-        if let Some(last) = self.readings.back() {
+        if let Some(last) = self.kept.readings.back() {
             let foreseen = last.promise + scaled(wall - last.wall, last.speed);
             let off_ms = (promise - foreseen).num_milliseconds().abs() as f64;
             if last.speed == speed && off_ms < FORESEEN_MS * speed.max(1.0) {
                 return;
             }
         }
-        self.readings.push_back(Reading { wall, promise, speed });
-        if self.readings.len() > READINGS_MAX {
-            self.readings.pop_front();
+        self.kept.readings.push_back(Reading { wall, promise, speed });
+        if self.kept.readings.len() > READINGS_MAX {
+            self.kept.readings.pop_front();
         }
+        self.keep();
+    }
+
+    /// Writes down what outlives the demo. It is only shown, so that a disk that refuses is no reason to stop.
+    fn keep(&self) {
+        let _ = serde_json::to_vec(&self.kept).map(|text| std::fs::write(&self.file, text));
     }
 }
 
@@ -126,13 +141,18 @@ impl BotProcess {
         let private_port = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .map_or(0, |address| address.port());
+        let file = state.join(KEPT_FILE);
+        let kept: Kept =
+            std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let promise = kept.readings.back().map(|last| (last.promise, last.wall, last.speed));
+        let inner = Inner { kept, file, promise, ..Inner::default() };
         Self {
             state: state.to_owned(),
             private_port,
             control_token: format!("{:032x}", fastrand::u128(..)),
             fly_token: fly_token.to_owned(),
             http: reqwest::Client::new(),
-            inner: Arc::new(Mutex::new(Inner { restarts: kept_restarts(state), ..Inner::default() })),
+            inner: Arc::new(Mutex::new(inner)),
         }
     }
 
@@ -179,21 +199,20 @@ impl BotProcess {
             return Ok(());
         }
         inner.wanted = true;
-        inner.readings.clear();
-        inner.promise = None;
         let end = Arc::new(Notify::new());
-        let task = tokio::spawn(keep(spawn, Arc::clone(&self.inner), Arc::clone(&end), self.state.join(RESTARTS_FILE)));
+        let task = tokio::spawn(keep(spawn, Arc::clone(&self.inner), Arc::clone(&end)));
         inner.keeper = Some(Keeper { task, end });
         Ok(())
     }
 
-    /// Forgets what was counted, for a demo that starts over.
+    /// Forgets what was counted and its clock, for a demo that starts over.
     pub fn forget(&self) {
         let mut inner = self.lock();
-        inner.restarts = 0;
+        inner.kept = Kept::default();
+        inner.promise = None;
         inner.late = 0;
         inner.overdue = false;
-        keep_restarts(&self.state.join(RESTARTS_FILE), 0);
+        inner.keep();
     }
 
     /// Kills it as kill -9 does. It comes back by itself.
@@ -302,11 +321,11 @@ impl BotProcess {
             },
             promise_now,
             speed,
-            clock: inner.readings.iter().cloned().collect(),
+            clock: inner.kept.readings.iter().cloned().collect(),
             up_since: inner.up_since,
             late: inner.late,
             overdue: inner.overdue,
-            restarts: inner.restarts,
+            restarts: inner.kept.restarts,
         }
     }
 
@@ -383,12 +402,7 @@ impl BotProcess {
 }
 
 /// Keeps the process running until it is not wanted any more.
-async fn keep(
-    spawn: impl Fn() -> anyhow::Result<Child>,
-    inner: Arc<Mutex<Inner>>,
-    end: Arc<Notify>,
-    restarts_file: PathBuf,
-) {
+async fn keep(spawn: impl Fn() -> anyhow::Result<Child>, inner: Arc<Mutex<Inner>>, end: Arc<Notify>) {
     let lock = || inner.lock().unwrap_or_else(PoisonError::into_inner);
     let mut failures = 0;
     while lock().wanted && failures < FAILURES_MAX {
@@ -431,23 +445,11 @@ async fn keep(
             () = tokio::time::sleep(AWAY) => {}
             () = end.notified() => break,
         }
-        let restarts = {
-            let mut inner = lock();
-            inner.restarts += 1;
-            inner.restarts
-        };
-        keep_restarts(&restarts_file, restarts);
+        let mut inner = lock();
+        inner.kept.restarts += 1;
+        inner.keep();
     }
     let mut inner = lock();
     inner.running = false;
     inner.wanted = false;
-}
-
-/// How often it came back in the demos before this one. What cannot be read counts as never: it is only shown.
-fn kept_restarts(state: &Path) -> u32 {
-    std::fs::read_to_string(state.join(RESTARTS_FILE)).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
-}
-
-fn keep_restarts(file: &Path, restarts: u32) {
-    let _ = std::fs::write(file, restarts.to_string());
 }

@@ -15,7 +15,7 @@ const MARK: &str = "watchbell-demo";
 const MARK_WORDS: &str =
     "The state of `watchbell demo`. While it runs, this file is locked. `--fresh` deletes what is beside it.\n";
 /// What a demo writes: folders and files.
-const OURS: [&str; 5] = ["bot", "discord", "watchbell.toml", "bot.log", super::bot::RESTARTS_FILE];
+const OURS: [&str; 5] = ["bot", "discord", "watchbell.toml", "bot.log", super::bot::KEPT_FILE];
 
 /// The folder, held until this is dropped or the process is gone, however it went.
 #[derive(Debug)]

@@ -28,7 +28,7 @@ use super::world::{DM, World};
 /// Changes that a slow reader of the stream may fall behind.
 const CHANGES_BEHIND_MAX: usize = 4_096;
 
-/// What has been counted since the start.
+/// What has been counted since the start; of what stood before, what can be told from it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Counters {
     /// REST requests.
@@ -102,17 +102,29 @@ impl State {
     /// The start of everything.
     pub fn new(workspace: Workspace, world: World, recorder: Recorder, base: String) -> State {
         let all = world.channels.values().flat_map(|channel| channel.messages.values());
-        let marks = all.filter(|message| message.author_id == world.bot_id).flat_map(marks).collect();
+        let mut known = BTreeSet::new();
+        let mut counters = Counters::default();
+        for message in all.filter(|message| message.author_id == world.bot_id) {
+            let again = marks(message).into_iter().filter(|mark| !known.insert(mark.clone())).count();
+            counters.doubled += u64::from(again > 0);
+        }
+        // A phone that still says "rang 7 times" would belie a sum that begins at 0.
+        for (member, phone) in world.phones.iter().filter(|(_, phone)| phone.pings > 0) {
+            counters.pings += phone.pings;
+            if let Some(member) = world.members.get(member) {
+                counters.pings_by_member.insert(member.username.clone(), phone.pings);
+            }
+        }
         State {
             settings: workspace.settings.clone(),
-            marks,
+            marks: known,
             world,
             workspace,
             gateway: Gateway::default(),
             interactions: Interactions::default(),
             limits: Limits::default(),
             faults: Faults::default(),
-            counters: Counters::default(),
+            counters,
             recorder,
             base,
             in_flight: 0,

@@ -106,7 +106,9 @@ fn start(
     if !named.is_empty() {
         data["resolved"] = members::resolved(&state.world, named.into_iter());
     }
-    let name = chosen.command.name.clone();
+    // "The name of the application command, including subcommands and subcommand groups" (the message's `interaction`).
+    let path = chosen.path.iter().map(|(name, _)| name.as_str());
+    let name = std::iter::once(chosen.command.name.as_str()).chain(path).collect::<Vec<_>>().join(" ");
     let begin = Begin { kind: Kind::Command, name, user_id: member, channel_id: channel, data, source: None };
     Ok(json!({"interaction_id": state.begin(begin)}))
 }
