@@ -152,7 +152,7 @@ async fn an_incident_is_run_by_hand() {
     browser.see("#demo .bot-state", "Bot up").await;
 
     // Somebody who is not on call declares, with completion and the keyboard alone.
-    act_as(&browser, "Dmitri").await;
+    browser.see("button.actor", "Dmitri").await;
     browser.click("#channel-composer textarea", "").await;
     browser.keys("/sev").await;
     browser.see("#channel-composer .offers", "/sev2").await;
@@ -208,6 +208,13 @@ async fn an_incident_is_run_by_hand() {
     browser.see("#channels .bot-line", "is connected").await;
     browser.see("[data-counter='restarts'] dd", "1").await;
 
+    // An option by its name, the first one too, and the answer says which command it was.
+    browser.click("#channel-composer textarea", "").await;
+    browser.keys("/incident note text: restarted by hand").await;
+    browser.keys(ENTER).await;
+    browser.see("#channel-log .command-line", "/incident note").await;
+    browser.see("#channel-log article.ephemeral", "On the record of INC-1").await;
+
     browser.click(CARD_BUTTONS, "Mitigated").await;
     browser.see("#thread-log", "says it is mitigated").await;
     browser.click(CARD_BUTTONS, "Resolve when green").await;
@@ -221,11 +228,58 @@ async fn an_incident_is_run_by_hand() {
 
     browser.click(CARD_BUTTONS, "Timeline").await;
     browser.see("#channel-log article.ephemeral", "SEV-1 declared by @Dmitri").await;
+    browser.see("#channel-log article.ephemeral", "restarted by hand").await;
+    let said = browser.read("#channel-log").await;
+    assert!(!said.contains("text: restarted"), "the name of an option is none of its words");
     browser.see("#channel-log article.ephemeral", "Resolved, by itself").await;
     browser.pictures("hand-7-timeline").await;
 
     assert_eq!(browser.read("[data-counter='doubled'] dd").await, "0");
     assert_eq!(browser.read("[data-counter='late'] dd").await, "0");
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_demo_that_starts_over_goes_on() {
+    if skipped() {
+        return;
+    }
+    let _one = ONE.lock().await;
+    let demo = Demo::start();
+    let browser = Browser::start(&screens(), true).await;
+    browser.open(&demo.address).await;
+    browser.see("#demo .bot-state", "Bot up").await;
+    browser.click("#channel-composer textarea", "").await;
+    browser.keys("/sev1 service: agent title: checkout is down").await;
+    browser.keys(ENTER).await;
+    browser.see(CARD, "INC-1 · checkout is down").await;
+    browser.see(".note", "SEV-1 INC-1 checkout is down").await;
+
+    // A lock screen shows what was deleted since: said, and not left to be wondered at.
+    browser.click(".channel-list button", "general").await;
+    let client = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+    let phone = client.get(format!("{}sim/phones/ana", demo.address)).send().await.expect("a phone");
+    let phone: Value = phone.json().await.expect("JSON");
+    let notes = phone["notifications"].as_array().cloned().unwrap_or_default();
+    let note = notes.iter().find(|note| note["title"].as_str().is_some_and(|title| title.contains("#incidents")));
+    let message = json!({ "message": note.expect("a ping in the channel")["message_id"] });
+    client.post(format!("{}sim/delete", demo.address)).json(&message).send().await.expect("deleted");
+    browser.click("button.note", "#incidents").await;
+    browser.see("#toasts", "That message was deleted").await;
+    browser.picture("over-0-deleted-wide").await;
+
+    browser.click("#demo button", "Start over").await;
+    browser.click(".menu button", "Start over").await;
+    browser.see("#channel-log", "Nothing has happened yet").await;
+    browser.see("#demo .bot-state", "Bot up").await;
+    browser.see("#toasts", "A fresh start").await;
+    browser.see("[data-counter='pings'] dd", "0").await;
+    browser.see("button.actor", "Dmitri").await;
+    browser.click("#channel-composer textarea", "").await;
+    browser.keys("/sev3 title: trying it out").await;
+    browser.keys(ENTER).await;
+    browser.see(CARD, "INC-1 · trying it out").await;
+    browser.picture("over-1-again-wide").await;
     browser.close().await;
 }
 

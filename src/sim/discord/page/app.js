@@ -58,6 +58,12 @@ const actions = {
     await attempt(() => store.actAs(member));
     await attempt(() => store.open(note.channel_id, { focus: note.message_id }));
     showPane(store.thread === note.channel_id ? "thread" : "chat");
+    if (await attempt(() => store.reach(note.channel_id, note.message_id))) return store.touch("log");
+    // A reminder is deleted once the next one stands: the lock screen still shows both.
+    const newer = store.newerPing(note.channel_id, note.message_id, member);
+    store.focus = newer?.id;
+    store.touch("log");
+    toast(newer ? "That message was replaced by this newer one." : "That message was deleted. What stands now is here.");
   },
 
   choosePhone(id) {

@@ -30,20 +30,29 @@ export function parseLine(all, line) {
   if (!line.startsWith("/")) return null;
   const leaf = all.filter((each) => line.startsWith(`/${each.name} `)).sort((a, b) => b.name.length - a.name.length)[0];
   if (!leaf) return null;
-  let rest = line.slice(leaf.name.length + 2);
-  const values = new Map();
-  const names = leaf.options.map((option) => option.name);
-  if (names.length > 0) {
-    const marks = [...rest.matchAll(new RegExp(`(?:^|\\s)(${names.map((name) => name.replace(/[^\w-]/gu, "\\$&")).join("|")}):`, "gu"))];
-    marks.forEach((mark, index) => {
-      const value = rest.slice(mark.index + mark[0].length, marks[index + 1]?.index ?? rest.length).trim();
-      values.set(mark[1], value.replace(/^"([\s\S]*)"$/u, "$1"));
-    });
-    if (marks.length > 0) rest = rest.slice(0, marks[0].index);
-    const first = leaf.options.find((option) => !values.has(option.name));
-    if (rest.trim() !== "" && first) values.set(first.name, rest.replace(/^\s+/u, ""));
-  }
+  const { named, rest } = splitNamed(leaf.options, line.slice(leaf.name.length + 2));
+  const values = new Map(named);
+  const first = leaf.options.find((option) => !values.has(option.name));
+  if (rest.trim() !== "" && first) values.set(first.name, rest.replace(/^\s+/u, ""));
   return { leaf, values };
+}
+
+/** Takes "name:value other:"two words"" out of a text: {named: Map, rest: what stood before the first name}. */
+export function splitNamed(options, text) {
+  const marks = [...text.matchAll(new RegExp(`(?:^|\\s)(${oneOf(options.map((option) => option.name))}):`, "gu"))];
+  const named = new Map(marks.map((mark, index) => {
+    const value = text.slice(mark.index + mark[0].length, marks[index + 1]?.index ?? text.length).trim();
+    return [mark[1], value.replace(/^"([\s\S]*)"$/u, "$1")];
+  }));
+  return { named, rest: text.slice(0, marks[0]?.index ?? text.length) };
+}
+
+const oneOf = (names) => names.map((name) => name.replace(/[^\w-]/gu, "\\$&")).join("|") || "(?!)";
+
+/** Whether a text being typed ends in "name:" of one of these options: {name, before}, or null. */
+export function endsInName(options, text) {
+  const mark = new RegExp(`(?:^|\\s)(${oneOf(options.map((option) => option.name))}):$`, "u").exec(text);
+  return mark && { name: mark[1], before: text.slice(0, mark.index) };
 }
 
 /** What can be chosen for an option without asking the bot, or null for free text. */
@@ -68,7 +77,7 @@ export function wireValue(option, text, picked) {
     const number = Number(text.trim().replace(/^#/u, ""));
     return text.trim() !== "" && Number.isFinite(number) ? number : text;
   }
-  return text;
+  return text.trim();
 }
 
 const KIND_WORDS = { [INTEGER]: "a whole number", [BOOLEAN]: "yes or no", [USER]: "a member", [CHANNEL]: "a channel", [ROLE]: "a role", [MENTIONABLE]: "a member or role", [NUMBER]: "a number", 11: "a file" };

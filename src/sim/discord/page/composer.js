@@ -1,7 +1,7 @@
 // The box at the bottom: plain talk, or a slash command whose options are filled in one after another.
 
 import { bdi, el } from "./dom.js";
-import { fixedChoices, hintOf, leaves, matching, parseLine, wireValue } from "./commands.js";
+import { endsInName, fixedChoices, hintOf, leaves, matching, parseLine, splitNamed, wireValue } from "./commands.js";
 
 const ASK_AFTER_MS = 120; // of no typing, before the bot is asked for completions
 const SHOWN_MAX = 25;
@@ -259,23 +259,50 @@ export class Composer {
       option.required && el("span", { class: "star", title: "required" }, " *")), input);
     const size = () => { input.style.width = `${Math.max(6, Math.min(48, [...input.value].length + 1))}ch`; };
     size();
-    input.addEventListener("input", () => {
+    input.addEventListener("input", (event) => {
       field.picked = undefined;
       this.#complain("");
-      const jump = new RegExp(`(?:^|\\s)(${this.#free().map((each) => each.name.replace(/[^\w-]/gu, "\\$&")).join("|") || "(?!)"}):$`, "u").exec(input.value);
-      if (jump) {
-        input.value = input.value.slice(0, jump.index);
-        size();
-        return this.#open(this.#leaf.options.find((each) => each.name === jump[1]));
-      }
+      if (event.inputType === "insertFromPaste" && this.#spread(field)) return;
+      const to = this.#named(field);
+      // A blank before the words, as in "title: it is down", is none of them.
+      if (/^\s/u.test(input.value)) input.value = input.value.trimStart();
       size();
-      this.#suggest(field);
+      if (to === field) this.#suggest(field);
+      else to.input.focus();
     });
     input.addEventListener("focus", () => this.#suggest(field));
     input.addEventListener("keydown", (event) => this.#fieldKey(event, field));
     this.#fields.push(field);
     this.chips.before(field.node);
     return field;
+  }
+
+  // "name:" goes to that option, as in Discord's own client. Returns the field that is typed into from now on.
+  #named(field) {
+    const mark = endsInName(this.#leaf.options, field.input.value);
+    if (!mark) return field;
+    const known = this.#fields.find((each) => each.option.name === mark.name);
+    // Within words, the name of an option that has its own words already is a word.
+    const isWord = known === field ? mark.before.trim() !== "" : known && known.input.value !== "";
+    if (isWord) return field;
+    field.input.value = mark.before;
+    if (known) return known;
+    const opened = this.#addField(this.#leaf.options.find((each) => each.name === mark.name));
+    this.#drawChips();
+    return opened;
+  }
+
+  // What is pasted with its options' names is what it would be if it had been typed.
+  #spread(field) {
+    const { named, rest } = splitNamed(this.#leaf.options, field.input.value);
+    if (named.size === 0) return false;
+    for (const [name, value] of [[field.option.name, rest.trim()], ...named]) {
+      const to = this.#fields.find((each) => each.option.name === name) ?? this.#addField(this.#leaf.options.find((each) => each.name === name));
+      to.input.value = value;
+      to.input.dispatchEvent(new Event("input"));
+    }
+    this.#drawChips();
+    return true;
   }
 
   #field() {

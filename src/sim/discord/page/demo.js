@@ -2,7 +2,7 @@
 // Built once and then only rewritten, so that a menu stays open and a focus stays where it is while the numbers move.
 
 import { bdi, el, toast } from "./dom.js";
-import { clockSeconds, clockTime, dayName, keepReadings, now, setPromiseClock, setReadings, setText, setZone } from "./clock.js";
+import { clockSeconds, clockTime, dayName, keepReadings, now, setPromiseClock, setReadings, setText, setZone, toPromise } from "./clock.js";
 import { openMenu } from "./menu.js";
 
 // Where a demo mounts its own calls; without a demo nothing answers there.
@@ -10,7 +10,13 @@ const BASE = "/sim/demo";
 const POLL_MS = 1000;
 const SPEEDS = [1, 10, 60, 300];
 const SKIPS = [["+1m", 60], ["+5m", 300], ["+15m", 900], ["+1h", 3600]];
-const COUNTERS = [["pings", "pings sent", "ping sent", false], ["doubled", "doubled", "doubled", true], ["late", "late", "late", true], ["restarts", "bot restarts", "bot restart", false]];
+// All of them since the demo was last started over. What people are late with stands on the cards.
+const COUNTERS = [
+  { name: "pings", words: "pings sent", one: "ping sent", title: "Phones that the bot rang" },
+  { name: "doubled", words: "doubled", one: "doubled", bad: true, title: "Messages of the bot that stand twice" },
+  { name: "late", words: "sent late by the bot", one: "sent late by the bot", bad: true, title: "The bot's own reminders that came too late. “(late)” on a card is about people: what they promised" },
+  { name: "restarts", words: "bot restarts", one: "bot restart", title: "How often the bot was away and came back" },
+];
 const BEHAVIOURS = { up: ["✓", "healthy"], asleep: ["☾", "asleep, which is healthy"], slow: ["⚠", "slow"], wrong: ["⚠", "answers wrongly"], dead: ["✗", "dead"] };
 const SHORT_STAGES = { production: "prod" };
 const DOWN_MS = 60_000;
@@ -65,9 +71,9 @@ export class Demo {
       ...SPEEDS.map((speed) => el("option", { value: speed }, speed === 1 ? "real time" : `${speed}× faster`)));
     this.skips = el("div", { class: "group", role: "group", "aria-label": "Skip promise time forward" },
       ...SKIPS.map(([words, advance_s]) => el("button", { type: "button", class: "small", "aria-label": `Skip ${words}`, on: { click: post("clock", { advance_s }) } }, words)));
-    this.counters = el("dl", { class: "counters" }, ...COUNTERS.map(([name, words, one, bad]) => {
+    this.counters = el("dl", { class: "counters" }, ...COUNTERS.map(({ name, words, one, bad, title }) => {
       const number = el("dd", {}, "0");
-      return el("div", { data: { counter: name, words, one, bad: bad ? "if-any" : "" } }, number, el("dt", {}, words));
+      return el("div", { title, data: { counter: name, words, one, bad: bad ? "if-any" : "" } }, number, el("dt", {}, words));
     }));
     this.play = el("button", { type: "button", class: "button brass", on: { click: post("play", {}) } });
     this.kill = el("button", { type: "button", class: "button danger", on: { click: post("kill", {}, "The bot is killed with kill -9. It comes back by itself.") } }, "Kill the bot");
@@ -76,8 +82,9 @@ export class Demo {
     this.faults = el("button", { type: "button", class: "small", "aria-haspopup": "menu", "aria-expanded": "false", on: { click: () => this.#faultMenu() } }, "Break Discord ▾");
     this.fresh = el("button", { type: "button", class: "small", on: { click: () => this.#startOver() } }, "Start over");
     this.steps = el("ol", { class: "steps" });
+    new ResizeObserver(() => this.#followSteps()).observe(this.steps);
     this.stepsWords = el("summary");
-    this.night = el("details", { class: "night", open: true, hidden: true }, this.stepsWords, this.steps);
+    this.night = el("details", { class: "night", open: true, hidden: true, on: { toggle: () => this.#followSteps() } }, this.stepsWords, this.steps);
     this.stepNow = el("p", { class: "hidden-words", role: "status" });
     const tools = el("div", { class: "demo-tools", id: "demo-tools" },
       el("div", { class: "group" }, this.speed, this.skips), el("div", { class: "group" }, this.faults, this.fresh), this.serviceRow);
@@ -108,7 +115,8 @@ export class Demo {
       // The demo knows the history of its clock; where it does not, each poll adds what it saw.
       if (info.clock?.length > 0) setReadings(info.clock.map((reading) => ({ wall_ms: Date.parse(reading.wall), promise_ms: Date.parse(reading.promise), speed: reading.speed })));
       else keepReadings([{ wall_ms: Date.now(), promise_ms, speed }]);
-      setPromiseClock(promise_ms, speed);
+      // A bot that has not spoken yet says no time: what was known runs on.
+      if (Number.isFinite(promise_ms)) setPromiseClock(promise_ms, speed);
     } else {
       setPromiseClock(NaN, 1);
     }
@@ -125,7 +133,7 @@ export class Demo {
       cell.classList.toggle("bad", cell.dataset.bad === "if-any" && count > 0);
       cell.classList.toggle("good", cell.dataset.bad === "if-any" && count === 0);
     }
-    const since = info.bot_up_since ? ` since ${clockTime(Date.parse(info.bot_up_since))}` : "";
+    const since = info.bot_up_since ? ` since ${clockTime(toPromise(Date.parse(info.bot_up_since)))}` : "";
     const words = { up: info.overdue ? "⚠ Bot up, but behind" : `✓ Bot up${since}`, down: "✗ Bot down", starting: "… Bot starting" }[info.bot] ?? `Bot: ${info.bot}`;
     setText(this.bot, words);
     this.bot.dataset.state = info.bot === "up" && info.overdue ? "starting" : info.bot;
@@ -205,8 +213,13 @@ export class Demo {
         Number.isFinite(at) && el("time", { datetime: step.at }, clockTime(at)));
       return node;
     }));
-    const node = this.steps.querySelector(".current");
-    if (node) this.steps.scrollTop = node.offsetTop - this.steps.clientHeight / 2;
+    this.#followSteps();
+  }
+
+  // The last step is the one that happens or has just happened; between two steps none is current.
+  #followSteps() {
+    const last = this.steps.lastElementChild;
+    if (last) this.steps.scrollTop = last.offsetTop + last.offsetHeight - this.steps.clientHeight;
   }
 
   // --- what can be done to Discord itself

@@ -116,6 +116,7 @@ export class Store {
   }
 
   async #readState() {
+    const begun = [...this.mine.keys()];
     const [state, phones, recent] = await Promise.all([
       this.server.get("/sim/state"),
       this.server.get("/sim/phones"),
@@ -131,10 +132,14 @@ export class Store {
     this.faults = state.faults ?? [];
     this.phones = new Map((phones.phones ?? []).map((phone) => [phone.member_id, phone]));
     this.interactions = byId(recent.interactions);
+    // A server that began anew knows nothing of what was asked before: no answer can come any more.
+    for (const id of begun) if (!this.interactions.has(id)) this.mine.delete(id);
     this.histories.clear();
     this.typing.clear();
     const people = this.people();
-    if (!this.members.has(this.me)) this.me = (people.find((member) => !member.asleep) ?? people[0])?.id ?? "";
+    // Whoever is on call has what they declare themselves, and no phone rings: so a person without a role comes first.
+    const awake = people.filter((member) => !member.asleep);
+    if (!this.members.has(this.me)) this.me = (awake.find((member) => member.roles.length === 0) ?? awake[0] ?? people[0])?.id ?? "";
     if (!this.members.has(this.owner)) this.owner = (people.find((member) => member.asleep) ?? people[0])?.id ?? "";
     if (!this.channels.has(this.channel)) this.channel = this.#firstChannel();
     if (!this.channels.has(this.thread)) this.thread = "";
@@ -199,6 +204,24 @@ export class Store {
       if (found) return found;
     }
     return undefined;
+  }
+
+  /** Reads back in a channel until a message is here; false when it is not there, or too far back. */
+  async reach(channel_id, message_id) {
+    const PAGES_MAX = 10;
+    const here = () => this.histories.get(channel_id)?.list.some((message) => message.id === message_id);
+    for (let page = 0; !here() && page < PAGES_MAX; page += 1) {
+      const history = this.histories.get(channel_id);
+      if (!history || history.whole || compareIds(history.list[0]?.id ?? "0", message_id) < 0) break;
+      await this.readOlder(channel_id);
+    }
+    return Boolean(here());
+  }
+
+  /** The newest message after this one that rang a member's phone. */
+  newerPing(channel_id, message_id, member) {
+    const list = this.histories.get(channel_id)?.list ?? [];
+    return list.findLast((message) => compareIds(message.id, message_id) > 0 && message.pinged?.members?.includes(member));
   }
 
   /** What the acting member sees in a channel, oldest first. */
