@@ -440,8 +440,8 @@ async fn every_new_connection_asks_for_a_comparison() {
     assert_eq!(world.next().await.0, InputKind::ChatReady);
 }
 
-/// A gateway that greets everybody, and ends the first connection as it is told: with a code or without.
-async fn gateway_that_closes(code: Option<u16>) -> String {
+/// A gateway that greets everybody, and ends the first connection as it is told: with a code or without, the wire held open or not.
+async fn gateway_that_closes(code: Option<u16>, held: bool) -> String {
     use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket, WebSocketUpgrade};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -461,6 +461,9 @@ async fn gateway_that_closes(code: Option<u16>) -> String {
             if greeted.fetch_add(1, Ordering::SeqCst) == 0 {
                 let why = code.map(|code| CloseFrame { code, reason: "".into() });
                 let _ = socket.send(Frame::Close(why)).await;
+                if held {
+                    std::future::pending::<()>().await;
+                }
                 return;
             }
         }
@@ -474,31 +477,35 @@ async fn gateway_that_closes(code: Option<u16>) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_that_nobody_is_told_of_is_noticed_long_before_the_next_heartbeat() {
-    for code in [None, Some(4003), Some(4010)] {
-        let api_url = gateway_that_closes(code).await;
-        let (sender, mut inbox) = mpsc::channel(16);
-        let link = Link::new(Arc::new(WallClock));
-        let token = SecretString::from("local.bot.token");
-        let _gateway = Gateway::connect(GatewayOptions {
-            lane: lane(api_url.clone(), token.clone()),
-            api_url,
-            token,
-            guild: 1,
-            directory: SharedDirectory::default(),
-            link: link.clone(),
-            inbox: sender,
-            completions: Arc::new(|_| Vec::new()),
-            undelivered: Arc::new(|_| {}),
-        })
-        .await
-        .expect("a gateway");
-        for connection in ["first", "second"] {
-            let inbound = timeout(PATIENCE, inbox.recv()).await;
-            let inbound = inbound.unwrap_or_else(|_| panic!("{code:?}: no {connection} connection"));
-            assert_eq!(inbound.map(|inbound| inbound.input.kind), Some(InputKind::ChatReady), "{code:?}");
-            assert!(link.condition().up);
-        }
+    let cases = [(None, false), (None, true), (Some(4003), false), (Some(4010), true)];
+    futures_util::future::join_all(cases.map(|(code, held)| hears_again(code, held))).await;
+}
+
+/// Waits for the second connection, a good while less than until the heartbeat of the first, which is after 41 s.
+async fn hears_again(code: Option<u16>, held: bool) {
+    let api_url = gateway_that_closes(code, held).await;
+    let (sender, mut inbox) = mpsc::channel(16);
+    let link = Link::new(Arc::new(WallClock));
+    let token = SecretString::from("local.bot.token");
+    let _gateway = Gateway::connect(GatewayOptions {
+        lane: lane(api_url.clone(), token.clone()),
+        api_url,
+        token,
+        guild: 1,
+        directory: SharedDirectory::default(),
+        link: link.clone(),
+        inbox: sender,
+        completions: Arc::new(|_| Vec::new()),
+        undelivered: Arc::new(|_| {}),
+    })
+    .await
+    .expect("a gateway");
+    for connection in ["first", "second"] {
+        let inbound = timeout(Duration::from_secs(33), inbox.recv()).await;
+        let inbound = inbound.unwrap_or_else(|_| panic!("{code:?}, held {held}: no {connection} connection"));
+        assert_eq!(inbound.map(|inbound| inbound.input.kind), Some(InputKind::ChatReady), "{code:?}");
     }
+    assert!(link.condition().up);
 }
 
 #[tokio::test]

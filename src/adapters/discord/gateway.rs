@@ -31,7 +31,7 @@ use super::directory::{self, SharedDirectory};
 use super::incoming;
 use super::lane::{Lane, Request, Route};
 use super::link::Link;
-use super::pulse::{self, AbortOnDrop, Pulse};
+use super::pulse::{self, AbortOnDrop, Looked, Pulse};
 use super::reply::{Deed, Desk, Forms, Interaction, Reply, UndeliveredTo};
 use super::{PREFIX, ours};
 use crate::domain::answer::{Answer, CompletionAsk};
@@ -199,14 +199,22 @@ async fn one_client(options: &GatewayOptions, events: &Arc<Events>, url: &str) -
     url.clone_into(&mut *client.ws_url.lock().await);
     let shards = Arc::clone(&client.shard_manager);
     let pulse = Arc::new(Pulse::default());
-    let deaf = Arc::clone(events);
-    let deaf = move || deaf.down("the connection ended and nobody was told; connecting anew");
-    let listen = pulse::listen(Arc::clone(&pulse), Arc::clone(&shards), deaf);
-    let _listen = AbortOnDrop(events.runtime.spawn(listen).abort_handle());
+    // Whoever reads keeps hold of this; what holds it before anybody reads is no reader.
+    let data = Arc::downgrade(&client.data);
+    let idle = data.strong_count();
+    let (link, deaf) = (events.link.clone(), Arc::clone(events));
+    let look = pulse::look(Looked {
+        pulse: Arc::clone(&pulse),
+        shards: Arc::clone(&shards),
+        up: move || link.condition().up,
+        reads: move || data.strong_count() > idle,
+        deaf: move || deaf.down("the connection ended and nobody was told; connecting anew"),
+    });
+    let _look = AbortOnDrop(events.runtime.spawn(look).abort_handle());
     let watch = async {
         loop {
             tokio::time::sleep(pulse::EVERY).await;
-            if pulse.beat_was_missed() {
+            if pulse.turn() {
                 return;
             }
             // serenity says nothing when a connection ends and no new one comes about; then it has no shard that runs.
