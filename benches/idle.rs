@@ -1,9 +1,10 @@
 //! What the bot costs when nothing happens: memory, wake-ups and processor time, as the system counts them.
 //!
-//! `cargo bench --bench idle [-- --seconds N --probes N]`. The real program (`watchbell run`, as `cargo bench` builds it) in a
+//! `cargo bench --bench idle [-- --seconds N --probes N --folder DIR]`. The real program (`watchbell run`, as `cargo bench` builds it) in a
 //! process of its own with an empty record, against the local Discord in this one; a minute to settle, then a minute to count.
-//! Once without services, then with as many probes as told (4), each every 30 s as the shipped policy has it. A wake-up is a
-//! voluntary context switch of any of its threads: a wait that ended.
+//! Once without services, then with as many probes as told (4), each every 30 s as the shipped policy has it. With `--folder`
+//! once, without services, on a copy of that state folder, as `cargo bench --bench start -- --folder DIR` leaves one. A wake-up
+//! is a voluntary context switch of any of its threads: a wait that ended.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -27,8 +28,13 @@ async fn main() -> anyhow::Result<()> {
     let probes = options.get("--probes").map_or(Ok(PROBES), |given| given.parse())?;
     let discord = discord::start(discord::Options::new(discord::Workspace::example())).await?;
     let services = service().await?;
-    for probes in [0, probes] {
-        idle(&discord, &services, probes, Duration::from_secs(seconds)).await?;
+    let minute = Duration::from_secs(seconds);
+    if let Some(record) = options.get("--folder") {
+        idle(&discord, &services, 0, minute, Some(Path::new(record))).await?;
+    } else {
+        for probes in [0, probes] {
+            idle(&discord, &services, probes, minute, None).await?;
+        }
     }
     discord.shutdown().await;
     Ok(())
@@ -53,8 +59,18 @@ impl Drop for Ended {
     }
 }
 
-async fn idle(discord: &Handle, service: &str, probes: usize, minute: Duration) -> anyhow::Result<()> {
+async fn idle(
+    discord: &Handle,
+    service: &str,
+    probes: usize,
+    minute: Duration,
+    record: Option<&Path>,
+) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
+    if let Some(record) = record {
+        let status = Command::new("cp").arg("-r").arg(record).arg(folder.path().join("state")).status()?;
+        ensure!(status.success(), "the record was not copied");
+    }
     let file = folder.path().join("watchbell.toml");
     fs::write(&file, set_up(discord, &folder.path().join("state"), service, probes))?;
     let log = fs::File::create(folder.path().join("log"))?;

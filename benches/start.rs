@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --bench start [-- --incidents N --open N --folder DIR]`. Makes the record first (by real decisions, through the
 //! real journal and database; minutes, and gigabytes in `TMPDIR`), then measures in processes of their own: with the database as
-//! it was left; with the database turned off; and with the database removed, so that it is made anew. `--folder` keeps the
-//! record there for the next run.
+//! it was left; the same with nothing of the files in the system's cache, as after a reboot; with the database turned off; and
+//! with the database removed, so that it is made anew. `--folder` keeps the record there for the next run, and for `idle`.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -44,10 +44,26 @@ fn main() -> anyhow::Result<()> {
     println!("on disk: log {} MB, database {} MB", size_mb(&folder.join("log")), size_mb(&folder.join(SLED_DIR)));
     again("from the database", &folder, "on")?;
     again("from the database, again", &folder, "on")?;
+    for _ in 0..3 {
+        forget_cached(&folder.join("log"))?;
+        forget_cached(&folder.join(SLED_DIR))?;
+        again("from the database, nothing cached", &folder, "on")?;
+    }
     again("from the log, database turned off", &folder, "off")?;
     std::fs::remove_dir_all(folder.join(SLED_DIR))?;
     again("from the log, database made anew", &folder, "on")?;
     again("from the database that was made anew", &folder, "on")
+}
+
+/// Lets the system forget what it has cached of the files in a folder, and of nothing else.
+fn forget_cached(folder: &Path) -> anyhow::Result<()> {
+    for file in std::fs::read_dir(folder)?.flatten().map(|found| found.path()).filter(|path| path.is_file()) {
+        std::fs::File::open(&file)?.sync_all()?;
+        let input = format!("if={}", file.display());
+        let status = Command::new("dd").args([input.as_str(), "iflag=nocache", "count=0", "status=none"]).status()?;
+        anyhow::ensure!(status.success(), "dd failed");
+    }
+    Ok(())
 }
 
 /// In a process of its own, so that memory is that of a fresh start.
@@ -68,13 +84,14 @@ fn measure(folder: &Path, sled: bool) -> anyhow::Result<()> {
     let load::Loaded { state, findings } = load::load(&journal, &mut views, base);
     let loaded = began.elapsed();
     println!(
-        "{:.2} s ({:.2} s to open, {:.2} s to load); {} incidents in memory, {} open; {} MB in memory, {} MB at most",
+        "{:.2} s ({:.2} s to open, {:.2} s to load); {} incidents in memory, {} open; {} MB in memory ({} MB of it its own), {} MB at most",
         loaded.as_secs_f64(),
         opened.as_secs_f64(),
         (loaded - opened).as_secs_f64(),
         state.incidents.len(),
         state.open().count(),
         proc_status("self", "VmRSS").unwrap_or_default() >> 10,
+        proc_status("self", "RssAnon").unwrap_or_default() >> 10,
         proc_status("self", "VmHWM").unwrap_or_default() >> 10,
     );
     for text in report.into_iter().map(|finding| finding.text).chain(findings) {

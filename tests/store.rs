@@ -239,17 +239,28 @@ fn large_things_are_kept_in_parts_that_the_database_can_make_safe() {
 fn what_the_database_loses_in_silence_is_missed() {
     let dir = tempfile::tempdir().unwrap();
     let state = busy_folder(dir.path());
-    for (front, change) in
-        [("h", false), ("tinc/7", false), ("rinc/7", false), ("rinc/7", true), ("oinc/5", false), ("iinc", false)]
-    {
+    // What is open (5) has a record and rows, what is over (7) is in a group and on a shelf.
+    for (front, change) in [
+        ("h", false),
+        ("tinc/5", false),
+        ("rinc/5", false),
+        ("rinc/5", true),
+        ("oinc/5", false),
+        ("sinc", false),
+        ("sinc", true),
+        ("ainc", false),
+        ("ainc", true),
+    ] {
         let copy = tempfile::tempdir().unwrap();
         copy_dir(dir.path(), copy.path());
         let config = sled::Config::new().path(copy.path().join(SLED_DIR)).flush_every_ms(None);
         let db = config.open().unwrap();
         let (key, value) = db.scan_prefix(front).next().unwrap().unwrap();
         if change {
-            let text = String::from_utf8(value.to_vec()).unwrap().replace("xxx", "xyx");
-            db.insert(key, text.as_bytes()).unwrap();
+            let mut bytes = value.to_vec();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            db.insert(key, bytes).unwrap();
         } else {
             db.remove(key).unwrap();
         }
@@ -260,6 +271,54 @@ fn what_the_database_loses_in_silence_is_missed() {
         assert!(found == state, "{front}: the state differs");
         assert_eq!(state_of(copy.path()), (state.clone(), Vec::new()), "{front}: not mended");
     }
+}
+
+/// What is over is put away, and taken out again when something more is said about it.
+#[test]
+fn what_is_over_can_be_asked_for_taken_up_again_and_put_away_again() {
+    let dir = tempfile::tempdir().unwrap();
+    busy_folder(dir.path());
+    let kept = |views: &mut SledViews| -> Vec<String> {
+        let lines = views.rows("inc/7").unwrap();
+        lines.into_iter().flat_map(|line| line.facts).map(|fact| fact.chars().take(30).collect()).collect()
+    };
+    let Opened { mut journal, mut views, .. } = start(dir.path());
+    let over = kept(&mut views);
+    assert_eq!(over.len(), 8);
+    for (word, open) in [("again", true), ("closed", false), ("late", false)] {
+        let committed = journal.append(journal.epoch(), vec![entry("inc/7", word)]).unwrap();
+        views.apply(&committed.lines, &journal.head(), &[("inc/7".into(), open)], &[]).unwrap();
+        assert_eq!(views.open_things().unwrap().contains(&"inc/7".to_owned()), open);
+        assert_eq!(views.things("inc", Some("inc/8"), 1).unwrap(), [("inc/7".to_owned(), open)]);
+        drop((journal, views));
+        let opened = start(dir.path());
+        assert_eq!(opened.report, [], "{word}");
+        (journal, views) = (opened.journal, opened.views);
+        assert!(kept(&mut views).last().unwrap().contains(word));
+    }
+    assert_eq!(kept(&mut views)[..8], over);
+    assert_eq!(kept(&mut views).len(), 11);
+    // Told once more that it is over, and nothing else: it stays where it is.
+    views.apply(&[], &journal.head(), &[("inc/7".into(), false), ("inc/99".into(), false)], &[]).unwrap();
+    assert_eq!(kept(&mut views).len(), 11);
+    assert_eq!(views.things("inc", None, usize::MAX).unwrap().len() as u64, INCIDENTS);
+}
+
+/// A database that an earlier version wrote is set aside, and everything comes from the log.
+#[test]
+fn a_database_of_another_form_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = busy_folder(dir.path());
+    let db = sled::Config::new().path(dir.path().join(SLED_DIR)).flush_every_ms(None).open().unwrap();
+    let head = db.get("h").unwrap().unwrap();
+    let json = String::from_utf8(head[32..].to_vec()).unwrap().replace("\"form\":2,", "");
+    let digest = (0..64).step_by(2).map(|at| u8::from_str_radix(&sha256_hex(json.as_bytes())[at..at + 2], 16).unwrap());
+    db.insert("h", digest.chain(json.bytes()).collect::<Vec<u8>>()).unwrap();
+    db.flush().unwrap();
+    drop(db);
+    let (found, told) = state_of(dir.path());
+    assert!(told.len() == 1 && told[0].contains("another version wrote it"), "{told:?}");
+    assert!(found == state);
 }
 
 #[test]

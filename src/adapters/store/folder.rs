@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ use crate::ports::journal::{
 const IMPORTED_FILE: &str = "imported.json";
 /// How many lines are brought into the views at a time.
 const BRING_LINES: usize = 1000;
+/// How many times that may wait for the views.
+const BRING_AHEAD: usize = 2;
 /// The most lost things that are named in the log.
 const LOST_THINGS_MAX: usize = 1000;
 
@@ -235,49 +237,66 @@ pub struct Brought {
     pub docs: Vec<(String, Vec<u8>)>,
 }
 
-/// Reads the log from a line on, shows every line to `fold`, and takes it into the views when they are on. Goes on
-/// without views when they fail on the way. Returns the damage met and what became of the views.
+/// Reads the log from a line on, shows every line to `fold`, and takes it into the views when they are on: on a thread of
+/// their own, since a database that is made anew costs as much as reading the log does. Goes on without views when they
+/// fail on the way. Returns the damage met and what became of the views.
 pub fn bring_forward(
     journal: &dyn Journal,
     views: &mut dyn Views,
     from: u64,
     fold: &mut dyn FnMut(&Line) -> Brought,
 ) -> (Vec<Damage>, Result<(), ViewsError>) {
-    let (mut damage, mut result) = (Vec::new(), Ok(()));
-    let (mut lines, mut brought) = (Vec::new(), Brought::default());
-    let mut on = views.off().is_none();
     let log_id = journal.log_id().to_owned();
-    let mut take = |lines: &mut Vec<Line>, brought: &mut Brought, on: &mut bool| {
-        let Some(last) = lines.last() else { return };
-        let head = Head { log_id: log_id.clone(), seq: last.seq, hash: last.hash.clone() };
-        if *on && let Err(error) = views.apply(lines, &head, &brought.open, &brought.docs) {
-            result = Err(error);
-            *on = false;
-        }
-        lines.clear();
-        *brought = Brought::default();
-    };
+    if views.off().is_some() {
+        return (read_all(journal, from, fold, None), Ok(()));
+    }
+    std::thread::scope(|scope| {
+        let (sender, receiver) = mpsc::sync_channel::<(Vec<Line>, Brought)>(BRING_AHEAD);
+        let taking = scope.spawn(move || {
+            // When this ends early, the reader notices that nobody takes any more.
+            for (lines, Brought { open, docs }) in receiver {
+                let Some(last) = lines.last() else { continue };
+                let head = Head { log_id: log_id.clone(), seq: last.seq, hash: last.hash.clone() };
+                views.apply(&lines, &head, &open, &docs)?;
+            }
+            views.settle()
+        });
+        let damage = read_all(journal, from, fold, Some(sender));
+        // A panic in sled is a sentence already; another one is ours and goes on.
+        let brought = taking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (damage, brought)
+    })
+}
+
+fn read_all(
+    journal: &dyn Journal,
+    from: u64,
+    fold: &mut dyn FnMut(&Line) -> Brought,
+    mut to: Option<mpsc::SyncSender<(Vec<Line>, Brought)>>,
+) -> Vec<Damage> {
+    let mut damage = Vec::new();
+    let (mut lines, mut brought) = (Vec::new(), Brought::default());
     for line in journal.read_from(from) {
         match line {
             Ok(line) => {
                 let more = fold(&line);
-                if on {
-                    brought.open.extend(more.open);
-                    brought.docs.extend(more.docs);
-                    lines.push(line);
-                    if lines.len() >= BRING_LINES {
-                        take(&mut lines, &mut brought, &mut on);
-                    }
+                let Some(sender) = &to else { continue };
+                brought.open.extend(more.open);
+                brought.docs.extend(more.docs);
+                lines.push(line);
+                if lines.len() >= BRING_LINES
+                    && sender.send((std::mem::take(&mut lines), std::mem::take(&mut brought))).is_err()
+                {
+                    to = None;
                 }
             }
             Err(found) => damage.push(found),
         }
     }
-    take(&mut lines, &mut brought, &mut on);
-    if on {
-        result = views.settle();
+    if let Some(sender) = to {
+        let _nobody_takes_it = sender.send((lines, brought));
     }
-    (damage, result)
+    damage
 }
 
 /// Reads a folder's log from outside, whether or not a bot runs on it. The disk is that of the folder.
@@ -382,12 +401,14 @@ impl FileJournal {
         Ok(())
     }
 
-    /// Compresses sealed segments, on a thread of its own.
+    /// Compresses sealed segments but the newest, on a thread of its own.
     fn pack(&mut self) {
         if self.packing.as_ref().is_some_and(|packing| !packing.is_finished()) {
             return;
         }
-        let (folder, rewriting, newest) = (self.folder.clone(), Arc::clone(&self.rewriting), self.log.active_segment());
+        // The newest sealed one stays plain: a start looks for the last inputs in it, and only a plain one can be searched.
+        let newest = self.log.active_segment().saturating_sub(1);
+        let (folder, rewriting) = (self.folder.clone(), Arc::clone(&self.rewriting));
         if !segment::has_plain_below(&FsDisk::new(&folder), newest) {
             return;
         }

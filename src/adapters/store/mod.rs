@@ -10,6 +10,8 @@
 pub mod log;
 
 #[cfg(feature = "shell")]
+mod archive;
+#[cfg(feature = "shell")]
 mod disk_fs;
 #[cfg(feature = "shell")]
 mod folder;

@@ -12,7 +12,6 @@ pub(super) const HEAD: u8 = b'h';
 pub(super) const THING: u8 = b't';
 pub(super) const ROW: u8 = b'r';
 pub(super) const OPEN: u8 = b'o';
-pub(super) const ORDER: u8 = b'i';
 pub(super) const DOC: u8 = b'd';
 pub(super) const NOTE: u8 = b'n';
 
@@ -94,16 +93,6 @@ pub(super) fn row_key(thing: &str, seq: u64, part: u16) -> Vec<u8> {
 pub(super) fn row_seq(key: &[u8]) -> Option<u64> {
     let end = key.len().checked_sub(2)?;
     key.get(end.checked_sub(8)?..end)?.try_into().ok().map(u64::from_be_bytes)
-}
-
-pub(super) fn order_key(kind: &str, seq: u64) -> Vec<u8> {
-    [&key(ORDER, kind)[..], &seq.to_be_bytes()].concat()
-}
-
-/// A thing's place in the list of its kind. Two things can begin in one decision, so its name goes along.
-pub(super) fn order_key_of(thing: &str, first: u64) -> Vec<u8> {
-    let kind = thing.split_once('/').map_or(thing, |(kind, _)| kind);
-    [&order_key(kind, first)[..], thing.as_bytes()].concat()
 }
 
 /// Bytes behind their digest.

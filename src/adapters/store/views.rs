@@ -1,18 +1,24 @@
 //! The views in sled: quick to ask, never trusted, never needed.
 //!
-//! The only file that touches sled. What sled 0.34 does not do is done here: a flush that reaches the disk, panics
+//! Only this file and `views/change.rs` touch sled. What sled 0.34 does not do is done here: a flush that reaches the disk, panics
 //! caught, and a count and digest of everything that is kept, written in the same batch and checked before use, because
 //! a damaged sled gives no error but loses rows in silence. Whatever does not fit sets the whole folder aside by name;
 //! the log fills a new one. Keys, all in one tree so that one batch is one step:
 //!
 //! | key | value |
 //! |---|---|
-//! | `h` | the head: the last line known, how many things there are, how many open, a digest of their records |
+//! | `h` | the head: the last line known, how many records there are, how many open, a digest of records and shelves |
 //! | `t` thing | its record: open or not, first and last seq, count and digest of its rows |
 //! | `r` thing 0 seq part | a decision's parts about the thing |
 //! | `o` thing | (empty) it is open |
-//! | `i` kind 0 first-seq | the thing: the order of the lists |
+//! | `s` kind 0 number | a shelf: which of 256 things are put away because they are over, and digests of their groups |
+//! | `a` kind 0 number part | a group: all rows of up to four things that are over, packed |
 //! | `d` name 0 part, `n` name 0 part | documents and notes, each behind its digest |
+//!
+//! A thing that was told to be over and has a number is put away; when something more is said about it and it is told to
+//! be open, it is taken out again. So a start reads as much as is open, and a shelf for every 256 things that are not.
+
+mod change;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -23,6 +29,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::change::Change;
+use super::archive::{self, Group, Place, Shelf};
 use super::log::rfc3339;
 use super::record::{self, Record, Sum};
 use crate::ports::journal::{Head, Line, Views, ViewsError};
@@ -38,6 +46,8 @@ const SLED_SEGMENT_BYTES: usize = 512 << 10;
 const VALUE_BYTES: usize = 4000;
 /// A damaged database may hang instead of failing: how long opening may take, in milliseconds.
 const OPEN_WITHIN_MS: u64 = 20_000;
+/// The form of what is kept. A database of another form is set aside and made anew from the log.
+const FORM: u32 = 2;
 /// How long to wait for a lock that is about to be let go, in milliseconds.
 const LOCK_RETRY_MS: u64 = 20;
 /// How many lines may wait in sled's buffers until they are settled.
@@ -61,13 +71,22 @@ enum State {
 }
 
 /// The head record: all that has to hold for the rest to be believed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Top {
+    #[serde(default)]
+    form: u32,
     head: Option<Head>,
+    /// How many have a record.
     things: u64,
     open: u64,
-    /// All records and open marks together, whatever their order.
+    /// All records and shelves together, whatever their order.
     sum: Sum,
+}
+
+impl Default for Top {
+    fn default() -> Self {
+        Top { form: FORM, head: None, things: 0, open: 0, sum: Sum::default() }
+    }
 }
 
 impl SledViews {
@@ -91,7 +110,7 @@ impl SledViews {
         (views, Some(told))
     }
 
-    /// Things that the database knows of from lines behind `seq`.
+    /// Things that the database knows of from lines behind `seq`. Reads everything.
     pub(super) fn things_after(&mut self, seq: u64) -> Result<Vec<String>, ViewsError> {
         self.ask(|db, _| {
             let mut things = Vec::new();
@@ -101,6 +120,24 @@ impl SledViews {
                     things.extend(record::name_of(&key));
                 }
             }
+            let mut take = |group_key: &[u8], bytes: &[u8]| {
+                for (at, last) in Group::read(bytes).iter().flat_map(Group::lasts) {
+                    if last > seq {
+                        things.extend(archive::name_at(group_key, at));
+                    }
+                }
+            };
+            let (mut at, mut bytes) = (Vec::new(), Vec::new());
+            for pair in db.scan_prefix([archive::GROUP]) {
+                let (key, part) = pair.map_err(text)?;
+                let group_key = key.split_last_chunk::<2>().map_or(&key[..], |(front, _)| front);
+                if at != group_key {
+                    take(&at, &bytes);
+                    (at, bytes) = (group_key.to_vec(), Vec::new());
+                }
+                bytes.extend_from_slice(&part);
+            }
+            take(&at, &bytes);
             Ok(things)
         })
     }
@@ -195,24 +232,11 @@ impl SledViews {
     }
 
     fn value(db: &sled::Db, kind: u8, name: &str) -> Result<Option<Vec<u8>>, String> {
-        let mut parts = Vec::new();
-        for pair in db.scan_prefix(record::key(kind, name)) {
-            parts.extend_from_slice(&pair.map_err(text)?.1);
-        }
+        let parts = change::parts(db, &record::key(kind, name))?;
         if parts.is_empty() {
             return Ok(None);
         }
         record::unsealed(&parts).map(Some).ok_or_else(|| format!("{name} does not fit its digest"))
-    }
-
-    fn put_value(db: &sled::Db, batch: &mut sled::Batch, kind: u8, name: &str, bytes: &[u8]) -> Result<(), String> {
-        for pair in db.scan_prefix(record::key(kind, name)) {
-            batch.remove(pair.map_err(text)?.0);
-        }
-        for (part, chunk) in (0u16..).zip(record::sealed(bytes).chunks(VALUE_BYTES)) {
-            batch.insert([record::key(kind, name), part.to_be_bytes().to_vec()].concat(), chunk);
-        }
-        Ok(())
     }
 }
 
@@ -248,38 +272,38 @@ fn barrier(db: &sled::Db, dir: &Path) -> Result<(), String> {
     File::open(dir.join("db")).and_then(|file| file.sync_data()).map_err(text)
 }
 
-/// Reads the head, and all records and marks against it.
+/// Reads the head, and all records, shelves and marks against it. What is put away is held against its shelf when it is
+/// asked for.
 fn check(db: &sled::Db) -> Result<Top, String> {
     let Some(value) = db.get([record::HEAD]).map_err(text)? else {
         return if db.is_empty() { Ok(Top::default()) } else { Err("it has no head".to_owned()) };
     };
     let top = record::unsealed(&value).and_then(|json| serde_json::from_slice::<Top>(&json).ok());
     let top = top.ok_or("its head does not fit its digest")?;
-    let (mut found, mut with_rows) = (Top { head: top.head.clone(), ..Top::default() }, 0u64);
+    if top.form != FORM {
+        return Err("another version wrote it".to_owned());
+    }
+    let mut found = Top { head: top.head.clone(), ..Top::default() };
     for pair in db.scan_prefix([record::THING]) {
         let (key, value) = pair.map_err(text)?;
         let record = Record::read(&value).ok_or("a record does not hold")?;
         found.things += 1;
         found.open += u64::from(record.open);
         found.sum.toggle(&key, &value);
-        with_rows += u64::from(record.count > 0);
     }
-    let (mut marks, mut listed) = (0, 0);
-    for key in db.scan_prefix([record::ORDER]).keys() {
-        key.map_err(text)?;
-        listed += 1;
+    for pair in db.scan_prefix([archive::SHELF]) {
+        let (key, value) = pair.map_err(text)?;
+        found.sum.toggle(&key, &value);
     }
-    for pair in db.scan_prefix([record::OPEN]) {
-        let (key, _) = pair.map_err(text)?;
-        let thing = record::name_of(&key).ok_or("an open mark does not hold")?;
-        let value = db.get(record::key_of(record::THING, &thing)).map_err(text)?;
-        let open = value.and_then(|value| Record::read(&value)).is_some_and(|record| record.open);
+    let mut marks = 0;
+    for key in db.scan_prefix([record::OPEN]).keys() {
+        let thing = record::name_of(&key.map_err(text)?).ok_or("an open mark does not hold")?;
         marks += 1;
-        if !open {
+        if !change::record_of(db, &thing)?.is_some_and(|record| record.open) {
             return Err(format!("{thing} is marked open and is not"));
         }
     }
-    if found != top || marks != top.open || listed != with_rows {
+    if found != top || marks != top.open {
         return Err("its records do not fit its head".to_owned());
     }
     Ok(top)
@@ -309,31 +333,17 @@ impl Views for SledViews {
     ) -> Result<(), ViewsError> {
         self.ask(|db, top| {
             let known = top.head.as_ref().map(|head| head.seq);
-            let mut batch = sled::Batch::default();
-            let mut records = Records::new();
+            let mut change = Change::new(db, top);
             for line in lines.iter().filter(|line| known.is_none_or(|known| line.seq > known)) {
-                for (thing, row) in record::rows_of(line) {
-                    let (_, now) = load(db, &mut records, &thing)?;
-                    now.add(line.seq, row.as_bytes());
-                    for (part, chunk) in (0u16..).zip(row.as_bytes().chunks(VALUE_BYTES)) {
-                        batch.insert(record::row_key(&thing, line.seq, part), chunk);
-                    }
-                }
+                change.take(line)?;
             }
             for (thing, is_open) in open {
-                load(db, &mut records, thing)?.1.open = *is_open;
+                change.tell(thing, *is_open)?;
             }
             for (name, bytes) in docs {
-                Self::put_value(db, &mut batch, record::DOC, name, bytes)?;
+                change.put(record::DOC, name, bytes)?;
             }
-            let mut next = Top { head: Some(head.clone()), ..top.clone() };
-            for (thing, (before, now)) in records {
-                keep(&mut batch, &mut next, &thing, before, &now);
-            }
-            let json = serde_json::to_vec(&next).map_err(text)?;
-            batch.insert(&[record::HEAD], record::sealed(&json));
-            db.apply_batch(batch).map_err(text)?;
-            *top = next;
+            *top = change.write(Some(head.clone()))?;
             Ok(())
         })?;
         self.waiting_lines += lines.len();
@@ -358,54 +368,53 @@ impl Views for SledViews {
 
     fn rows(&mut self, thing: &str) -> Result<Vec<Line>, ViewsError> {
         self.ask(|db, _| {
-            let stored = db.get(record::key_of(record::THING, thing)).map_err(text)?;
-            let stored = stored.and_then(|value| Record::read(&value));
-            let mut found = Record { open: stored.as_ref().is_some_and(|record| record.open), ..Record::default() };
-            let (mut lines, mut row): (Vec<Line>, Option<(u64, Vec<u8>)>) = (Vec::new(), None);
-            let mut finish = |row: Option<(u64, Vec<u8>)>| -> Result<(), String> {
-                let Some((seq, bytes)) = row else { return Ok(()) };
-                found.add(seq, &bytes);
-                let line = record::row_line(&bytes).filter(|line| line.seq == seq);
-                lines.push(line.ok_or_else(|| format!("a row of {thing} does not hold"))?);
-                Ok(())
+            let line = |(seq, row): archive::Row| {
+                let line = record::row_line(&row).filter(|line| line.seq == seq);
+                line.ok_or_else(|| format!("a row of {thing} does not hold"))
             };
-            for pair in db.scan_prefix(record::key(record::ROW, thing)) {
-                let (key, value) = pair.map_err(text)?;
-                let seq = record::row_seq(&key).ok_or_else(|| format!("a row of {thing} does not hold"))?;
-                match &mut row {
-                    Some((at, bytes)) if *at == seq => bytes.extend_from_slice(&value),
-                    _ => finish(row.replace((seq, value.to_vec())))?,
-                }
-            }
-            finish(row)?;
-            if found == stored.unwrap_or_default() {
-                Ok(lines)
-            } else {
-                Err(format!("the rows of {thing} do not fit their digest"))
-            }
+            change::rows(db, thing)?.into_iter().map(line).collect()
         })
     }
 
     fn things(&mut self, kind: &str, before: Option<&str>, limit: usize) -> Result<Vec<(String, bool)>, ViewsError> {
         self.ask(|db, _| {
-            let start = record::key(record::ORDER, kind);
-            let end = match before {
-                None => record::order_key(kind, u64::MAX),
-                Some(thing) => {
-                    let value = db.get(record::key_of(record::THING, thing)).map_err(text)?;
-                    let Some(record) = value.and_then(|value| Record::read(&value)) else { return Ok(Vec::new()) };
-                    record::order_key_of(thing, record.first)
+            let end = before.and_then(Place::of).map_or(u64::MAX, |place| place.number);
+            // What has a record is what is open and a few that were over just now: as many as are in memory anyway.
+            let mut open = BTreeMap::new();
+            for pair in db.scan_prefix(record::key_of(record::THING, &format!("{kind}/"))) {
+                let (key, value) = pair.map_err(text)?;
+                let name = record::name_of(&key).unwrap_or_default();
+                let record = Record::read(&value).filter(|record| record.count > 0);
+                if let (Some(place), Some(record)) = (Place::of(&name), record) {
+                    open.insert(place.number, record.open);
                 }
-            };
-            let mut things = Vec::new();
-            for pair in db.range(start..end).rev().take(limit) {
-                let thing = String::from_utf8(pair.map_err(text)?.1.to_vec()).map_err(text)?;
-                let value = db.get(record::key_of(record::THING, &thing)).map_err(text)?;
-                let record = value.and_then(|value| Record::read(&value));
-                let open = record.ok_or_else(|| format!("{thing} is listed and is not there"))?.open;
-                things.push((thing, open));
             }
-            Ok(things)
+            let mut names = Vec::new();
+            let mut list = |number: u64, is_open: bool| {
+                if number < end && names.len() < limit {
+                    names.push((format!("{kind}/{number}"), is_open));
+                }
+                names.len() < limit
+            };
+            'shelves: for pair in db.scan_prefix(record::key(archive::SHELF, kind)).rev() {
+                let (key, value) = pair.map_err(text)?;
+                let shelf = Shelf::read(&value).ok_or("a shelf does not hold")?;
+                for number in shelf.numbers(&key) {
+                    while let Some((newer, is_open)) = open.last_key_value().map(|(newer, open)| (*newer, *open))
+                        && newer > number
+                    {
+                        open.pop_last();
+                        list(newer, is_open);
+                    }
+                    if !list(number, false) {
+                        break 'shelves;
+                    }
+                }
+            }
+            open.into_iter().rev().for_each(|(number, is_open)| {
+                list(number, is_open);
+            });
+            Ok(names)
         })
     }
 
@@ -414,15 +423,12 @@ impl Views for SledViews {
     }
 
     fn put_note(&mut self, name: &str, bytes: &[u8]) -> Result<(), ViewsError> {
-        self.ask(|db, _| {
-            let mut batch = sled::Batch::default();
-            Self::put_value(db, &mut batch, record::NOTE, name, bytes)?;
-            // A database with notes but no lines is no damaged one.
-            if db.get([record::HEAD]).map_err(text)?.is_none() {
-                let json = serde_json::to_vec(&Top::default()).map_err(text)?;
-                batch.insert(&[record::HEAD], record::sealed(&json));
-            }
-            db.apply_batch(batch).map_err(text)
+        self.ask(|db, top| {
+            let mut change = Change::new(db, top);
+            change.put(record::NOTE, name, bytes)?;
+            // With a head in any case: a database with notes but no lines is no damaged one.
+            *top = change.write(None)?;
+            Ok(())
         })
     }
 
@@ -440,49 +446,6 @@ impl Views for SledViews {
             ViewsError::Off(why)
         })
     }
-}
-
-type Records = BTreeMap<String, (Option<Record>, Record)>;
-
-/// A thing's record as it was and as it is going to be.
-fn load<'a>(db: &sled::Db, records: &'a mut Records, thing: &str) -> Result<&'a mut (Option<Record>, Record), String> {
-    if !records.contains_key(thing) {
-        let value = db.get(record::key_of(record::THING, thing)).map_err(text)?;
-        let before = match value {
-            Some(value) => Some(Record::read(&value).ok_or_else(|| format!("the record of {thing} does not hold"))?),
-            None => None,
-        };
-        let now = before.clone().unwrap_or_default();
-        records.insert(thing.to_owned(), (before, now));
-    }
-    records.get_mut(thing).ok_or_else(|| "a record was not loaded".to_owned())
-}
-
-/// Writes a thing's record, its mark and its place in the lists.
-fn keep(batch: &mut sled::Batch, top: &mut Top, thing: &str, before: Option<Record>, now: &Record) {
-    let key = record::key_of(record::THING, thing);
-    match &before {
-        Some(before) => top.sum.toggle(&key, &before.bytes()),
-        None => top.things += 1,
-    }
-    let was_open = before.as_ref().is_some_and(|record| record.open);
-    let mark = record::key_of(record::OPEN, thing);
-    match (was_open, now.open) {
-        (false, true) => {
-            batch.insert(mark, &[][..]);
-            top.open += 1;
-        }
-        (true, false) => {
-            batch.remove(mark);
-            top.open = top.open.saturating_sub(1);
-        }
-        _ => {}
-    }
-    if before.as_ref().is_none_or(|before| before.count == 0) && now.count > 0 {
-        batch.insert(record::order_key_of(thing, now.first), thing.as_bytes());
-    }
-    top.sum.toggle(&key, &now.bytes());
-    batch.insert(key, now.bytes());
 }
 
 /// Folders that were set aside, the oldest first.
