@@ -42,6 +42,12 @@ const actions = {
     showPane(store.thread === id ? "thread" : "chat");
   },
 
+  /** The clock was read, and may have jumped: what says a time says it at once, or the page would show two. */
+  retime() {
+    tick();
+    phone.tick();
+  },
+
   /** Opens a thread beside the chat, and leaves the pane that is looked at. */
   follow: (id) => attempt(() => store.open(id)),
 

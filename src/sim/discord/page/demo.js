@@ -142,6 +142,7 @@ export class Demo {
     this.#drawNight(info.play);
     this.syncFaults();
     this.tick();
+    this.actions.retime();
   }
 
   tick() {
