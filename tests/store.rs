@@ -13,6 +13,7 @@ use watchbell::adapters::store::{
     Base, Brought, FileJournal, Opened, Options, SLED_DIR, Severity, SledViews, bring_forward, import, open, resume,
     verify,
 };
+use watchbell::domain::ids::{IncidentId, Thing};
 use watchbell::ports::journal::{Entry, Journal, Line, Note, Redaction, Views, on_of};
 
 const NOW_MS: i64 = 1_772_331_000_000;
@@ -302,6 +303,24 @@ fn what_is_over_can_be_asked_for_taken_up_again_and_put_away_again() {
     views.apply(&[], &journal.head(), &[("inc/7".into(), false), ("inc/99".into(), false)], &[]).unwrap();
     assert_eq!(kept(&mut views).len(), 11);
     assert_eq!(views.things("inc", None, usize::MAX).unwrap().len() as u64, INCIDENTS);
+}
+
+/// By the names that incidents really have: a row of its own for every decision ever made is what the database cannot bear.
+#[test]
+fn what_is_over_leaves_no_row_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { mut journal, mut views, .. } = start(dir.path());
+    let name = |number| Thing::Incident(IncidentId(number)).to_string();
+    for number in 1..=600 {
+        record(&mut journal, &mut views, vec![entry(&name(number), "declared"), entry(&name(number), "closed")]);
+    }
+    assert_eq!(views.rows(&name(300)).unwrap().len(), 2);
+    let listed: Vec<_> = views.things("inc", Some(&name(514)), 3).unwrap();
+    assert_eq!(listed, [(name(513), false), (name(512), false), (name(511), false)]);
+    drop((journal, views));
+    let db = sled::Config::new().path(dir.path().join(SLED_DIR)).flush_every_ms(None).open().unwrap();
+    let count = |front: &str| db.scan_prefix(front).count();
+    assert_eq!((count("t"), count("r"), count("s"), count("a")), (0, 0, 3, 151));
 }
 
 /// A database that an earlier version wrote is set aside, and everything comes from the log.

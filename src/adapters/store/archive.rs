@@ -25,10 +25,13 @@ const DIGEST_BYTES: usize = 16;
 const SLOT_BYTES: usize = 1 + DIGEST_BYTES;
 const SHELF_BYTES: usize = SLOT_BYTES * SHELF_GROUPS as usize;
 
-/// Where a thing is kept once it is over.
+/// Where a thing is kept once it is over. In the order of places the newer one is the greater: numbers are padded to one
+/// width, or not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place<'a> {
     pub kind: &'a str,
+    /// The digits of the number as it stands in the name: `inc/00000007` is another name than `inc/7`.
+    pub width: u8,
     pub number: u64,
 }
 
@@ -36,18 +39,25 @@ impl<'a> Place<'a> {
     /// The place of a thing that is named by a kind and a number. Others, as the team, are never over.
     pub(super) fn of(thing: &'a str) -> Option<Place<'a>> {
         let (kind, digits) = thing.split_once('/')?;
-        let number: u64 = digits.parse().ok()?;
-        // `inc/07` is another name than `inc/7`, and has no place of its own.
-        (number.to_string() == digits).then_some(Place { kind, number })
+        let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let (width, number) = (u8::try_from(digits.len()).ok()?, digits.parse().ok()?);
+        plain.then_some(Place { kind, width, number })
+    }
+
+    /// The name of the thing here.
+    pub(super) fn name(&self) -> String {
+        let Place { kind, width, number } = self;
+        format!("{kind}/{number:0width$}", width = usize::from(*width))
     }
 
     pub(super) fn group_key(&self) -> Vec<u8> {
-        [&record::key(GROUP, self.kind)[..], &(self.number / GROUP_THINGS).to_be_bytes()].concat()
+        let group = self.number / GROUP_THINGS;
+        [&record::key(GROUP, self.kind)[..], &[self.width], &group.to_be_bytes()].concat()
     }
 
     pub(super) fn shelf_key(&self) -> Vec<u8> {
         let shelf = self.number / GROUP_THINGS / SHELF_GROUPS;
-        [&record::key(SHELF, self.kind)[..], &shelf.to_be_bytes()].concat()
+        [&record::key(SHELF, self.kind)[..], &[self.width], &shelf.to_be_bytes()].concat()
     }
 
     fn slot(&self) -> usize {
@@ -59,12 +69,19 @@ impl<'a> Place<'a> {
     }
 }
 
+/// The kind, width and number in the key of a shelf or a group (without its part).
+fn split_key(key: &[u8]) -> Option<(&str, u8, u64)> {
+    let (front, number) = key.split_last_chunk::<8>()?;
+    let (width, front) = front.split_last()?;
+    let kind = std::str::from_utf8(front.get(1..front.len().checked_sub(1)?)?).ok()?;
+    Some((kind, *width, u64::from_be_bytes(*number)))
+}
+
 /// The name of the thing at a group's key (without its part) and place.
 pub(super) fn name_at(group_key: &[u8], at: u8) -> Option<String> {
-    let (front, number) = group_key.split_last_chunk::<8>()?;
-    let kind = std::str::from_utf8(front.get(1..front.len().checked_sub(1)?)?).ok()?;
-    let number = u64::from_be_bytes(*number).checked_mul(GROUP_THINGS)?.checked_add(u64::from(at))?;
-    Some(format!("{kind}/{number}"))
+    let (kind, width, group) = split_key(group_key)?;
+    let number = group.checked_mul(GROUP_THINGS)?.checked_add(u64::from(at))?;
+    Some(Place { kind, width, number }.name())
 }
 
 /// Who is over among 256 things, and the digests of their groups.
@@ -93,19 +110,19 @@ impl Shelf {
         self.0[place.slot()] == 0
     }
 
-    /// The numbers on it, the highest first. `key` is its own.
-    pub(super) fn numbers(&self, key: &[u8]) -> Vec<u64> {
-        let Some((_, shelf)) = key.split_last_chunk::<8>() else { return Vec::new() };
-        let first = u64::from_be_bytes(*shelf).saturating_mul(SHELF_GROUPS * GROUP_THINGS);
+    /// Who is on it, the newest first. `key` is its own.
+    pub(super) fn places<'k>(&self, key: &'k [u8]) -> Vec<Place<'k>> {
+        let Some((kind, width, shelf)) = split_key(key) else { return Vec::new() };
+        let first = shelf.saturating_mul(SHELF_GROUPS * GROUP_THINGS);
         let slots = (0..SHELF_GROUPS).zip(self.0.chunks(SLOT_BYTES));
-        let numbers = slots.flat_map(|(slot, word)| {
+        let places = slots.flat_map(|(slot, word)| {
             let mask = word.first().copied().unwrap_or_default();
             let here = (0..GROUP_THINGS).filter(move |at| mask & (1 << at) != 0);
-            here.map(move |at| first.saturating_add(slot * GROUP_THINGS + at))
+            here.map(move |at| Place { kind, width, number: first.saturating_add(slot * GROUP_THINGS + at) })
         });
-        let mut numbers: Vec<u64> = numbers.collect();
-        numbers.reverse();
-        numbers
+        let mut places: Vec<Place<'k>> = places.collect();
+        places.reverse();
+        places
     }
 
     /// Whether these are the bytes that were last put at the place.
@@ -223,13 +240,17 @@ mod tests {
     use super::*;
 
     fn place(number: u64) -> Place<'static> {
-        Place { kind: "inc", number }
+        Place { kind: "inc", width: 8, number }
     }
 
     #[test]
     fn only_a_kind_with_a_number_has_a_place() {
-        assert_eq!(Place::of("inc/7"), Some(place(7)));
-        for other in ["team", "inc/07", "inc/", "inc/x", "inc/-1", "inc/1/2", "inc/99999999999999999999"] {
+        for name in ["inc/00000007", "inc/7", "inc/07"] {
+            let place = Place::of(name).unwrap();
+            assert_eq!((place.number, place.name().as_str()), (7, name));
+        }
+        assert!(Place::of("inc/99") < Place::of("inc/100"));
+        for other in ["team", "inc/", "inc/x", "inc/-1", "inc/+1", "inc/1/2", "inc/99999999999999999999"] {
             assert_eq!(Place::of(other), None, "{other}");
         }
     }
@@ -247,8 +268,8 @@ mod tests {
         assert_eq!(again.rows(&place(1029)), Some(rows(1029)));
         assert_eq!(again.rows(&place(1028)), None);
         assert_eq!(again.lasts().collect::<Vec<_>>(), [(1, 1038), (3, 1040)]);
-        assert_eq!(name_at(&place(1029).group_key(), 3), Some("inc/1031".to_owned()));
-        assert_eq!(shelf.numbers(&place(1029).shelf_key()), [1031, 1029]);
+        assert_eq!(name_at(&place(1029).group_key(), 3), Some("inc/00001031".to_owned()));
+        assert_eq!(shelf.places(&place(1029).shelf_key()), [place(1031), place(1029)]);
         assert!(shelf.has(&place(1031)) && !shelf.has(&place(1030)));
         assert!(shelf.fits(&place(1029), &bytes));
         for at in 0..bytes.len() {

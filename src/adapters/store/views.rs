@@ -20,7 +20,6 @@
 
 mod change;
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -378,42 +377,32 @@ impl Views for SledViews {
 
     fn things(&mut self, kind: &str, before: Option<&str>, limit: usize) -> Result<Vec<(String, bool)>, ViewsError> {
         self.ask(|db, _| {
-            let end = before.and_then(Place::of).map_or(u64::MAX, |place| place.number);
+            let end = before.and_then(Place::of);
             // What has a record is what is open and a few that were over just now: as many as are in memory anyway.
-            let mut open = BTreeMap::new();
+            let mut near = Vec::new();
             for pair in db.scan_prefix(record::key_of(record::THING, &format!("{kind}/"))) {
                 let (key, value) = pair.map_err(text)?;
-                let name = record::name_of(&key).unwrap_or_default();
                 let record = Record::read(&value).filter(|record| record.count > 0);
-                if let (Some(place), Some(record)) = (Place::of(&name), record) {
-                    open.insert(place.number, record.open);
-                }
+                near.extend(record::name_of(&key).zip(record.map(|record| record.open)));
             }
-            let mut names = Vec::new();
-            let mut list = |number: u64, is_open: bool| {
-                if number < end && names.len() < limit {
-                    names.push((format!("{kind}/{number}"), is_open));
-                }
-                names.len() < limit
-            };
+            near.sort_unstable_by(|(one, _), (other, _)| Place::of(one).cmp(&Place::of(other)));
+            let mut names: Vec<(String, bool)> = Vec::new();
+            let older = |name: &str| end.is_none_or(|end| Place::of(name).is_some_and(|place| place < end));
             'shelves: for pair in db.scan_prefix(record::key(archive::SHELF, kind)).rev() {
                 let (key, value) = pair.map_err(text)?;
                 let shelf = Shelf::read(&value).ok_or("a shelf does not hold")?;
-                for number in shelf.numbers(&key) {
-                    while let Some((newer, is_open)) = open.last_key_value().map(|(newer, open)| (*newer, *open))
-                        && newer > number
-                    {
-                        open.pop_last();
-                        list(newer, is_open);
+                for place in shelf.places(&key) {
+                    while let Some(newer) = near.pop_if(|(name, _)| Place::of(name) > Some(place)) {
+                        names.extend(Some(newer).filter(|(name, _)| older(name)));
                     }
-                    if !list(number, false) {
+                    names.extend(Some((place.name(), false)).filter(|(name, _)| older(name)));
+                    if names.len() >= limit {
                         break 'shelves;
                     }
                 }
             }
-            open.into_iter().rev().for_each(|(number, is_open)| {
-                list(number, is_open);
-            });
+            names.extend(near.into_iter().rev().filter(|(name, _)| older(name)));
+            names.truncate(limit);
             Ok(names)
         })
     }

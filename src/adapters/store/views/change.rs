@@ -252,7 +252,7 @@ fn group_of(db: &sled::Db, shelf: &Shelf, place: &Place<'_>) -> Result<Group, St
     }
     let bytes = parts(db, &place.group_key())?;
     let group = Group::read(&bytes).filter(|_| shelf.fits(place, &bytes));
-    group.ok_or_else(|| format!("what is kept of {}/{} and its like does not fit its digest", place.kind, place.number))
+    group.ok_or_else(|| format!("what is kept of {} and its like does not fit its digest", place.name()))
 }
 
 /// Rows, held against the count and digest of their record.
