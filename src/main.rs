@@ -1,6 +1,7 @@
 //! The program: arguments, configuration, telemetry, then the bot, the demo, a stand-in, or one question to the record.
 //!
-//! Exit codes: 0 well, 1 a warning (`health`) or a failure, 2 critical (`health`) or arguments that make no sense.
+//! Exit codes: 0 well, 1 a warning (`health`) or a failure, 2 critical (`health`) or arguments that make no sense, 3 nothing
+//! was looked at (`health`).
 
 #[cfg(feature = "sim")]
 use std::net::SocketAddr;
@@ -21,6 +22,9 @@ use watchbell::shell::{self, Settings};
 
 #[cfg(feature = "sim")]
 mod demo;
+
+/// What `health` ends with when it could not look: a set-up that cannot be read is no warning about a service.
+const NOT_LOOKED: u8 = 3;
 
 /// An incident bot for a team that runs on Fly.io and talks on Discord.
 #[derive(Debug, Parser)]
@@ -57,7 +61,7 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Look at every service now; exit code 0 well, 1 warning, 2 critical
+    /// Look at every service now; exit code 0 well, 1 warning, 2 critical, 3 nothing was looked at
     Health {
         /// The set-up
         #[arg(long, default_value = "watchbell.toml")]
@@ -158,13 +162,20 @@ async fn act(action: Action) -> anyhow::Result<ExitCode> {
         Action::Commands { json: false } => print!("{}", commands::document()),
         Action::Commands { json: true } => println!("{}", commands_json()),
         Action::Health { config, service, json, record } => {
-            return health(&load(&config)?, service.as_deref(), json, record.as_deref()).await;
+            let looked = match load(&config) {
+                Ok(config) => health(&config, service.as_deref(), json, record.as_deref()).await,
+                Err(error) => Err(error),
+            };
+            return Ok(looked.unwrap_or_else(|error| {
+                eprintln!("watchbell: {error:#}");
+                ExitCode::from(NOT_LOOKED)
+            }));
         }
         Action::Doctor { config, report } => return doctor(&config, report.as_deref()).await,
         Action::Init { config } => init(&config)?,
         Action::Export { state } => export(&state)?,
         Action::Import { state, file, accept_damage } => import(&state, &file, accept_damage)?,
-        Action::Resume { state } => store::resume(&state).context("cannot resume")?,
+        Action::Resume { state } => resume(&state)?,
         Action::Verify { state } => return Ok(verify(&state)),
     }
     Ok(ExitCode::SUCCESS)
@@ -201,6 +212,13 @@ fn import(state: &Path, file: &Path, accept_damage: bool) -> anyhow::Result<()> 
     let head = store::import(state, &mut from, accept_damage, now_ms()).context("cannot import")?;
     println!("Imported up to line {}. It waits: `watchbell resume --state {}` lets it act.", head.seq, state.display());
     Ok(())
+}
+
+fn resume(state: &Path) -> anyhow::Result<()> {
+    if !state.join("log").is_dir() {
+        return Err(anyhow!("{} is no state folder: there is no log in it", state.display()));
+    }
+    store::resume(state).with_context(|| format!("cannot resume {}", state.display()))
 }
 
 fn verify(state: &Path) -> ExitCode {
@@ -308,7 +326,7 @@ async fn doctor(config: &Path, report: Option<&Path>) -> anyhow::Result<ExitCode
 
 fn init(config: &Path) -> anyhow::Result<()> {
     let (stdin, mut stdout) = (std::io::stdin(), std::io::stdout());
-    shell::init::init(config, &mut stdin.lock(), &mut stdout).context("nothing was written")
+    Ok(shell::init::init(config, &mut stdin.lock(), &mut stdout)?)
 }
 
 /// The present, in milliseconds since 1970.

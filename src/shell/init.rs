@@ -7,7 +7,9 @@ use std::fs::OpenOptions;
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 
-use crate::adapters::config::{Config, DISCORD_TOKEN, FLY_READ_TOKEN, fly_deploy_command, fly_readonly_command};
+use crate::adapters::config::{
+    CONTROL_TOKEN, Config, DISCORD_TOKEN, FLY_READ_TOKEN, fly_deploy_command, fly_readonly_command,
+};
 
 /// Times that one question is asked again before giving up.
 const ASKED_MAX: usize = 5;
@@ -52,8 +54,9 @@ pub fn init(path: &Path, input: &mut impl BufRead, output: &mut impl Write) -> i
     let answers = answers(&mut ask)?;
     let text = text(&answers);
     // A file that the program would refuse is not written.
-    Config::from_text(path, &text, |_| None)
-        .map_err(|refused| io::Error::new(io::ErrorKind::InvalidInput, refused.0))?;
+    Config::from_text(path, &text, |_| None).map_err(|refused| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("{}; nothing was written", refused.0))
+    })?;
     let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => already_there(path),
         _ => error,
@@ -231,6 +234,10 @@ fn what_next(path: &Path, answers: &Answers) -> String {
         path.display(),
         fly_readonly_command(&answers.org)
     );
+    next.push_str(&format!(
+        "\n{CONTROL_TOKEN} needs none of you: any long random text in it lets your own tools ask /control/state on \
+         [http] private_bind.\n"
+    ));
     if !answers.services.is_empty() {
         next.push_str("\nLater, to deploy and roll back from chat (looking and incidents need none of these):\n\n");
     }

@@ -66,6 +66,20 @@ impl Rest<'_> {
 
 pub(super) async fn examine(config: &Config) -> Vec<Check> {
     let mut found = Findings::about("Discord");
+    let guild = config.discord.guild.as_str();
+    // Before anything that needs a token: it can be seen without one.
+    if is_placeholder(guild) {
+        found.bad(format!(
+            "[discord] guild is still the example's {guild}: developer mode on, right-click the server, Copy Server ID"
+        ));
+    }
+    let placeholders = home::placeholder_people(config);
+    if !placeholders.is_empty() {
+        found.bad(format!(
+            "still the example's id in [[people]]: {}: developer mode on, right-click the person, Copy User ID",
+            placeholders.join(", ")
+        ));
+    }
     let token = match config.discord_token() {
         Ok(token) => token,
         Err(refused) => {
@@ -73,7 +87,6 @@ pub(super) async fn examine(config: &Config) -> Vec<Check> {
             return found.checks;
         }
     };
-    let guild = config.discord.guild.as_str();
     let http = reqwest::Client::builder().timeout(ASK_MAX).redirect(reqwest::redirect::Policy::none()).build();
     let auth = HeaderValue::from_str(&format!("Bot {}", token.expose_secret()));
     let (Ok(http), Ok(mut auth)) = (http, auth) else {
@@ -96,9 +109,6 @@ pub(super) async fn examine(config: &Config) -> Vec<Check> {
     };
     found.ok(format!("the token is taken; the bot is {}. Such a token has no end", text(&me, "username")));
     if is_placeholder(guild) {
-        found.bad(format!(
-            "[discord] guild is still the example's {guild}: developer mode on, right-click the server, Copy Server ID"
-        ));
         return found.checks;
     }
     let server = match rest.get(&format!("/guilds/{guild}")).await {
@@ -233,13 +243,6 @@ fn examine_roles(found: &mut Findings, config: &Config, standing: &Standing, rol
 }
 
 async fn examine_people(found: &mut Findings, config: &Config, rest: &Rest<'_>, guild: &str) {
-    let placeholders = home::placeholder_people(config);
-    if !placeholders.is_empty() {
-        found.bad(format!(
-            "{} in [[people]] still have the example's ids: right-click the person, Copy User ID",
-            placeholders.join(", ")
-        ));
-    }
     for member in config.workspace.people.iter().filter(|member| !is_placeholder(member.chat.as_str())) {
         let id = member.chat.local();
         if !member.chat.as_str().starts_with("discord:") || !id.bytes().all(|byte| byte.is_ascii_digit()) {

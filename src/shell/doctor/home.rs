@@ -28,8 +28,9 @@ pub(super) fn configuration(config: &Config) -> Vec<Check> {
         found.bad(format!("{variable} is not set; {wanted_by} needs it: put it into the environment"));
     }
     if config.http.control_token.is_none() {
-        found.warn(format!(
-            "{CONTROL_TOKEN} is not set, so the command line cannot talk to the running bot: set it to any long random text"
+        found.ok(format!(
+            "/control/… on [http] private_bind is off, and incidents need none of it: {CONTROL_TOKEN} in the bot's environment, \
+             any long random text, lets your own tools ask /control/state"
         ));
     }
     if !config.http.private_bind.ip().is_loopback() {
@@ -68,7 +69,8 @@ pub(super) fn waking(config: &Config) -> Vec<Check> {
             names.join(", ")
         ));
     }
-    for member in first {
+    // One whose id is still the example's is named under Discord: no tick for ways that lead nowhere.
+    for member in first.into_iter().filter(|member| !is_placeholder(member.chat.as_str())) {
         let ways: Vec<&str> = member.wake.iter().map(Way::name).collect();
         if member.wake.iter().all(|way| matches!(way, Way::Direct)) {
             found.warn(format!(
@@ -110,9 +112,25 @@ pub(super) fn state_folder(dir: &Path, free_bytes: Option<u64>) -> Vec<Check> {
     found.checks
 }
 
-/// Writes, syncs and removes a file, in the folder or, when it is not there yet, in one made for the purpose.
+/// The folder, or the nearest one above it that is there.
+pub(super) fn nearest(dir: &Path) -> &Path {
+    let there = dir.ancestors().find(|above| above.is_dir());
+    there.unwrap_or_else(|| Path::new("."))
+}
+
+/// Writes, syncs and removes a file, in the folder or, when it is not there yet, in one made for the purpose and removed again.
 fn try_writing(dir: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(dir)?;
+    let missing: Vec<&Path> =
+        dir.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists()).collect();
+    let tried = fs::create_dir_all(dir).and_then(|()| try_writing_in(dir));
+    for made in missing {
+        // One that was never made, or that somebody else has put something into meanwhile, stays as it is.
+        let _ = fs::remove_dir(made);
+    }
+    tried
+}
+
+fn try_writing_in(dir: &Path) -> std::io::Result<()> {
     let path = dir.join(format!(".doctor-{}", std::process::id()));
     let mut file = fs::File::create(&path)?;
     let written = file.write_all(b"watchbell doctor\n").and_then(|()| file.sync_all());

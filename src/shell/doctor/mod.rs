@@ -76,7 +76,7 @@ pub async fn examine(config: &Config, now: DateTime<Utc>, free_bytes: impl Fn(&P
     checks.extend(on_discord);
     checks.extend(home::waking(config));
     checks.extend(on_fly);
-    checks.extend(home::state_folder(&config.state_dir, free_bytes(&config.state_dir)));
+    checks.extend(home::state_folder(&config.state_dir, free_bytes(home::nearest(&config.state_dir))));
     checks.extend(home::calendar(config, now));
     checks.extend(home::fly_toml(config));
     checks
