@@ -4,46 +4,46 @@
 //! are held back until the batch is synced. Sleeps until the next promise falls due; there are no timers to lose.
 //! Never talks to the outside itself: questions are asked by tasks that come back as inputs, effects are the outbox's.
 
+mod asking;
+mod recording;
+mod showing;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
-use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info, warn};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{error, warn};
 
-use super::outbox::{Shown, Work};
-use super::pulse::{Beat, Pulse};
-use super::record;
+pub use asking::{QUERY_TIMEOUT_MS, look};
+use showing::put_up_what_is_missing;
+
+pub use super::door::{Ask, Door, Inbound, Reply, Snapshot, Threshold, WAITING_MAX, door};
+use super::outbox::Work;
+use super::pulse::Beat;
 use super::undo::Undo;
 use crate::adapters::clock::{Timepiece, sleep_until};
 use crate::commands::{self, Lists};
 use crate::domain::answer::Answer;
-use crate::domain::draft::Ctx;
-use crate::domain::health::HealthReport;
-use crate::domain::ids::{IncidentId, InputId, Service, Thing};
-use crate::domain::incident::Incident;
-use crate::domain::input::{Answers, Input, InputKind, Itself, Query, Started};
+use crate::domain::draft::{Ctx, Decision};
+use crate::domain::effect::{Effect, EffectKind, Urgency};
+use crate::domain::ids::{EffectId, IncidentId, InputId, Thing};
+use crate::domain::input::{Answers, Input, InputKind, Itself, Started};
 use crate::domain::policy::Policy;
 use crate::domain::refusal::Refusal;
 use crate::domain::state::{Decided, State};
 use crate::domain::workspace::Workspace;
-use crate::domain::{bot, jobs, services, text, view};
+use crate::domain::{bot, jobs, services, text};
 use crate::ports::Watch;
-use crate::ports::journal::{AppendError, Journal, Line, Views};
+use crate::ports::journal::{Journal, Views};
 
 /// Inputs taken into one batch.
 pub const BATCH_MAX: usize = 256;
-/// Inputs that may wait at the door. Beyond it the sender is told to come back.
-pub const WAITING_MAX: usize = 1_024;
-/// How long the outside may take to answer a decision's questions.
-pub const QUERY_TIMEOUT_MS: u64 = 8_000;
 /// First answers kept for repeats of the same input.
 const ANSWERS_KEPT: usize = 512;
-/// Closed incidents kept in memory after they were read back.
-const CLOSED_KEPT: usize = 64;
-
 /// How long something that is due and brings nothing about is left alone.
 const IDLE_TICK_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(5);
 
@@ -54,125 +54,8 @@ const WATCHED_NOTE: &str = "watched";
 /// How often it is written while an incident is open.
 const ALIVE_EVERY: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 
-/// Gives an answer to whoever asked; at most once.
-pub type Reply = Box<dyn FnOnce(Answer) + Send>;
-
-/// An input on its way to the loop.
-pub struct Inbound {
-    /// What happened.
-    pub input: Input,
-    /// Where the answer goes, when somebody waits for one.
-    pub reply: Option<Reply>,
-    /// What the outside said, once it was asked.
-    pub answers: Option<Answers>,
-    /// Counts as under way until it is decided.
-    pub beat: Option<Beat>,
-}
-
-/// A question to the loop itself, answered between batches.
-pub enum Ask {
-    /// How things are, for pages and checks.
-    Look(oneshot::Sender<Snapshot>),
-    /// A policy that holds from now on, and its hash.
-    Adopt(Box<Policy>, String),
-}
-
-/// How things are in the loop.
-#[derive(Debug, Clone, Default)]
-pub struct Snapshot {
-    /// The number of the last line.
-    pub seq: u64,
-    /// Whether it is live.
-    pub live: bool,
-    /// Open incidents.
-    pub open: usize,
-    /// Effects asked for and not ended.
-    pub pending: usize,
-    /// The next instant at which something falls due.
-    pub next_due: Option<DateTime<Utc>>,
-    /// The most overdue thing: its instant. Nothing is overdue when none.
-    pub overdue_since: Option<DateTime<Utc>>,
-    /// Promises kept on time and late, over what is in memory.
-    pub kept: u32,
-    /// Late ones.
-    pub late: u32,
-    /// Reminders that went out later than they should have while the bot was there, over what is in memory.
-    pub reminders_late: u32,
-    /// Starts on record.
-    pub starts: u64,
-    /// What went wrong lately with the record, when anything.
-    pub trouble: Option<String>,
-}
-
-/// The door to the loop, for everybody who brings something.
-#[derive(Clone)]
-pub struct Door {
-    inputs: mpsc::Sender<Inbound>,
-    results: mpsc::UnboundedSender<Inbound>,
-    asks: mpsc::Sender<Ask>,
-    pulse: Pulse,
-}
-
-impl Door {
-    /// Brings an input from outside. Gives it back when too many wait.
-    ///
-    /// # Errors
-    /// The input, when the queue is full or the loop is gone.
-    pub fn bring(&self, input: Input, reply: Option<Reply>) -> Result<(), Option<Reply>> {
-        let inbound = Inbound { input, reply, answers: None, beat: Some(self.pulse.beat()) };
-        self.inputs.try_send(inbound).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(inbound) | mpsc::error::TrySendError::Closed(inbound) => inbound.reply,
-        })
-    }
-
-    /// Brings the end of an effect, or an answer to a question. Never dropped while the loop lives.
-    pub fn result(&self, inbound: Inbound) {
-        // A loop that is gone takes its queue with it; the next start finds out what came of it.
-        let _ = self.results.send(inbound);
-    }
-
-    /// Brings an input that must not be dropped.
-    pub fn must(&self, input: Input) {
-        self.result(Inbound { input, reply: None, answers: None, beat: Some(self.pulse.beat()) });
-    }
-
-    /// How things are.
-    pub async fn look(&self) -> Option<Snapshot> {
-        let (sender, receiver) = oneshot::channel();
-        self.asks.send(Ask::Look(sender)).await.ok()?;
-        receiver.await.ok()
-    }
-
-    /// From now on this policy holds.
-    pub async fn adopt(&self, policy: Policy, hash: String) {
-        // A loop that is gone needs no policy.
-        let _ = self.asks.send(Ask::Adopt(Box::new(policy), hash)).await;
-    }
-
-    /// What is under way.
-    pub fn pulse(&self) -> &Pulse {
-        &self.pulse
-    }
-}
-
-/// The receiving ends of a door.
-pub struct Threshold {
-    inputs: mpsc::Receiver<Inbound>,
-    results: mpsc::UnboundedReceiver<Inbound>,
-    asks: mpsc::Receiver<Ask>,
-}
-
-/// A door and its other side.
-pub fn door() -> (Door, Threshold) {
-    let (inputs, inputs_out) = mpsc::channel(WAITING_MAX);
-    let (results, results_out) = mpsc::unbounded_channel();
-    let (asks, asks_out) = mpsc::channel(WAITING_MAX);
-    let door = Door { inputs, results, asks, pulse: Pulse::default() };
-    (door, Threshold { inputs: inputs_out, results: results_out, asks: asks_out })
-}
-
 /// Says how the bot itself is, for `/watchbell status`.
-pub type AboutItself = Arc<dyn Fn() -> Itself + Send + Sync>;
+pub type AboutItself = Arc<dyn Fn(&Snapshot) -> Itself + Send + Sync>;
 
 /// What a driver is made of.
 pub struct Parts<J, V, C, W> {
@@ -207,12 +90,29 @@ pub struct Driver<J, V, C, W> {
     answered: BTreeMap<InputId, Answer>,
     answered_order: VecDeque<InputId>,
     asking: BTreeSet<String>,
+    /// Why nothing can be recorded, from the first refusal by the disk until something was recorded again.
     trouble: Option<String>,
+    /// When a full disk is tried again.
+    room_at: Option<Instant>,
+    /// Times that room was found again.
+    rooms: u64,
+    /// What has happened and could not be recorded: at most one end for each pending effect, and what a start brings.
+    owed: VecDeque<Inbound>,
+    /// Since when pages and pings have been on their way.
+    calling: BTreeMap<EffectId, Instant>,
     ticks: u64,
     noted_alive: Option<DateTime<Utc>>,
     /// What this process caught up on when it started, in a sentence.
     caught_up: Option<String>,
     idle_tick: bool,
+}
+
+/// An input that is decided, until its batch is on the disk.
+struct Held {
+    inbound: Inbound,
+    answer: Option<Answer>,
+    /// Whether something about it has to be recorded.
+    records: bool,
 }
 
 /// Why the loop ended.
@@ -242,6 +142,10 @@ where
             answered_order: VecDeque::new(),
             asking: BTreeSet::new(),
             trouble: None,
+            room_at: None,
+            rooms: 0,
+            owed: VecDeque::new(),
+            calling: BTreeMap::new(),
             ticks: 0,
             noted_alive: None,
             caught_up: None,
@@ -260,6 +164,7 @@ where
         }
         loop {
             let next = self.next_wake();
+            let (no_room, room_at) = (self.room_at.is_some(), self.room_at.unwrap_or_else(Instant::now));
             let first = {
                 let Threshold { inputs, results, asks } = &mut self.threshold;
                 tokio::select! {
@@ -273,10 +178,16 @@ where
                     }
                     Some(inbound) = results.recv() => Some(inbound),
                     Some(inbound) = inputs.recv() => Some(inbound),
+                    () = tokio::time::sleep_until(room_at), if no_room => None,
                     () = sleep_until(&self.parts.clock, next) => None,
                 }
             };
-            let mut batch: VecDeque<Inbound> = first.into_iter().collect();
+            if let Err(end) = self.look_for_room() {
+                return end;
+            }
+            // What has happened already comes first: what is decided next must know of it.
+            let owed = self.owed.len().min(BATCH_MAX / 2);
+            let mut batch: VecDeque<Inbound> = self.owed.drain(..owed).chain(first).collect();
             while batch.len() < BATCH_MAX {
                 match self.threshold.results.try_recv().or_else(|_| self.threshold.inputs.try_recv()) {
                     Ok(inbound) => batch.push_back(inbound),
@@ -341,17 +252,15 @@ where
     fn begin(&mut self, last_seen: Option<DateTime<Utc>>) -> Result<(), End> {
         self.show_everything();
         for effect in self.state.pending.values() {
-            let work = Work::Effect { effect: effect.clone(), again: true, beat: self.door.pulse.beat() };
+            if calls(effect) {
+                self.calling.insert(effect.id, Instant::now());
+            }
+            let work = Work::Effect { effect: effect.clone(), again: true, beat: self.door.pulse().beat() };
             let _ = self.parts.outbox.send(work);
         }
         self.caught_up = last_seen.map(|from| {
             let now = self.now();
-            let due = self.state.due_incidents(now).count();
-            let away = text::span(now - from);
-            format!(
-                "away for at most {away}; {due} incidents had something due, {} messages were on their way",
-                self.state.pending.len()
-            )
+            caught_up(&text::span(now - from), self.state.due_incidents(now).count(), self.state.pending.len())
         });
         let epoch = self.parts.journal.epoch();
         let started = Started { version: env!("CARGO_PKG_VERSION").to_owned(), last_seen };
@@ -378,13 +287,16 @@ where
         let longest = now + if quiet { chrono::TimeDelta::seconds(60) } else { ALIVE_EVERY };
         let due = self.state.next_due().filter(|_| self.asking.is_empty() || self.state.next_due() > Some(now));
         // Something that is due and brings nothing about must not be looked at in a circle.
-        let due = if self.idle_tick { due.map(|due| due.max(now + IDLE_TICK_WAIT)) } else { due };
+        let due = if self.idle_tick || !self.may_record() { due.map(|due| due.max(now + IDLE_TICK_WAIT)) } else { due };
         due.map_or(longest, |due| due.min(longest))
     }
 
     /// A tick when a promise is due, and one input for every job that is.
     fn add_what_is_due(&mut self, batch: &mut VecDeque<Inbound>) {
         let now = self.now();
+        if !self.may_record() {
+            return;
+        }
         if !self.idle_tick && self.state.due_incidents(now).next().is_some() {
             self.ticks += 1;
             let id = InputId::new(format!("tick:{}:{}", self.parts.journal.epoch(), self.ticks));
@@ -400,7 +312,7 @@ where
                 let due = self.state.team.jobs.get(&name).and_then(|job| job.next).unwrap_or(now);
                 let id = InputId::new(format!("job:{name}:{}", due.timestamp()));
                 let kind = InputKind::Job { name };
-                let beat = Some(self.door.pulse.beat());
+                let beat = Some(self.door.pulse().beat());
                 batch.push_back(Inbound { input: Input { id, kind }, reply: None, answers: None, beat });
             }
         }
@@ -408,47 +320,8 @@ where
 
     /// Decides everything in the batch, writes it once, and only then lets go of what follows from it.
     fn decide_batch(&mut self, batch: VecDeque<Inbound>) -> Result<(), End> {
-        let mut written: Vec<Decided> = Vec::new();
-        let mut held: Vec<(Option<Reply>, InputId, Option<Answer>)> = Vec::new();
-        let mut beats: Vec<Option<Beat>> = Vec::new();
-        let mut reconcile = false;
-        // A full disk must leave memory as the record is: what to go back to.
-        let mut undo = Undo::of(&self.state);
-        for mut inbound in batch {
-            if let Some(questions) = self.questions(&inbound) {
-                self.ask(inbound, questions);
-                continue;
-            }
-            beats.push(inbound.beat.take());
-            let id = inbound.input.id.clone();
-            if let InputKind::Job { name } = &inbound.input.kind {
-                self.asking.remove(name);
-            }
-            reconcile |= matches!(inbound.input.kind, InputKind::ChatReady);
-            if self.state.has_seen(&id) || self.answered.contains_key(&id) {
-                let first = self.answered.get(&id).cloned();
-                held.push((inbound.reply, id, first.or(Some(Answer::Done))));
-                continue;
-            }
-            let now = self.now();
-            match self.decide_one(&inbound, now) {
-                Ok(decision) => {
-                    let answer = decision.answer.clone();
-                    if !decision.facts.is_empty() || !decision.effects.is_empty() {
-                        let decided = bot::line(&self.state, now, &id, decision);
-                        undo.note(&self.state, &decided);
-                        self.state.apply(&decided);
-                        written.push(decided);
-                    }
-                    held.push((inbound.reply, id, answer));
-                }
-                Err(refusal) => held.push((inbound.reply, id, Some(commands::refused(&refusal)))),
-            }
-        }
-        if !written.is_empty() {
-            self.write(&written, undo)?;
-        }
-        self.let_go(&written, held);
+        let reconcile = batch.iter().any(|inbound| matches!(inbound.input.kind, InputKind::ChatReady));
+        self.decide_and_record(batch)?;
         if reconcile {
             let _ = self.parts.outbox.send(Work::Wake);
             self.show_everything();
@@ -456,18 +329,71 @@ where
         Ok(())
     }
 
-    fn questions(&self, inbound: &Inbound) -> Option<Vec<Query>> {
-        if inbound.answers.is_some() || self.state.has_seen(&inbound.input.id) {
-            return None;
+    fn decide_and_record(&mut self, batch: VecDeque<Inbound>) -> Result<(), End> {
+        let mut written: Vec<Decided> = Vec::new();
+        let mut held: Vec<Held> = Vec::new();
+        // A full disk must leave memory as the record is: what to go back to.
+        let mut undo = Undo::of(&self.state);
+        for inbound in batch {
+            if let Some(questions) = self.questions(&inbound) {
+                self.ask(inbound, questions);
+                continue;
+            }
+            match &inbound.input.kind {
+                InputKind::Job { name } => {
+                    self.asking.remove(name);
+                }
+                InputKind::Effect(outcome) => {
+                    self.calling.remove(&outcome.effect);
+                }
+                _ => {}
+            }
+            let (answer, decided) = self.decide(&inbound);
+            held.push(Held { inbound, answer, records: decided.is_some() });
+            if let Some(decided) = decided {
+                undo.note(&self.state, &decided);
+                self.state.apply(&decided);
+                written.push(decided);
+            }
         }
-        let ctx = self.ctx(&inbound.input.id, self.now());
-        let questions =
-            catch_unwind(AssertUnwindSafe(|| commands::needs(&ctx, &inbound.input.kind))).unwrap_or_default();
-        (!questions.is_empty()).then_some(questions)
+        if written.is_empty() {
+            self.let_go(&written, held);
+            return Ok(());
+        }
+        match self.write(&written)? {
+            Ok(()) => self.let_go(&written, held),
+            Err(why) => {
+                undo.go_back(&mut self.state);
+                self.not_recorded(held, why)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What an input is answered, and what has to be recorded for it.
+    fn decide(&mut self, inbound: &Inbound) -> (Option<Answer>, Option<Decided>) {
+        let id = &inbound.input.id;
+        if matches!(inbound.input.kind, InputKind::ChatReady) {
+            // Every time is another, whatever it is called: what was in order the last time may not be now.
+            let id = InputId::new(format!("{id}:{}", self.state.seq + 1));
+            let now = self.now();
+            let decision = put_up_what_is_missing(self.ctx(&id, now));
+            let decided = (!decision.effects.is_empty()).then(|| bot::line(&self.state, now, &id, decision));
+            return (None, decided);
+        }
+        if self.state.has_seen(id) || self.answered.contains_key(id) {
+            return (self.answered.get(id).cloned().or(Some(Answer::Done)), None);
+        }
+        let now = self.now();
+        match self.decide_one(inbound, now) {
+            Ok(decision) if decision.facts.is_empty() && decision.effects.is_empty() => (decision.answer, None),
+            Ok(decision) => (decision.answer.clone(), Some(bot::line(&self.state, now, id, decision))),
+            Err(refusal) => (Some(commands::refused(&refusal)), None),
+        }
     }
 
     /// One decision; a panic in it is a refusal and a report, never an end.
-    fn decide_one(&mut self, inbound: &Inbound, now: DateTime<Utc>) -> Result<crate::domain::draft::Decision, Refusal> {
+    fn decide_one(&mut self, inbound: &Inbound, now: DateTime<Utc>) -> Result<Decision, Refusal> {
         let changed = match &inbound.input.kind {
             InputKind::Measured(look) => {
                 let health = &self.parts.policy.health;
@@ -493,73 +419,18 @@ where
         Ctx { state: &self.state, policy, workspace, now, input }
     }
 
-    /// One write, one sync. On a full disk memory goes back to what the record holds and people are told.
-    fn write(&mut self, written: &[Decided], undo: Undo) -> Result<(), End> {
-        let team = &self.parts.workspace.team.name;
-        let entries = written.iter().map(|decided| record::entry(decided, team)).collect();
-        let epoch = self.parts.journal.epoch();
-        let appended = tokio::task::block_in_place(|| self.parts.journal.append(epoch, entries));
-        let committed = match appended {
-            Ok(committed) => committed,
-            Err(AppendError::DiskFull(why) | AppendError::Unfit(why)) => {
-                error!(reason = %why, "Nothing of this batch could be recorded; it is refused");
-                self.trouble = Some(why);
-                undo.go_back(&mut self.state);
-                return Ok(());
-            }
-            Err(error @ (AppendError::Fatal(_) | AppendError::Fenced(_))) => {
-                return Err(End::Record(error.to_string()));
-            }
-        };
-        self.trouble = None;
-        self.state.seq = self.state.seq.max(committed.last_seq);
-        self.bring_views_forward(&committed.lines);
-        Ok(())
-    }
-
-    /// The views follow the journal; when they cannot, the bot goes on without them.
-    fn bring_views_forward(&mut self, lines: &[Line]) {
-        let mut touched: BTreeSet<Thing> = BTreeSet::new();
-        for line in lines {
-            let (decided, _) = record::decided(line);
-            touched.extend(decided.facts.iter().map(|(on, _)| *on));
-            touched.extend(decided.effects.iter().map(|effect| effect.on));
-        }
-        touched.extend(aged(touched.iter()));
-        let open: Vec<(String, bool)> = touched
-            .iter()
-            .filter_map(|thing| match thing {
-                Thing::Team => None,
-                Thing::Incident(id) => Some((thing.to_string(), self.state.must_hold(*id))),
-            })
-            .collect();
-        let docs = vec![(TEAM_DOC.to_owned(), team_doc(&self.state))];
-        let head = self.parts.journal.head();
-        let views = &mut self.parts.views;
-        if let Err(error) = tokio::task::block_in_place(|| views.apply(lines, &head, &open, &docs)) {
-            warn!(reason = %error, "The database did not take this in; I go on from the log");
-        }
-    }
-
     /// After the sync: answers, effects, and what is shown.
-    fn let_go(&mut self, written: &[Decided], held: Vec<(Option<Reply>, InputId, Option<Answer>)>) {
-        let failed = self.trouble.clone();
-        for (reply, id, answer) in held {
-            let answer = match (&failed, answer) {
-                (Some(why), _) => Some(commands::refused(&Refusal::because(why.clone()))),
-                (None, answer) => answer,
-            };
-            if failed.is_none()
-                && let Some(answer) = &answer
-            {
-                self.keep_answer(id, answer.clone());
+    fn let_go(&mut self, written: &[Decided], held: Vec<Held>) {
+        let mut beats: Vec<Option<Beat>> = Vec::new();
+        for Held { inbound, answer, .. } in held {
+            let Inbound { input, reply, beat, .. } = inbound;
+            beats.push(beat);
+            if let Some(answer) = &answer {
+                self.keep_answer(input.id, answer.clone());
             }
             if let Some(reply) = reply {
                 reply(answer.unwrap_or(Answer::Done));
             }
-        }
-        if failed.is_some() {
-            return;
         }
         let mut touched: BTreeSet<IncidentId> = BTreeSet::new();
         for (on, _) in written.iter().flat_map(|decided| &decided.facts) {
@@ -573,11 +444,15 @@ where
         }
         for decided in written {
             for effect in decided.effects.iter().filter(|effect| self.state.pending.contains_key(&effect.id)) {
-                let work = Work::Effect { effect: effect.clone(), again: false, beat: self.door.pulse.beat() };
+                if calls(effect) {
+                    self.calling.insert(effect.id, Instant::now());
+                }
+                let work = Work::Effect { effect: effect.clone(), again: false, beat: self.door.pulse().beat() };
                 let _ = self.parts.outbox.send(work);
             }
             for (_, fact) in &decided.facts {
                 if let crate::domain::fact::Fact::Withdrawn { effect, .. } = fact {
+                    self.calling.remove(effect);
                     let _ = self.parts.outbox.send(Work::Withdraw(*effect));
                 }
             }
@@ -593,13 +468,6 @@ where
         }
     }
 
-    fn publish_lists(&self) {
-        let input = InputId::new("lists");
-        let ctx = self.ctx(&input, self.now());
-        let lists = catch_unwind(AssertUnwindSafe(|| commands::lists(&ctx))).unwrap_or_default();
-        *self.parts.lists.write().unwrap_or_else(PoisonError::into_inner) = lists;
-    }
-
     fn keep_answer(&mut self, id: InputId, answer: Answer) {
         if self.answered.insert(id.clone(), answer).is_none() {
             self.answered_order.push_back(id);
@@ -609,87 +477,6 @@ where
                 self.answered.remove(&oldest);
             }
         }
-    }
-
-    /// Hands over what an incident should look like now.
-    fn show(&self, id: IncidentId, force: bool) {
-        let Some(incident) = self.state.incidents.get(&id) else { return };
-        let input = InputId::new("show");
-        let ctx = self.ctx(&input, self.now());
-        let rendered = catch_unwind(AssertUnwindSafe(|| (view::card(&ctx, incident), view::thread_title(incident))));
-        let Ok((card, title)) = rendered else {
-            error!(incident = %id, "An incident could not be drawn");
-            return;
-        };
-        let shown = Shown {
-            incident: id,
-            card,
-            title,
-            pinned: incident.status.is_open(),
-            at_card: incident.card.clone(),
-            at_thread: incident.thread.clone(),
-            standing: incident.standing.clone(),
-            observing: !self.state.team.live,
-            force,
-        };
-        let _ = self.parts.outbox.send(Work::Show(Box::new(shown), self.door.pulse.beat()));
-    }
-
-    fn show_everything(&self) {
-        for id in self.state.incidents.keys() {
-            self.show(*id, true);
-        }
-    }
-
-    /// Asks the outside in a task of its own; the input comes back with what was said.
-    fn ask(&mut self, inbound: Inbound, questions: Vec<Query>) {
-        let mut answers = Answers::default();
-        let mut health: Option<Option<Service>> = None;
-        for question in questions {
-            match question {
-                Query::Health(service) => health = Some(service),
-                Query::ClosedIncident(id) => answers.recent = Some(self.read_back(id).into_iter().collect()),
-                Query::RecentIncidents(most) => answers.recent = Some(self.recent(usize::from(most))),
-                Query::Itself => {
-                    let itself = (self.parts.itself)();
-                    answers.itself = Some(Itself { caught_up: self.caught_up.clone(), ..itself });
-                }
-            }
-        }
-        let door = self.door.clone();
-        let Inbound { input, reply, beat, .. } = inbound;
-        let Some(service) = health else {
-            door.result(Inbound { input, reply, answers: Some(answers), beat });
-            return;
-        };
-        let watch = Arc::clone(&self.parts.watch);
-        tokio::spawn(async move {
-            answers.health = look(&*watch, service.as_ref()).await;
-            door.result(Inbound { input, reply, answers: Some(answers), beat });
-        });
-    }
-
-    fn read_back(&mut self, id: IncidentId) -> Option<Incident> {
-        let thing = Thing::Incident(id).to_string();
-        let lines = match self.parts.views.rows(&thing) {
-            Ok(lines) if !lines.is_empty() => lines,
-            // Without the database the log itself is read; slow, and right.
-            _ => self.parts.journal.read_from(0).filter_map(Result::ok).collect(),
-        };
-        record::incident(id, &lines)
-    }
-
-    fn recent(&mut self, most: usize) -> Vec<Incident> {
-        let named = self.parts.views.things("inc", None, most.min(CLOSED_KEPT)).unwrap_or_default();
-        let ids: Vec<IncidentId> = named
-            .iter()
-            .filter_map(|(name, _)| match name.parse() {
-                Ok(Thing::Incident(id)) => Some(id),
-                _ => None,
-            })
-            .filter(|id| !self.state.incidents.contains_key(id))
-            .collect();
-        ids.into_iter().filter_map(|id| self.read_back(id)).collect()
     }
 
     fn answer_ask(&mut self, ask: Ask) -> Result<(), End> {
@@ -702,7 +489,7 @@ where
                 self.parts.hash.clone_from(&hash);
                 let id = InputId::new(format!("policy:{}:{}", self.parts.journal.epoch(), self.state.seq + 1));
                 let input = Input { id, kind: InputKind::PolicyAdopted { hash } };
-                let inbound = Inbound { input, reply: None, answers: None, beat: Some(self.door.pulse.beat()) };
+                let inbound = Inbound { input, reply: None, answers: None, beat: Some(self.door.pulse().beat()) };
                 return self.decide_batch(VecDeque::from([inbound]));
             }
         }
@@ -724,8 +511,37 @@ where
             reminders_late: self.state.incidents.values().map(|incident| incident.reminders_late()).sum(),
             starts: self.state.team.starts,
             trouble: self.trouble.clone(),
+            calling_for: self.calling_for(),
         }
     }
+
+    /// How long the oldest page or ping has been on its way.
+    fn calling_for(&self) -> Option<Duration> {
+        let pending = &self.state.pending;
+        let on_their_way = self.calling.iter().filter(|(id, _)| pending.contains_key(id));
+        on_their_way.map(|(_, since)| since.elapsed()).max()
+    }
+}
+
+/// What a start caught up on, in a sentence.
+fn caught_up(away: &str, due: usize, on_their_way: usize) -> String {
+    let mut parts = vec![format!("away for at most {away}")];
+    match due {
+        0 => {}
+        1 => parts.push("1 incident had something due".to_owned()),
+        n => parts.push(format!("{n} incidents had something due")),
+    }
+    match on_their_way {
+        0 => {}
+        1 => parts.push("1 message was on its way".to_owned()),
+        n => parts.push(format!("{n} messages were on their way")),
+    }
+    parts.join("; ")
+}
+
+/// Whether an effect wakes or calls somebody.
+fn calls(effect: &Effect) -> bool {
+    effect.urgency <= Urgency::Ping && !matches!(effect.kind, EffectKind::Look { .. } | EffectKind::Thread { .. })
 }
 
 /// Incidents that may leave memory because newer ones are there.
@@ -746,13 +562,17 @@ pub fn team_doc(state: &State) -> Vec<u8> {
     serde_json::to_vec(&state.team).unwrap_or_default()
 }
 
-/// Looks at services, bounded in time.
-pub async fn look<W: Watch>(watch: &W, service: Option<&Service>) -> Option<HealthReport> {
-    match tokio::time::timeout(Duration::from_millis(QUERY_TIMEOUT_MS), watch.look(service)).await {
-        Ok(report) => Some(report),
-        Err(_) => {
-            info!("A look at the services took too long and was left");
-            None
-        }
+#[cfg(test)]
+mod tests {
+    use super::caught_up;
+
+    #[test]
+    fn what_was_caught_up_on_leaves_out_what_there_was_not() {
+        assert_eq!(caught_up("3 min", 0, 0), "away for at most 3 min");
+        assert_eq!(caught_up("3 min", 1, 0), "away for at most 3 min; 1 incident had something due");
+        assert_eq!(
+            caught_up("3 min", 2, 1),
+            "away for at most 3 min; 2 incidents had something due; 1 message was on its way"
+        );
     }
 }

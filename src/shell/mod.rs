@@ -2,7 +2,9 @@
 //!
 //! Owns no rule about incidents. `start` gives a running bot; `main` and the tests are its only callers.
 
+pub mod anchor;
 pub mod doctor;
+pub mod door;
 pub mod driver;
 pub mod init;
 pub mod load;
@@ -11,6 +13,8 @@ pub mod outbox;
 pub mod private;
 pub mod pulse;
 pub mod record;
+pub mod recover;
+pub mod undelivered;
 pub mod undo;
 
 use std::fs;
@@ -28,21 +32,20 @@ use tracing::{info, warn};
 use crate::adapters::clock::{SystemClock, Timepiece, VirtualClock};
 use crate::adapters::config::Config;
 use crate::adapters::discord::lane::{Lane, LaneLimits, LaneOptions};
-use crate::adapters::discord::{
-    self, Directory, DiscordChat, Gateway, GatewayOptions, Link, SharedDirectory, Undelivered,
-};
+use crate::adapters::discord::{self, Directory, DiscordChat, Gateway, GatewayOptions, Link, SharedDirectory};
 use crate::adapters::probe::Prober;
 use crate::adapters::store;
 use crate::commands::{self, Lists};
 use crate::domain::answer::Answer;
-use crate::domain::effect::Urgency;
 use crate::domain::ids::InputId;
 use crate::domain::input::{Input, InputKind, Itself};
+use crate::domain::message::Message;
 use crate::ports::journal::Journal as _;
-use crate::ports::{Chat, ChatError, Clock, Watch, Where};
+use crate::ports::{Chat, ChatError, Clock, Watch};
 
 use driver::{Door, Driver, End, Parts};
 use outbox::{Neighbours, Outbox, Pace};
+use undelivered::Asked;
 
 /// Discord's API, when configuration names no other.
 const DISCORD_API: &str = "https://discord.com";
@@ -134,7 +137,8 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
     let now_ms = clock.now().timestamp_millis();
     let mut options = store::Options::at(now_ms);
     options.sled = !settings.without_sled;
-    let store::Opened { journal, mut views, base, report, paused } =
+    let known_aside = recover::set_aside(&config.state_dir);
+    let store::Opened { mut journal, mut views, base, report, paused } =
         store::open(&config.state_dir, &options).context("the state folder")?;
     if let Some(imported) = paused {
         bail!(
@@ -145,10 +149,18 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
     for finding in &report {
         warn!(finding = %finding.text, "About the store");
     }
-    let load::Loaded { state, findings } = load::load(&journal, &mut views, base);
+    let load::Loaded { mut state, findings } = load::load(&journal, &mut views, base);
     for finding in &findings {
         warn!(finding = %finding, "About the record");
     }
+    if let Some(aside) = recover::set_aside(&config.state_dir).difference(&known_aside).next() {
+        let team = recover::remembered(&config.state_dir, aside, now_ms);
+        let lost = report.iter().filter(|finding| finding.severity == store::Severity::Lost);
+        let what: Vec<&str> = lost.map(|finding| finding.text.as_str()).collect();
+        let about = (clock.now(), config.workspace.team.name.as_str());
+        recover::recover(&mut journal, &mut views, &mut state, team.as_ref(), &what.join("; "), about);
+    }
+    let journal = anchor::Anchored::new(journal, &config.state_dir).context("the log")?;
     let store_says: Vec<String> = report.into_iter().map(|finding| finding.text).chain(findings).collect();
 
     let api_url = format!("{}/api/v10", config.discord.api_url.as_deref().unwrap_or(DISCORD_API).trim_end_matches('/'));
@@ -201,12 +213,13 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
     let (inbox, inbox_out) = mpsc::channel(INBOX_MAX);
     let completions: discord::Completions =
         Arc::new(move |ask| commands::complete(&lists.read().unwrap_or_else(PoisonError::into_inner), ask));
+    let asked = Asked::default();
     let connecting = Connecting {
         chat: Arc::clone(&chat),
         guild,
         lane: lane.clone(),
         gateway: Box::new({
-            let (chat, link, lane) = (Arc::clone(&chat), link.clone(), lane.clone());
+            let (chat, link, lane, asked) = (Arc::clone(&chat), link.clone(), lane.clone(), asked.clone());
             move || GatewayOptions {
                 api_url: api_url.clone(),
                 token: token.clone(),
@@ -216,7 +229,7 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
                 link: link.clone(),
                 inbox: inbox.clone(),
                 completions: Arc::clone(&completions),
-                undelivered: undelivered(Arc::clone(&chat)),
+                undelivered: undelivered::undelivered(Arc::clone(&chat), asked.clone()),
             }
         }),
     };
@@ -238,7 +251,7 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
     let (stop, stopped) = watch::channel(false);
     let mut tasks = vec![
         tokio::spawn(outbox.run()),
-        tokio::spawn(pump(inbox_out, door.clone())),
+        tokio::spawn(pump(inbox_out, door.clone(), asked)),
         tokio::spawn(measure(Arc::clone(&prober), door.clone())),
         tokio::spawn(async move {
             let _ = axum::serve(listener, private::routes(about)).await;
@@ -364,12 +377,13 @@ async fn follow_policy(config: Config, door: Door) {
 }
 
 /// Carries what people do from the chat to the loop.
-async fn pump(mut inbox: mpsc::Receiver<discord::Inbound>, door: Door) {
+async fn pump(mut inbox: mpsc::Receiver<discord::Inbound>, door: Door, asked: Asked) {
     while let Some(discord::Inbound { input, reply }) = inbox.recv().await {
+        asked.note(&input);
         let reply = reply.map(|reply| Box::new(move |answer: Answer| reply.give(answer)) as driver::Reply);
         if let Err(Some(reply)) = door.bring(input, reply) {
             let words = "I'm busy: too much waits already. Nothing was changed. Try again in a few seconds.";
-            reply(Answer::Say { message: crate::domain::message::Message::line(words), only_you: true });
+            reply(Answer::Say { message: Message::line(words), only_you: true });
         }
     }
 }
@@ -386,28 +400,13 @@ async fn measure(prober: Arc<Prober>, door: Door) {
     }
 }
 
-/// An answer that did not reach who asked becomes a line where they asked.
-fn undelivered(chat: Arc<DiscordChat>) -> discord::UndeliveredTo {
-    Arc::new(move |lost: Undelivered| {
-        let (Answer::Say { message, .. } | Answer::Replace(message)) = lost.answer else { return };
-        let chat = Arc::clone(&chat);
-        tokio::spawn(async move {
-            let mark: String = lost.input.local().chars().rev().take(20).collect();
-            let posted = chat.post(&Where::Place(lost.place), &message, &format!("late-{mark}"), Urgency::Talk).await;
-            if let Err(error) = posted {
-                warn!(error = %error, input = %lost.input, "An answer reached nobody");
-            }
-        });
-    })
-}
-
 fn about_itself(
     up_since: DateTime<Utc>,
     store_says: Vec<String>,
     chat: Arc<DiscordChat>,
     lane: Lane,
 ) -> driver::AboutItself {
-    Arc::new(move || {
+    Arc::new(move |snapshot| {
         let condition = chat.condition();
         let waiting = lane.waiting();
         let discord = match (&condition.trouble, condition.up) {
@@ -415,19 +414,25 @@ fn about_itself(
             (Some(why), false) => why.clone(),
             (None, false) => "not connected".to_owned(),
         };
-        let waits = match waiting.count {
-            0 => "nothing waits".to_owned(),
-            n => format!("{n} waiting, the oldest for {} s", waiting.oldest_ms / 1_000),
+        let waits = match (private::stuck_for(snapshot), waiting.count) {
+            (Some(stuck), _) => {
+                format!("a page or ping has not gone out for {} s; {} on their way", stuck.as_secs(), snapshot.pending)
+            }
+            (None, 0) => "nothing waits".to_owned(),
+            (None, n) => format!("{n} waiting, the oldest for {} s", waiting.oldest_ms / 1_000),
         };
-        let store = if store_says.is_empty() { "sound".to_owned() } else { store_says.join(" ") };
+        let sends = waiting.oldest_ms < 30_000 && private::stuck_for(snapshot).is_none();
+        let store: Vec<&str> = snapshot.trouble.iter().chain(&store_says).map(String::as_str).collect();
+        let is_sound = store.is_empty();
+        let store = if is_sound { "sound".to_owned() } else { store.join(" ") };
         Itself {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             up_since: Some(up_since),
             caught_up: None,
             parts: vec![
                 ("Discord".to_owned(), condition.up, discord),
-                ("To send".to_owned(), waiting.oldest_ms < 30_000, waits),
-                ("Record".to_owned(), store_says.is_empty(), store),
+                ("To send".to_owned(), sends, waits),
+                ("Record".to_owned(), is_sound, store),
             ],
         }
     })
@@ -458,7 +463,7 @@ fn private_port(
     })
 }
 
-/// Calls the dead-man address each minute, only while the loop answers and nothing in it is overdue.
+/// Calls the dead-man address each minute, only while the loop answers and nothing that it owes anybody is overdue.
 async fn dead_man(url: String, door: Door, clock: Arc<dyn Clock>) {
     let Ok(http) = reqwest::Client::builder().timeout(Duration::from_secs(10)).build() else { return };
     loop {

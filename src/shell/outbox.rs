@@ -4,32 +4,33 @@
 //! have been done is looked for before it is done again. Decides nothing: every end goes back to the loop as an input.
 //! What is only shown (cards, titles, pins) is kept to its newest form, one in flight an incident.
 
+mod attempts;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, mpsc};
-use tracing::{info, warn};
+use tracing::info;
 
-use super::driver::{Door, Inbound, look};
+pub use attempts::Pace;
+use attempts::{Attempts, Delivery, delete, page, show};
+
+use super::door::{Door, Inbound};
+use super::driver::look;
 use super::pulse::Beat;
 use crate::domain::effect::{Effect, EffectKind, Target, Urgency};
 use crate::domain::ids::{EffectId, IncidentId, InputId, Place, Posted, Thing};
 use crate::domain::input::{EffectEnd, EffectOutcome, Input, InputKind};
 use crate::domain::message::{Message, Ping, Text};
+use crate::domain::policy::Severity;
 use crate::domain::workspace::{Way, Workspace};
-use crate::ports::{Chat, ChatError, PageCall, Pager, Watch, Where};
+use crate::ports::{Chat, PageCall, Pager, Watch, Where};
 
-/// Effects in flight at once.
+/// Effects of one rank and those above it in flight at once.
 pub const IN_FLIGHT_MAX: usize = 64;
-/// Attempts at a page by one way.
-const PAGE_ATTEMPTS_MAX: u32 = 6;
-/// How long a post is tried before it is given up, in wire time.
-const POST_GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
-/// How far back a channel is read for a post that may have been made before a restart.
-const LOOK_BACK: chrono::TimeDelta = chrono::TimeDelta::hours(24);
-
+/// Of these, how many towards one place: what is handed over stands in a line that nobody may jump, so that line is kept
+/// short and the choice of the next is made here, as late as can be.
+const TO_ONE_PLACE_MAX: usize = 4;
 /// What the loop hands over.
 #[expect(clippy::large_enum_variant, reason = "passes through a channel once; most of what passes is the large one")]
 #[derive(Debug)]
@@ -68,25 +69,12 @@ pub struct Shown {
     pub at_thread: Option<Place>,
     /// Posts that a later one may take the place of.
     pub standing: BTreeMap<EffectId, Posted>,
+    /// How bad it is: who comes first of those that are equally urgent.
+    pub severity: Severity,
     /// Whether it goes to the test channel.
     pub observing: bool,
     /// Whether it is sent even if nothing changed since it was sent last.
     pub force: bool,
-}
-
-/// How fast failed attempts are repeated.
-#[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    /// The first wait.
-    pub first_ms: u64,
-    /// The longest wait.
-    pub max_ms: u64,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { first_ms: 500, max_ms: 15_000 }
-    }
 }
 
 /// What the outbox works with.
@@ -109,7 +97,6 @@ impl<Ch, Pg, W> Clone for Neighbours<Ch, Pg, W> {
 #[derive(Debug, Clone, Default)]
 struct Standing {
     card: Option<Posted>,
-    card_given_up: bool,
     thread: Option<Place>,
     posts: BTreeMap<EffectId, Posted>,
     wanted: Option<Shown>,
@@ -118,6 +105,15 @@ struct Standing {
     titled: Option<String>,
     titling: bool,
     again: bool,
+}
+
+/// Who goes first: the least. The urgent, and among these the worst incident; what belongs to none comes last.
+type Rank = (Urgency, u8);
+
+/// What is in flight under a key.
+struct Flight {
+    rank: Rank,
+    to: Option<Where>,
 }
 
 /// One effect in a queue.
@@ -143,7 +139,7 @@ pub struct Outbox<Ch, Pg, W> {
     ended_in: mpsc::UnboundedSender<Ended>,
     ended: mpsc::UnboundedReceiver<Ended>,
     queues: BTreeMap<String, VecDeque<Job>>,
-    running: BTreeSet<String>,
+    running: BTreeMap<String, Flight>,
     standing: BTreeMap<IncidentId, Standing>,
     show_beats: BTreeMap<IncidentId, Vec<Beat>>,
     withdrawn: Arc<Mutex<BTreeSet<EffectId>>>,
@@ -171,7 +167,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             ended_in,
             ended,
             queues: BTreeMap::new(),
-            running: BTreeSet::new(),
+            running: BTreeMap::new(),
             standing: BTreeMap::new(),
             show_beats: BTreeMap::new(),
             withdrawn: Arc::default(),
@@ -269,9 +265,6 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             (EffectKind::Card { incident, .. }, EffectEnd::Done { posted: Some(posted) }) => {
                 self.standing.entry(*incident).or_default().card = Some(posted.clone());
             }
-            (EffectKind::Card { incident, .. }, EffectEnd::GivenUp { .. }) => {
-                self.standing.entry(*incident).or_default().card_given_up = true;
-            }
             (EffectKind::Thread { incident }, EffectEnd::Done { posted: Some(posted) }) => {
                 self.standing.entry(*incident).or_default().thread = Some(posted.place.clone());
             }
@@ -294,21 +287,60 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
         }
     }
 
+    /// How this effect ranks now: an incident may have become worse since it was asked for.
+    fn rank(&self, effect: &Effect) -> Rank {
+        let severity = match effect.on {
+            Thing::Incident(id) => self.standing.get(&id).and_then(|standing| standing.wanted.as_ref()),
+            Thing::Team => None,
+        };
+        let worst_first = |shown: &Shown| match shown.severity {
+            Severity::Sev1 => 1,
+            Severity::Sev2 => 2,
+            Severity::Sev3 => 3,
+        };
+        (effect.urgency, severity.map_or(u8::MAX, worst_first))
+    }
+
+    /// The place whose line an effect will stand in; none when it stands in nobody's way.
+    fn line_of(&self, effect: &Effect) -> Option<Where> {
+        match &effect.kind {
+            EffectKind::Card { incident, .. } => Some(Where::Named(self.card_channel(*incident))),
+            EffectKind::Post { to, .. } => self.place_of(to),
+            EffectKind::Page { person, way, .. } => {
+                let direct = self.workspace.ways(person).get(usize::from(*way)) == Some(&Way::Direct);
+                direct.then(|| Where::Direct(person.clone()))
+            }
+            EffectKind::Thread { .. } | EffectKind::Look { .. } => None,
+        }
+    }
+
+    /// Whether there is room for it. Only what is as urgent counts: what can wait never keeps out what cannot.
+    fn has_room(&self, rank: Rank, to: Option<&Where>) -> bool {
+        let ahead = || self.running.values().filter(|flight| flight.rank <= rank);
+        let in_line = || ahead().filter(|flight| flight.to.as_ref() == to).count();
+        ahead().count() < IN_FLIGHT_MAX && (to.is_none() || in_line() < TO_ONE_PLACE_MAX)
+    }
+
     fn start_what_can(&mut self) {
-        while self.running.len() < IN_FLIGHT_MAX {
-            let next = self
+        loop {
+            let mut ready: Vec<(Rank, EffectId, &String)> = self
                 .queues
                 .iter()
-                .filter(|(key, queue)| !queue.is_empty() && !self.running.contains(*key))
-                .min_by_key(|(_, queue)| queue.front().map(|job| (job.effect.urgency, job.effect.id)))
-                .map(|(key, _)| key.clone());
-            let Some(key) = next else { break };
+                .filter(|(key, _)| !self.running.contains_key(*key))
+                .filter_map(|(key, queue)| queue.front().map(|job| (self.rank(&job.effect), job.effect.id, key)))
+                .collect();
+            ready.sort_unstable();
+            let next = ready.into_iter().find_map(|(rank, _, key)| {
+                let to = self.queues.get(key).and_then(|queue| self.line_of(&queue.front()?.effect));
+                self.has_room(rank, to.as_ref()).then(|| (key.clone(), Flight { rank, to }))
+            });
+            let Some((key, flight)) = next else { break };
             let Some(queue) = self.queues.get_mut(&key) else { break };
             let Some(job) = queue.pop_front() else { break };
             if queue.is_empty() {
                 self.queues.remove(&key);
             }
-            self.start(key, job);
+            self.start(key, flight, job);
         }
         let ready: Vec<IncidentId> = self
             .standing
@@ -321,8 +353,8 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
         }
     }
 
-    fn start(&mut self, key: String, job: Job) {
-        self.running.insert(key.clone());
+    fn start(&mut self, key: String, flight: Flight, job: Job) {
+        self.running.insert(key.clone(), flight);
         let Job { effect, again, beat } = job;
         if let EffectKind::Thread { incident } = &effect.kind
             && let Some(standing) = self.standing.get_mut(incident)
@@ -503,191 +535,4 @@ fn key(effect: &Effect) -> String {
         // Pages wait for nothing.
         EffectKind::Page { .. } | EffectKind::Look { .. } => format!("alone:{}", effect.id),
     }
-}
-
-/// The wall clock, for reading back channels: messages carry wire time.
-fn wire_now() -> DateTime<Utc> {
-    DateTime::<Utc>::from(std::time::SystemTime::now())
-}
-
-/// Repeats with growing waits, until it works, is withdrawn, or is too late.
-#[derive(Clone)]
-struct Attempts {
-    pace: Pace,
-    wake: Arc<Notify>,
-    withdrawn: Arc<Mutex<BTreeSet<EffectId>>>,
-    id: EffectId,
-}
-
-impl Attempts {
-    fn is_withdrawn(&self) -> bool {
-        self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner).contains(&self.id)
-    }
-
-    async fn pause(&self, attempt: u32) {
-        pause(self.pace, attempt, &self.wake).await;
-    }
-}
-
-async fn pause(pace: Pace, attempt: u32, wake: &Notify) {
-    let longest = pace.first_ms.saturating_mul(1 << attempt.min(10)).min(pace.max_ms).max(1);
-    // Full jitter with a floor, so that what failed together is not tried together.
-    let wait_ms = longest / 2 + fastrand::u64(0..=longest / 2);
-    tokio::select! {
-        () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
-        () = wake.notified() => {}
-    }
-}
-
-/// One thing on its way to the chat.
-struct Delivery<Ch> {
-    chat: Arc<Ch>,
-    mark: String,
-    urgency: Urgency,
-    again: bool,
-    attempts: Attempts,
-}
-
-impl<Ch: Chat> Delivery<Ch> {
-    /// Posts once. `None` when it was withdrawn before it was made.
-    async fn post(self, to: Where, message: Message) -> Option<EffectEnd> {
-        let began = tokio::time::Instant::now();
-        let since = wire_now() - if self.again { LOOK_BACK } else { chrono::TimeDelta::minutes(2) };
-        let mut in_doubt = self.again;
-        let mut attempt = 0;
-        loop {
-            if in_doubt {
-                match self.chat.find(&to, &self.mark, since).await {
-                    Ok(Some(posted)) => return Some(EffectEnd::Done { posted: Some(posted) }),
-                    Ok(None) => in_doubt = false,
-                    Err(ChatError::Refused(why) | ChatError::Gone(why)) => return Some(EffectEnd::GivenUp { why }),
-                    Err(error) => info!(mark = %self.mark, reason = %error, "Could not read the channel back yet"),
-                }
-            }
-            // Withdrawn counts only for what is not there: a post that was found has happened.
-            if self.attempts.is_withdrawn() {
-                return None;
-            }
-            if !in_doubt {
-                match self.chat.post(&to, &message, &self.mark, self.urgency).await {
-                    Ok(posted) => return Some(EffectEnd::Done { posted: Some(posted) }),
-                    Err(ChatError::Refused(why) | ChatError::Gone(why)) => {
-                        warn!(mark = %self.mark, reason = %why, "A post was refused and is given up");
-                        return Some(EffectEnd::GivenUp { why });
-                    }
-                    Err(ChatError::InDoubt(why)) => {
-                        info!(mark = %self.mark, reason = %why, "A post may or may not have been made; looking");
-                        in_doubt = true;
-                        if attempt == 0 {
-                            attempt += 1;
-                            continue;
-                        }
-                    }
-                    Err(ChatError::NotNow(why)) => {
-                        info!(mark = %self.mark, reason = %why, "A post has to wait");
-                    }
-                }
-            }
-            if began.elapsed() > POST_GIVE_UP_AFTER {
-                return Some(EffectEnd::GivenUp { why: "the chat did not take it for a day".to_owned() });
-            }
-            self.attempts.pause(attempt).await;
-            attempt += 1;
-        }
-    }
-
-    /// Starts a thread under a card; one that is there already is the one.
-    async fn thread(self, card: Posted, title: String) -> Option<EffectEnd> {
-        let began = tokio::time::Instant::now();
-        let mut attempt = 0;
-        loop {
-            match self.chat.start_thread(&card, &title).await {
-                Ok(place) => {
-                    let posted = Posted { place, message: card.message };
-                    return Some(EffectEnd::Done { posted: Some(posted) });
-                }
-                Err(ChatError::Refused(why) | ChatError::Gone(why)) => return Some(EffectEnd::GivenUp { why }),
-                Err(error) => info!(mark = %self.mark, reason = %error, "A thread has to wait"),
-            }
-            if began.elapsed() > POST_GIVE_UP_AFTER {
-                return Some(EffectEnd::GivenUp { why: "the chat did not take it for a day".to_owned() });
-            }
-            self.attempts.pause(attempt).await;
-            attempt += 1;
-        }
-    }
-}
-
-async fn page<P: Pager>(pager: &P, call: &PageCall, attempts: &Attempts) -> Option<EffectEnd> {
-    let mut last = String::new();
-    for attempt in 0..PAGE_ATTEMPTS_MAX {
-        if attempts.is_withdrawn() {
-            return None;
-        }
-        match pager.page(call).await {
-            Ok(()) => return Some(EffectEnd::Done { posted: None }),
-            Err(ChatError::Refused(why) | ChatError::Gone(why)) => return Some(EffectEnd::GivenUp { why }),
-            // A page that may have gone out is sent again: woken twice is better than not at all.
-            Err(ChatError::InDoubt(why) | ChatError::NotNow(why)) => last = why,
-        }
-        attempts.pause(attempt).await;
-    }
-    Some(EffectEnd::GivenUp { why: format!("{last} ({PAGE_ATTEMPTS_MAX} attempts)") })
-}
-
-/// Deletes a post that another has taken the place of. Not being able to leaves an old reminder standing, no more.
-async fn delete<Ch: Chat>(chat: &Ch, posted: &Posted, pace: Pace) {
-    const ATTEMPTS_MAX: u32 = 5;
-    let never = Notify::new();
-    for attempt in 0..ATTEMPTS_MAX {
-        match chat.delete(posted).await {
-            Ok(()) | Err(ChatError::Gone(_) | ChatError::Refused(_)) => return,
-            Err(_) => pause(pace, attempt, &never).await,
-        }
-    }
-}
-
-/// Makes card and pin look as they should. Whether they do now.
-async fn show<Ch: Chat>(
-    chat: &Ch,
-    card: &Posted,
-    wanted: &(Message, String, bool),
-    before: Option<&(Message, String, bool)>,
-    pace: Pace,
-    wake: &Notify,
-    door: &Door,
-) -> bool {
-    const ATTEMPTS_MAX: u32 = 8;
-    let (message, _, pinned) = wanted;
-    for attempt in 0..ATTEMPTS_MAX {
-        let mut again = false;
-        if before.is_none_or(|before| before.0 != *message) {
-            match chat.edit(card, message).await {
-                Ok(()) => {}
-                Err(ChatError::Gone(why)) => {
-                    info!(reason = %why, "A card is gone");
-                    let id = InputId::new(format!("gone:{}:{}", card.place, card.message));
-                    let kind = InputKind::Gone(crate::domain::input::Gone::Message(card.clone()));
-                    door.must(Input { id, kind });
-                    return false;
-                }
-                Err(ChatError::Refused(why)) => {
-                    warn!(reason = %why, "A card could not be edited");
-                    return false;
-                }
-                Err(_) => again = true,
-            }
-        }
-        if before.is_none_or(|before| before.2 != *pinned)
-            && !again
-            && let Err(error) = chat.pin(card, *pinned).await
-        {
-            info!(reason = %error, "A card could not be pinned or unpinned");
-        }
-        if !again {
-            return true;
-        }
-        pause(pace, attempt, wake).await;
-    }
-    false
 }

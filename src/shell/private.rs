@@ -23,6 +23,9 @@ use crate::ports::{Clock, Condition};
 /// How long `still` waits at most.
 const STILL_MAX: Duration = Duration::from_secs(30);
 
+/// A page or ping that has been on its way for longer than this is overdue, whatever keeps it.
+pub const CALLED_WITHIN: Duration = Duration::from_secs(60);
+
 /// What the private port speaks of.
 pub struct About {
     /// The loop.
@@ -51,12 +54,17 @@ pub fn routes(about: Arc<About>) -> Router {
         .with_state(about)
 }
 
-/// Ready: the loop answers, the record can be written, the chat is connected.
+/// Ready: the loop answers, the record can be written, the chat is connected, and what calls people goes out.
 async fn ready(State(about): State<Arc<About>>) -> Response {
     let chat = (about.chat)();
     let mut missing = Vec::new();
     match tokio::time::timeout(Duration::from_secs(2), about.door.look()).await {
-        Ok(Some(snapshot)) => missing.extend(snapshot.trouble.map(|why| format!("record: {why}"))),
+        Ok(Some(snapshot)) => {
+            if let Some(stuck) = stuck_for(&snapshot) {
+                missing.push(format!("a page or ping has not gone out for {} s", stuck.as_secs()));
+            }
+            missing.extend(snapshot.trouble.map(|why| format!("record: {why}")));
+        }
         _ => missing.push("the loop does not answer".to_owned()),
     }
     if !chat.up {
@@ -75,7 +83,7 @@ async fn metrics(State(about): State<Arc<About>>) -> Response {
     };
     let chat = (about.chat)();
     let overdue_s = overdue_s(&snapshot, &*about.clock);
-    let rows: [(&str, &str, &str, f64); 11] = [
+    let rows: [(&str, &str, &str, f64); 12] = [
         ("watchbell_log_lines", "counter", "Lines on the record.", snapshot.seq as f64),
         (
             "watchbell_live",
@@ -98,7 +106,18 @@ async fn metrics(State(about): State<Arc<About>>) -> Response {
             f64::from(snapshot.reminders_late),
         ),
         ("watchbell_promises_late", "gauge", "Promises kept late, of incidents in memory.", f64::from(snapshot.late)),
-        ("watchbell_overdue_seconds", "gauge", "How long the most overdue decision has waited.", overdue_s),
+        (
+            "watchbell_overdue_seconds",
+            "gauge",
+            "How long the most overdue decision, page or ping has waited.",
+            overdue_s,
+        ),
+        (
+            "watchbell_calling_seconds",
+            "gauge",
+            "How long the oldest page or ping has been on its way.",
+            snapshot.calling_for.unwrap_or_default().as_secs_f64(),
+        ),
         ("watchbell_starts", "counter", "Starts on record.", snapshot.starts as f64),
         ("watchbell_chat_up", "gauge", "1 when the chat is connected.", f64::from(u8::from(chat.up))),
         ("watchbell_chat_waiting", "gauge", "Requests to the chat that wait.", chat.waiting as f64),
@@ -110,9 +129,16 @@ async fn metrics(State(about): State<Arc<About>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], out).into_response()
 }
 
-/// How long the most overdue decision has waited, in seconds.
+/// How long the most overdue decision has waited, or the page or ping that does not go out, in seconds.
 pub fn overdue_s(snapshot: &Snapshot, clock: &dyn Clock) -> f64 {
-    snapshot.overdue_since.map_or(0.0, |since| (clock.now() - since).num_milliseconds().max(0) as f64 / 1_000.0)
+    let decision =
+        snapshot.overdue_since.map_or(0.0, |since| (clock.now() - since).num_milliseconds().max(0) as f64 / 1_000.0);
+    stuck_for(snapshot).map_or(0.0, |stuck| stuck.as_secs_f64()).max(decision)
+}
+
+/// How long a page or ping has been on its way, once that is too long.
+pub fn stuck_for(snapshot: &Snapshot) -> Option<Duration> {
+    snapshot.calling_for.filter(|waited| *waited >= CALLED_WITHIN)
 }
 
 fn allowed(about: &About, headers: &HeaderMap) -> bool {

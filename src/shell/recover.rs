@@ -1,0 +1,122 @@
+//! What is kept of a record that lost its end: the database knew more than the log, and the store has set it aside.
+//!
+//! Its word is no proof, so nothing of it becomes an incident again. But a number that was said aloud must not come again for
+//! something else, a team that was live must not find itself unheard, and people must be told, where they look.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use tracing::{error, warn};
+
+use super::driver::{TEAM_DOC, team_doc};
+use super::record;
+use crate::adapters::store::{SLED_DIR, SledViews};
+use crate::domain::effect::{Effect, EffectKind, Target, Urgency};
+use crate::domain::fact::Fact;
+use crate::domain::ids::{EffectId, IncidentId, InputId, Person, Thing};
+use crate::domain::message::{Message, Text};
+use crate::domain::state::{Decided, State, TeamState};
+use crate::ports::journal::{Journal, Views};
+
+/// In the name of a database that was set aside because it knew more than the log.
+const AHEAD: &str = "-ahead";
+/// How many of the newest incidents are looked through for the highest number.
+const NEWEST: usize = 64;
+
+/// Databases in a state folder that know more than the log did.
+pub fn set_aside(folder: &Path) -> BTreeSet<String> {
+    let names =
+        fs::read_dir(folder).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter(|name| name.starts_with(SLED_DIR) && name.ends_with(AHEAD)).collect()
+}
+
+/// What such a database remembers of the team; none when it cannot be read.
+pub fn remembered(folder: &Path, aside: &str, now_ms: i64) -> Option<TeamState> {
+    // It is opened under its usual name in a folder of its own: the store reads it, and nothing of it moves.
+    let reading = folder.join(format!("{SLED_DIR}.reading"));
+    let _left_by_a_crash = fs::remove_dir_all(&reading);
+    fs::create_dir(&reading).ok()?;
+    let team = read(&reading, &Path::new("..").join(aside), now_ms);
+    let _tidy = fs::remove_dir_all(&reading);
+    team
+}
+
+fn read(reading: &Path, aside: &Path, now_ms: i64) -> Option<TeamState> {
+    std::os::unix::fs::symlink(aside, reading.join(SLED_DIR)).ok()?;
+    let (mut views, trouble) = SledViews::open(reading, now_ms);
+    if let Some(why) = trouble {
+        warn!(reason = %why, "The database that was set aside cannot be read");
+        return None;
+    }
+    let mut team: TeamState = serde_json::from_slice(&views.doc(TEAM_DOC).ok()??).ok()?;
+    let newest = views.things("inc", None, NEWEST).unwrap_or_default();
+    for number in newest.iter().filter_map(|(name, _)| match name.parse() {
+        Ok(Thing::Incident(id)) => Some(id.0),
+        _ => None,
+    }) {
+        team.incidents = team.incidents.max(number);
+    }
+    Some(team)
+}
+
+/// Puts on record, and into memory, what must not be lost with the end of the log: the numbers, the mode, and that it happened.
+pub fn recover(
+    journal: &mut dyn Journal,
+    views: &mut dyn Views,
+    state: &mut State,
+    team: Option<&TeamState>,
+    what: &str,
+    (now, name): (DateTime<Utc>, &str),
+) {
+    let mut facts = Vec::new();
+    let mut live = state.team.live;
+    let mut words = format!("My record lost its end. {what}");
+    match team {
+        Some(team) => {
+            if team.incidents > state.team.incidents {
+                // Its card stands in the channel and nothing is known of it: so much is true of the last of them, and it
+                // uses up the numbers up to it.
+                let last = IncidentId(team.incidents);
+                facts.push((Thing::Incident(last), Fact::CardLost));
+                words.push_str(&format!(". The next incident is INC-{}", last.0.saturating_add(1)));
+            }
+            if team.live != live {
+                live = team.live;
+                let by = Person::new("watchbell");
+                facts.push((Thing::Team, if live { Fact::WentLive { by } } else { Fact::WentObserving { by } }));
+            }
+        }
+        None => words.push_str(". What numbers were used and whether I was live could not be read"),
+    }
+    words.push_str(if live { ". I am live." } else { ". I am observing: /watchbell live lets me call people." });
+    words.push_str(
+        " I remind of nothing that was open and is not in /incident list: look through the cards here by hand.",
+    );
+    error!(words = %words, "The record lost its end");
+    let seq = state.seq + 1;
+    let to = if live { Target::Incidents } else { Target::Test };
+    let message = Message::line(Text::plain(words));
+    let post = EffectKind::Post { to, message, replaces: None };
+    let effect = Effect { id: EffectId { seq, n: 0 }, on: Thing::Team, urgency: Urgency::Ping, kind: post };
+    let epoch = journal.epoch();
+    let at = state.latest.map_or(now, |latest| latest.max(now));
+    let decided = Decided { seq, at, input: InputId::new(format!("lost:{epoch}")), facts, effects: vec![effect] };
+    match journal.append(epoch, vec![record::entry(&decided, name)]) {
+        Ok(committed) => {
+            state.apply(&decided);
+            state.seq = state.seq.max(committed.last_seq);
+            let docs = [(TEAM_DOC.to_owned(), team_doc(state))];
+            let head = journal.head();
+            if let Err(error) = views.apply(&committed.lines, &head, &[], &docs) {
+                warn!(reason = %error, "The database did not take this in; I go on from the log");
+            }
+        }
+        Err(error) => {
+            error!(reason = %error, "This could not be recorded; it holds until the next start");
+            state.team.incidents = state.team.incidents.max(team.map_or(0, |team| team.incidents));
+            state.team.live = live;
+        }
+    }
+}
