@@ -115,8 +115,11 @@ impl Bot {
         self.connection.abort();
         let _ = self.stop.send(true);
         let mut end = self.end;
-        let _ = tokio::time::timeout(Duration::from_secs(5), &mut end).await;
-        end.abort();
+        // One that has ended by itself was asked already, and must not be asked twice.
+        if !end.is_finished() {
+            let _ = tokio::time::timeout(Duration::from_secs(5), &mut end).await;
+            end.abort();
+        }
         for task in self.tasks {
             task.abort();
         }

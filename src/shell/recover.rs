@@ -72,7 +72,7 @@ pub fn recover(
 ) {
     let mut facts = Vec::new();
     let mut live = state.team.live;
-    let mut words = format!("My record lost its end. {what}");
+    let mut words = format!("My record lost its end: {what}");
     match team {
         Some(team) => {
             if team.incidents > state.team.incidents {
