@@ -136,6 +136,37 @@ fn play() -> (Vec<Value>, Vec<Value>) {
     (discord, fly)
 }
 
+/// What the bot sent to a vendor's stand-ins in a whole run of the tests, as far as it left that in a folder. What the tests of the
+/// stand-ins themselves send is not the bot's and is left out.
+fn left_behind(folder: &Path, vendor: &str) -> Vec<Value> {
+    let is_ours = |request: &Value| {
+        let agent = request["agent"].as_str().unwrap_or_default();
+        agent.starts_with("DiscordBot") || agent.starts_with("watchbell/")
+    };
+    let files =
+        std::fs::read_dir(folder).expect("the folder of requests").filter_map(Result::ok).map(|entry| entry.path());
+    let mut found = Vec::new();
+    for file in files.filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(vendor))) {
+        let text = std::fs::read_to_string(file).expect("a record of requests");
+        let requests = text.lines().map(|line| serde_json::from_str(line).expect("a request on a line"));
+        found.extend(requests.filter(is_ours));
+    }
+    found
+}
+
+/// The rest of a run goes before this one: `.ci/run` names the folder for all tests and then asks for this.
+#[test]
+#[ignore = "needs the requests of a whole run: WATCHBELL_REQUESTS=FOLDER cargo test, then this"]
+fn every_request_of_a_whole_run_is_one_that_the_vendors_document_knows() {
+    let (Some(mut discord), Some(mut fly)) = (Document::read("discord"), Document::read("fly")) else {
+        println!("skipped: no vendor documents");
+        return;
+    };
+    let folder = std::env::var_os("WATCHBELL_REQUESTS").expect("WATCHBELL_REQUESTS names the folder");
+    check("Discord", &left_behind(Path::new(&folder), "discord"), &mut discord);
+    check("Fly", &left_behind(Path::new(&folder), "fly"), &mut fly);
+}
+
 fn check(vendor: &str, requests: &[Value], document: &mut Document) {
     let mut wrong = BTreeSet::new();
     let mut kinds = BTreeSet::new();

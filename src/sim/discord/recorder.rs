@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -21,17 +21,19 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A recorder that also appends a line a request to `discord-PID.jsonl` in `folder`.
+    /// A recorder that also appends a line a request to `discord-PID.jsonl` in `folder`, or in the one that `WATCHBELL_REQUESTS`
+    /// names: so a whole run of the tests, in however many processes, leaves all that was sent in one place.
     pub fn open(folder: Option<&Path>) -> std::io::Result<Recorder> {
-        let Some(folder) = folder else { return Ok(Recorder::default()) };
+        let named = std::env::var_os("WATCHBELL_REQUESTS").map(PathBuf::from);
+        let Some(folder) = folder.or(named.as_deref()) else { return Ok(Recorder::default()) };
         std::fs::create_dir_all(folder)?;
         let path = folder.join(format!("discord-{}.jsonl", std::process::id()));
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         Ok(Recorder { file: Some(file), ..Recorder::default() })
     }
 
-    /// Notes a request; never its token.
-    pub fn request(&mut self, method: &str, path: &str, query: &str, body: &Value) -> u64 {
+    /// Notes a request and what program sent it; never its token.
+    pub fn request(&mut self, agent: Option<&str>, method: &str, path: &str, query: &str, body: &Value) -> u64 {
         self.last += 1;
         let mut request = json!({
             "seq": self.last, "at": stamp(now()), "method": method, "path": path, "template": template(path),
@@ -41,6 +43,9 @@ impl Recorder {
         }
         if !body.is_null() {
             request["body"] = body.clone();
+        }
+        if let Some(agent) = agent {
+            request["agent"] = json!(agent);
         }
         self.ring.push_back((self.last, request));
         if self.ring.len() > REQUESTS_MAX {
@@ -54,7 +59,8 @@ impl Recorder {
         let Some((_, request)) = self.ring.iter_mut().rev().find(|(at, _)| *at == seq) else { return };
         request["status"] = json!(status);
         if let Some(file) = &mut self.file
-            && let Err(error) = writeln!(file, "{request}")
+            // In one piece: several stand-ins of a process share the file.
+            && let Err(error) = file.write_all(format!("{request}\n").as_bytes())
         {
             tracing::warn!(%error, "cannot write the record of requests");
             self.file = None;

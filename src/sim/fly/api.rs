@@ -95,7 +95,8 @@ pub async fn serve(
         let template = template.unwrap_or(uri.path());
         let query = uri.query().unwrap_or_default();
         let mut state = sim.lock();
-        state.recorder.request(door.word(), method.as_str(), uri.path(), template, query, &body)
+        let agent = headers.get(axum::http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        state.recorder.request(agent, door.word(), (method.as_str(), uri.path()), template, query, &body)
     };
     let faults = sim.lock().faults.meet(door.word(), method.as_str(), uri.path());
     let mut lose_the_answer = false;

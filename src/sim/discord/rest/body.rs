@@ -31,6 +31,7 @@ pub(super) async fn read(request: Request) -> Result<Call, Refusal> {
     let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let authorization = text("authorization").to_owned();
     let content_type = text("content-type").to_owned();
+    let agent = Some(text("user-agent")).filter(|agent| !agent.is_empty()).map(str::to_owned);
     let path = below_version(parts.uri.path());
     let query = parts.uri.query().map(read_query).unwrap_or_default();
     let method = parts.method.as_str().to_owned();
@@ -46,7 +47,7 @@ pub(super) async fn read(request: Request) -> Result<Call, Refusal> {
     } else {
         (serde_json::from_slice(&bytes).map_err(|_| bad_json())?, Vec::new())
     };
-    Ok(Call { method, path, query, body, files, authorization })
+    Ok(Call { method, path, query, body, files, authorization, agent })
 }
 
 /// The path without `/api` and a version. Versions are not told apart.

@@ -49,6 +49,8 @@ pub(super) struct Call {
     pub files: Vec<Upload>,
     /// The reason for the audit log is ignored; the token as it stands in the header.
     pub authorization: String,
+    /// What program sent it, as it says itself.
+    pub agent: Option<String>,
 }
 
 impl Call {
@@ -127,7 +129,7 @@ pub(super) async fn serve(
     let (status, body, headers) = {
         let mut state = sim.lock();
         let query: Vec<String> = call.query.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let seq = state.recorder.request(&call.method, &call.path, &query.join("&"), &call.body);
+        let seq = state.recorder.request(call.agent.as_deref(), &call.method, &call.path, &query.join("&"), &call.body);
         state.counters.requests += 1;
         let (status, body, headers) = answer(&mut state, &call, fate.answer);
         state.recorder.answered(seq, status);
