@@ -129,12 +129,11 @@ fn lost(draft: &mut Draft<'_>, gone: &Gone) {
         if card_gone {
             // A thread outlives its first message; a new card gets a new thread only when the old one is gone too.
             draft.fact(id, Fact::CardLost);
-            let kind = EffectKind::Card { incident: id, pings: Vec::new() };
-            draft.effect(id, super::effect::Urgency::Ping, kind);
+            draft.card(id, Vec::new());
         }
         if thread_gone {
             draft.fact(id, Fact::ThreadLost);
-            draft.effect(id, super::effect::Urgency::Ping, EffectKind::Thread { incident: id });
+            draft.thread(id);
         }
     }
 }

@@ -220,11 +220,15 @@ impl<'a> Draft<'a> {
         self.effect(on, urgency, EffectKind::Post { to, message, replaces })
     }
 
-    /// Puts up an incident's card.
+    /// Puts up an incident's card. While observing in the test channel, pinging no one.
     pub fn card(&mut self, id: IncidentId, pings: Vec<Ping>) {
-        let pings = if self.live { pings } else { Vec::new() };
+        let (to, pings) = if self.live { (Target::Incidents, pings) } else { (Target::Test, Vec::new()) };
         let urgency = if pings.is_empty() { Urgency::Ping } else { Urgency::Page };
-        self.effect(Thing::Incident(id), urgency, EffectKind::Card { incident: id, pings });
+        self.effect(Thing::Incident(id), urgency, EffectKind::Card { incident: id, to, pings });
+    }
+
+    /// Starts an incident's thread, under its card.
+    pub fn thread(&mut self, id: IncidentId) {
         self.effect(Thing::Incident(id), Urgency::Ping, EffectKind::Thread { incident: id });
     }
 

@@ -57,7 +57,9 @@ pub enum EffectKind {
     Card {
         /// Which incident.
         incident: IncidentId,
-        /// Whom its first appearance pings.
+        /// Which channel it goes up in. Fixed when it was decided, so that it is looked for where it went.
+        to: Target,
+        /// Whom its first appearance pings, if nobody is there by then.
         pings: Vec<Ping>,
     },
     /// Start the thread under an incident's card.

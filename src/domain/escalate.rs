@@ -23,6 +23,7 @@ pub fn first_call(draft: &mut Draft<'_>, id: IncidentId, why: EscalationReason) 
     let may_ping = draft.ctx.may_ping_at(severity, now);
     if may_ping > now {
         draft.card(id, Vec::new());
+        draft.thread(id);
         draft.fact(id, Fact::Escalated { level: 0, why, next: Some(may_ping) });
         return Ok(());
     }
@@ -30,6 +31,7 @@ pub fn first_call(draft: &mut Draft<'_>, id: IncidentId, why: EscalationReason) 
     let words = text::page(draft.incident(id)?, ack_by, draft.ctx.workspace.team.zone);
     draft.fact(id, Fact::Escalated { level: 1, why, next: ack_by });
     draft.card(id, pings);
+    draft.thread(id);
     draft.page(Some(id), &people, &words);
     Ok(())
 }

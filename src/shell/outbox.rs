@@ -71,8 +71,10 @@ pub struct Shown {
     pub standing: BTreeMap<EffectId, Posted>,
     /// How bad it is: who comes first of those that are equally urgent.
     pub severity: Severity,
-    /// Whether it goes to the test channel.
+    /// Whether the bot is only observing: then what finds no thread belongs into the test channel.
     pub observing: bool,
+    /// Whether a card that goes up late may still ping: nobody is there yet.
+    pub may_ring: bool,
     /// Whether it is sent even if nothing changed since it was sent last.
     pub force: bool,
 }
@@ -304,8 +306,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
     /// The place whose line an effect will stand in; none when it stands in nobody's way.
     fn line_of(&self, effect: &Effect) -> Option<Where> {
         match &effect.kind {
-            EffectKind::Card { incident, .. } => Some(Where::Named(self.card_channel(*incident))),
-            EffectKind::Post { to, .. } => self.place_of(to),
+            EffectKind::Card { to, .. } | EffectKind::Post { to, .. } => self.place_of(to),
             EffectKind::Page { person, way, .. } => {
                 let direct = self.workspace.ways(person).get(usize::from(*way)) == Some(&Way::Direct);
                 direct.then(|| Where::Direct(person.clone()))
@@ -372,8 +373,9 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
 
     /// What there is to do for an effect, with everything it needs looked up now.
     fn task(&self, effect: &Effect, again: bool) -> std::pin::Pin<Box<dyn Future<Output = Option<EffectEnd>> + Send>> {
-        let delivery = Delivery {
+        let mut delivery = Delivery {
             chat: Arc::clone(&self.neighbours.chat),
+            elsewhere: Vec::new(),
             mark: format!("{}-{}", self.mark_prefix, effect.id),
             urgency: effect.urgency,
             again,
@@ -385,14 +387,16 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             },
         };
         match &effect.kind {
-            EffectKind::Card { incident, pings } => {
+            EffectKind::Card { incident, to, pings } => {
                 let wanted = self.standing.get(incident).and_then(|standing| standing.wanted.clone());
                 let Some(shown) = wanted else {
                     return given_up(format!("nothing is known of {incident} any more"));
                 };
-                let to = Where::Named(self.card_channel(*incident));
+                let Some(to) = self.place_of(to) else { return nowhere() };
                 let mut message = shown.card;
-                message.pings.clone_from(pings);
+                if shown.may_ring {
+                    message.pings.clone_from(pings);
+                }
                 Box::pin(delivery.post(to, message))
             }
             EffectKind::Thread { incident } => {
@@ -404,8 +408,19 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 }
             }
             EffectKind::Post { to, message, .. } => match self.place_of(to) {
-                Some(place) => Box::pin(delivery.post(place, message.clone())),
-                None => given_up("there is no channel configured for it".to_owned()),
+                Some(place) => {
+                    if matches!((to, &place), (Target::Thread(_), Where::Named(_))) {
+                        // Which channel stood in for the thread before a restart depends on what was so then.
+                        let channels = &self.workspace.channels;
+                        delivery.elsewhere = [&channels.incidents, &channels.test]
+                            .into_iter()
+                            .map(|name| Where::Named(name.clone()))
+                            .filter(|other| *other != place)
+                            .collect();
+                    }
+                    Box::pin(delivery.post(place, message.clone()))
+                }
+                None => nowhere(),
             },
             EffectKind::Page { person, way, text, .. } => {
                 let ways = self.workspace.ways(person);
@@ -444,13 +459,6 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
         }
     }
 
-    /// The channel that an incident's card belongs to.
-    fn card_channel(&self, id: IncidentId) -> String {
-        let wanted = self.standing.get(&id).and_then(|standing| standing.wanted.as_ref());
-        let channels = &self.workspace.channels;
-        if wanted.is_some_and(|shown| shown.observing) { channels.test.clone() } else { channels.incidents.clone() }
-    }
-
     fn place_of(&self, to: &Target) -> Option<Where> {
         let channels = &self.workspace.channels;
         Some(match to {
@@ -458,11 +466,16 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             Target::Announce => Where::Named(channels.announce.clone()?),
             Target::Test => Where::Named(channels.test.clone()),
             Target::Direct(person) => Where::Direct(person.clone()),
-            Target::Thread(id) => match self.standing.get(id).and_then(|standing| standing.thread.clone()) {
-                Some(thread) => Where::Place(thread),
-                // Better said in the channel than not at all.
-                None => Where::Named(self.card_channel(*id)),
-            },
+            Target::Thread(id) => {
+                let standing = self.standing.get(id);
+                let observing = standing.and_then(|one| one.wanted.as_ref()).is_some_and(|shown| shown.observing);
+                match standing.and_then(|standing| standing.thread.clone()) {
+                    Some(thread) => Where::Place(thread),
+                    // Better said in the channel than not at all.
+                    None if observing => Where::Named(channels.test.clone()),
+                    None => Where::Named(channels.incidents.clone()),
+                }
+            }
         })
     }
 
@@ -512,6 +525,10 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             let _ = ended.send(Ended::Shown { incident: id, sent: sent.then_some(wanted), _beats: beats });
         });
     }
+}
+
+fn nowhere() -> std::pin::Pin<Box<dyn Future<Output = Option<EffectEnd>> + Send>> {
+    given_up("there is no channel configured for it".to_owned())
 }
 
 fn given_up(why: String) -> std::pin::Pin<Box<dyn Future<Output = Option<EffectEnd>> + Send>> {

@@ -317,6 +317,7 @@ impl Bot {
         let standing: &mut Standing = self.outbox.standing.entry(id).or_default();
         standing.wanted = Some(wanted);
         standing.observing = !self.state.team.live;
+        standing.may_ring = self.state.team.live && incident.status.is_open() && !incident.is_acknowledged();
         if incident.card.is_some() {
             standing.card.clone_from(&incident.card);
         }

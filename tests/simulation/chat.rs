@@ -17,8 +17,8 @@ const MARK_HELD: TimeDelta = TimeDelta::seconds(60);
 pub enum Request {
     /// Make a message.
     Post { place: String, mark: String, text: String },
-    /// Look for a message by its mark.
-    Find { place: String, mark: String, since: DateTime<Utc> },
+    /// Look for a message by its mark, in these places.
+    Find { places: Vec<String>, mark: String, since: DateTime<Utc> },
     /// Start a thread under a message.
     Thread { under: String },
     /// Wake a person by another way than the chat.
@@ -120,8 +120,8 @@ impl Neighbours {
                 *self.created.entry(mark.clone()).or_default() += 1;
                 Reply::Made(made)
             }
-            Request::Find { place, mark, since } => {
-                let found = |one: &&Standing| one.place == *place && one.mark == *mark && one.at >= *since;
+            Request::Find { places, mark, since } => {
+                let found = |one: &&Standing| places.contains(&one.place) && one.mark == *mark && one.at >= *since;
                 self.messages.iter().find(found).map_or(Reply::Absent, |one| Reply::Made(posted(one)))
             }
             Request::Thread { under } => {

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::chat::{Reply, Request};
 use crate::domain::effect::{Effect, EffectKind, Target};
-use crate::domain::ids::{EffectId, IncidentId, Place, Posted};
+use crate::domain::ids::{EffectId, IncidentId, Place, Posted, Thing};
 use crate::domain::input::EffectEnd;
 use crate::domain::message::{Message, Ping, Text};
 use crate::domain::workspace::{Way, Workspace};
@@ -46,6 +46,7 @@ struct Job {
     effect: Effect,
     way: Manner,
     mark: String,
+    again: bool,
     in_doubt: bool,
     attempt: u32,
     began: DateTime<Utc>,
@@ -61,8 +62,10 @@ pub struct Standing {
     pub thread: Option<Place>,
     /// How the card looks now.
     pub wanted: Option<Message>,
-    /// Whether it goes to the test channel.
+    /// Whether the bot is only observing: then what finds no thread belongs into the test channel.
     pub observing: bool,
+    /// Whether a card that goes up late may still ping: nobody is there yet.
+    pub may_ring: bool,
 }
 
 /// The outbox.
@@ -120,7 +123,7 @@ impl Outbox {
             let way = self.way(&effect, workspace);
             let mark = self.mark(effect.id);
             let since = now - look_back;
-            let job = Job { effect, way, mark, in_doubt: again, attempt: 0, began: now, since };
+            let job = Job { effect, way, mark, again, in_doubt: again, attempt: 0, began: now, since };
             self.running.insert(key.clone(), job);
             let step = self.step(&key);
             steps.push((key, step));
@@ -131,11 +134,13 @@ impl Outbox {
     fn way(&self, effect: &Effect, workspace: &Workspace) -> Manner {
         let post = |place: String, message: Message| Manner::Post { place, message: Box::new(message), finding: false };
         match &effect.kind {
-            EffectKind::Card { incident, pings } => match self.standing.get(incident) {
-                Some(Standing { wanted: Some(card), .. }) => {
+            EffectKind::Card { incident, to, pings } => match self.standing.get(incident) {
+                Some(Standing { wanted: Some(card), may_ring, .. }) => {
                     let mut message = card.clone();
-                    message.pings.clone_from(pings);
-                    post(self.card_channel(*incident), message)
+                    if *may_ring {
+                        message.pings.clone_from(pings);
+                    }
+                    post(self.place_of(to), message)
                 }
                 _ => Manner::Impossible(format!("nothing is known of {incident} any more")),
             },
@@ -156,11 +161,6 @@ impl Outbox {
         }
     }
 
-    fn card_channel(&self, id: IncidentId) -> String {
-        let observing = self.standing.get(&id).is_some_and(|one| one.observing);
-        if observing { "test" } else { "incidents" }.to_owned()
-    }
-
     fn place_of(&self, to: &Target) -> String {
         match to {
             Target::Incidents => "incidents".to_owned(),
@@ -169,7 +169,8 @@ impl Outbox {
             Target::Direct(person) => format!("dm-{}", person.local()),
             Target::Thread(id) => match self.standing.get(id).and_then(|one| one.thread.as_ref()) {
                 Some(thread) => thread.local().to_owned(),
-                None => self.card_channel(*id),
+                None if self.standing.get(id).is_some_and(|one| one.observing) => "test".to_owned(),
+                None => "incidents".to_owned(),
             },
         }
     }
@@ -190,7 +191,13 @@ impl Outbox {
             Manner::Page => Step::Send(id, Request::Page { mark }),
             Manner::Post { place, finding, .. } if job.in_doubt => {
                 *finding = true;
-                Step::Send(id, Request::Find { place: place.clone(), mark, since: job.since })
+                let mut places = vec![place.clone()];
+                let in_thread = matches!(&job.effect.kind, EffectKind::Post { to: Target::Thread(_), .. });
+                if in_thread && job.again && ["test", "incidents"].contains(&place.as_str()) {
+                    // Which channel stood in for the thread before a restart depends on what was so then.
+                    places = vec!["test".to_owned(), "incidents".to_owned()];
+                }
+                Step::Send(id, Request::Find { places, mark, since: job.since })
             }
             Manner::Post { .. } if withdrawn => self.end(key, None),
             Manner::Post { place, message, finding } => {
@@ -272,9 +279,12 @@ fn key(effect: &Effect) -> String {
         EffectKind::Card { incident, .. } | EffectKind::Thread { incident } => format!("thread:{}", incident.0),
         EffectKind::Post { to, .. } => match to {
             Target::Thread(id) => format!("thread:{}", id.0),
-            Target::Incidents => "incidents".to_owned(),
+            // What is said about an incident comes after its card, in whatever channel that stands.
+            Target::Incidents | Target::Test => match effect.on {
+                Thing::Incident(id) => format!("thread:{}", id.0),
+                Thing::Team => "team".to_owned(),
+            },
             Target::Announce => "announce".to_owned(),
-            Target::Test => "test".to_owned(),
             Target::Direct(person) => format!("person:{person}"),
         },
         EffectKind::Page { .. } | EffectKind::Look { .. } => format!("alone:{}", effect.id),

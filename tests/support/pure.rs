@@ -248,13 +248,10 @@ impl Pure {
 
     fn perform(&mut self, effect: &Effect) {
         let end = match &effect.kind {
-            EffectKind::Card { incident, pings } => {
+            EffectKind::Card { incident, to, pings } => {
                 let mut message = self.card(*incident);
                 message.pings.clone_from(pings);
-                let place = if self.state.team.live { "incidents" } else { "incidents-test" };
-                EffectEnd::Done {
-                    posted: Some(self.put(Place::new(format!("discord:{place}")), message, None, effect.id)),
-                }
+                EffectEnd::Done { posted: Some(self.put(self.place(to), message, None, effect.id)) }
             }
             EffectKind::Thread { incident } => {
                 let place = Place::new(format!("discord:{incident}"));

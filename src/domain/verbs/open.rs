@@ -157,6 +157,7 @@ pub fn open(draft: &mut Draft<'_>, opener: Opener<'_>, declared: Declared) -> Re
             draft.fact(id, Fact::PromiseKept { promise: PromiseKind::Acknowledge });
             draft.fact(id, Fact::RoleTaken { part: Part::Lead, who: person.clone(), by: person.clone() });
             draft.card(id, Vec::new());
+            draft.thread(id);
             draft.post(id, Target::Thread(id), Message::line(text::acknowledged(&person, true, true)));
         }
         None => escalate::first_call(draft, id, EscalationReason::Opened)?,

@@ -9,7 +9,7 @@ use super::Driver;
 use crate::adapters::clock::Timepiece;
 use crate::commands;
 use crate::domain::draft::{Ctx, Decision, Draft};
-use crate::domain::effect::{EffectKind, Urgency};
+use crate::domain::effect::EffectKind;
 use crate::domain::ids::{IncidentId, InputId};
 use crate::domain::view;
 use crate::ports::Watch;
@@ -50,6 +50,7 @@ where
             standing: incident.standing.clone(),
             severity: incident.severity,
             observing: !self.state.team.live,
+            may_ring: self.state.team.live && incident.status.is_open() && !incident.is_acknowledged(),
             force,
         };
         let _ = self.parts.outbox.send(Work::Show(Box::new(shown), self.door.pulse().beat()));
@@ -80,10 +81,10 @@ pub(super) fn put_up_what_is_missing(ctx: Ctx<'_>) -> Decision {
         }
         let id = incident.id;
         if incident.card.is_none() && !is_coming(id, false) {
-            draft.effect(id, Urgency::Ping, EffectKind::Card { incident: id, pings: Vec::new() });
+            draft.card(id, Vec::new());
         }
         if incident.thread.is_none() && !is_coming(id, true) {
-            draft.effect(id, Urgency::Ping, EffectKind::Thread { incident: id });
+            draft.thread(id);
         }
     }
     draft.done(None)

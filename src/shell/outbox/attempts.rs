@@ -81,6 +81,8 @@ async fn pause(pace: Pace, attempt: u32, wake: &Notify) {
 pub(super) struct Delivery<Ch> {
     pub(super) chat: Arc<Ch>,
     pub(super) mark: String,
+    /// Other places where an earlier life may have made it.
+    pub(super) elsewhere: Vec<Where>,
     pub(super) urgency: Urgency,
     pub(super) again: bool,
     pub(super) attempts: Attempts,
@@ -97,7 +99,7 @@ impl<Ch: Chat> Delivery<Ch> {
         let may_come_back = |attempt: u32| matches!(to, Where::Named(_)) && attempt < GONE_ATTEMPTS_MAX;
         loop {
             if in_doubt {
-                match self.chat.find(&to, &self.mark, since).await {
+                match self.find(&to, since).await {
                     Ok(Some(posted)) => return Some(EffectEnd::Done { posted: Some(posted) }),
                     Ok(None) => in_doubt = false,
                     Err(ChatError::Gone(why)) if may_come_back(attempt) => {
@@ -140,6 +142,17 @@ impl<Ch: Chat> Delivery<Ch> {
             self.attempts.pause(attempt).await;
             attempt += 1;
         }
+    }
+
+    /// Looks for it wherever it may stand.
+    async fn find(&self, to: &Where, since: DateTime<Utc>) -> Result<Option<Posted>, ChatError> {
+        let elsewhere = self.elsewhere.iter().filter(|_| self.again);
+        for place in elsewhere {
+            if let Some(posted) = self.chat.find(place, &self.mark, since).await? {
+                return Ok(Some(posted));
+            }
+        }
+        self.chat.find(to, &self.mark, since).await
     }
 
     /// Starts a thread under a card; one that is there already is the one.
