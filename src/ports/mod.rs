@@ -3,6 +3,7 @@
 //! May import the domain and nothing else of ours. No implementation here; those are `adapters/` (for real) and tests.
 
 pub mod disk;
+pub mod hosting;
 pub mod journal;
 
 use std::future::Future;

@@ -1,0 +1,311 @@
+//! What the host says of an app before something is done to it, and the steps that can be done: one step, one machine.
+//!
+//! Pure data and how it compares. Decides nothing: plans and verdicts are `deploy/`. A machine's configuration passes through
+//! as it came, never read into a type of ours: what is not understood must survive being written back.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::fact::At;
+
+/// An image: what people write, and the digest when it is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Repository with tag or digest, as the host takes it.
+    pub reference: String,
+    /// `sha256:…`, when known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+impl Image {
+    /// An image of which only the reference is known. `repo@sha256:…` and `repo:tag@sha256:…` carry their digest.
+    pub fn new(reference: impl Into<String>) -> Self {
+        let reference = reference.into();
+        let digest = reference.split_once('@').map(|(_, digest)| digest.to_owned());
+        Self { reference, digest }
+    }
+
+    /// Whether both are the same image: by digest when both are known, by reference otherwise.
+    pub fn is(&self, other: &Image) -> bool {
+        match (&self.digest, &other.digest) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.reference == other.reference,
+        }
+    }
+
+    /// What people tell it by: its tag, or the first twelve digits of its digest.
+    pub fn short(&self) -> &str {
+        let (named, _) = self.reference.split_once('@').unwrap_or((&self.reference, ""));
+        let last = named.rsplit('/').next().unwrap_or(named);
+        let tag = last.split_once(':').map(|(_, tag)| tag);
+        let digest = || self.digest.as_deref().map(|digest| digest.strip_prefix("sha256:").unwrap_or(digest));
+        tag.or_else(|| digest().map(|digits| digits.get(..12).unwrap_or(digits))).unwrap_or(last)
+    }
+}
+
+impl fmt::Display for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.short())
+    }
+}
+
+/// A release as the host has it on record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// The host's id of it.
+    pub id: String,
+    /// Its number.
+    pub version: u64,
+    /// The host's word: `complete`, `failed`, `running`, `interrupted`; an open list.
+    pub status: String,
+    /// What it put up.
+    pub image: Image,
+    /// Who made it, in the host's words.
+    pub user: String,
+    /// When.
+    pub at: Option<At>,
+}
+
+impl Release {
+    /// Whether it ended well.
+    pub fn is_complete(&self) -> bool {
+        self.status == "complete"
+    }
+}
+
+/// A machine before something is done to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its region.
+    pub region: String,
+    /// Its process group.
+    pub group: String,
+    /// Its state, in the host's own word.
+    pub state: String,
+    /// What it runs.
+    pub image: Image,
+    /// The host's version of its configuration: changes with every change.
+    pub instance: String,
+    /// SHA-256 of its configuration in canonical JSON, in hex.
+    pub config_sha256: String,
+    /// Whether the hardware under it answers.
+    pub host_ok: bool,
+    /// Whether it is kept from traffic.
+    pub cordoned: bool,
+    /// Whether it has a volume: it cannot be made anew elsewhere.
+    pub has_volume: bool,
+    /// Whether it may sleep and wakes by itself.
+    pub may_sleep: bool,
+    /// Checks that its configuration asks for.
+    pub checks: u16,
+}
+
+impl Running {
+    /// Whether it runs now, or is about to.
+    pub fn is_up(&self) -> bool {
+        matches!(self.state.as_str(), "started" | "starting" | "restarting" | "updating" | "replacing")
+    }
+}
+
+/// What a plan is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inventory {
+    /// The app.
+    pub app: String,
+    /// When it was read.
+    pub at: At,
+    /// The machines that serve it, without those of release commands and consoles. In the order in which they are worked on.
+    pub machines: Vec<Running>,
+    /// Releases, newest first; a sentence when the host did not say.
+    pub releases: Result<Vec<Release>, String>,
+    /// The command that Fly's configuration runs before a deploy, when it has one.
+    pub release_command: Option<String>,
+    /// When a secret was last set, if that can be told.
+    pub secrets_at: Option<At>,
+}
+
+/// A release record of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseRef {
+    /// The host's id of it.
+    pub id: String,
+    /// Its number.
+    pub version: u64,
+}
+
+/// How a release ends on the host's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleaseEnd {
+    /// All machines run it.
+    Complete,
+    /// It did not come to be.
+    Failed,
+    /// Somebody stopped it.
+    Interrupted,
+}
+
+/// The size of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guest {
+    /// `shared` or `performance`.
+    pub cpu_kind: String,
+    /// How many.
+    pub cpus: u16,
+    /// Memory, in MB.
+    pub memory_mb: u32,
+}
+
+/// One thing to do at the host. Each reads before it writes and leaves its mark in the same write, so that asking twice does once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// Put a release on the host's record, running.
+    OpenRelease {
+        /// What it puts up.
+        image: Image,
+    },
+    /// Make a machine run this image, and nothing else about it different; wait until it is well.
+    Update {
+        /// Which.
+        machine: String,
+        /// What it is to run.
+        to: Image,
+        /// The release it belongs to, when there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        release: Option<ReleaseRef>,
+        /// Whether it is started: one that is asleep is changed and left asleep.
+        launch: bool,
+        /// Whether it is waited for until its checks pass. Not for `immediate`.
+        wait: bool,
+    },
+    /// Stop and start a machine; wait until it is well.
+    Restart {
+        /// Which.
+        machine: String,
+    },
+    /// Start a machine; wait until it is well.
+    Start {
+        /// Which.
+        machine: String,
+    },
+    /// Stop a machine; it stays.
+    Stop {
+        /// Which.
+        machine: String,
+    },
+    /// Give a machine another size; wait until it is well.
+    Resize {
+        /// Which.
+        machine: String,
+        /// The new size.
+        guest: Guest,
+    },
+    /// Say on the host's record how a release ended.
+    CloseRelease {
+        /// Which.
+        release: ReleaseRef,
+        /// How.
+        ended: ReleaseEnd,
+    },
+}
+
+impl Step {
+    /// The machine it is about.
+    pub fn machine(&self) -> Option<&str> {
+        match self {
+            Step::Update { machine, .. }
+            | Step::Restart { machine }
+            | Step::Start { machine }
+            | Step::Stop { machine }
+            | Step::Resize { machine, .. } => Some(machine),
+            Step::OpenRelease { .. } | Step::CloseRelease { .. } => None,
+        }
+    }
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StepEnd {
+    /// Done, now or before.
+    Done {
+        /// A machine's whole configuration before, when it was changed.
+        before: Option<Value>,
+        /// And after.
+        after: Option<Value>,
+        /// The release that was opened.
+        release: Option<ReleaseRef>,
+    },
+    /// Not done, or done and not well.
+    Failed {
+        /// What kind of failure: what can be done about it depends on that.
+        trouble: Trouble,
+        /// A sentence, with the host's own words and its id of the request.
+        says: String,
+        /// A machine's whole configuration before, when it was changed all the same.
+        before: Option<Value>,
+    },
+    /// It was called off before it changed anything.
+    CalledOff,
+}
+
+/// Why a step failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Trouble {
+    /// There is no token for it, or the host does not take it.
+    NoRights,
+    /// Somebody else works on the machine.
+    LeaseHeld {
+        /// Who, in the host's words.
+        by: String,
+        /// Until when, when the host says so.
+        until: Option<At>,
+    },
+    /// There is no room on the hardware for it.
+    NoRoom,
+    /// Somebody else changed it meanwhile.
+    Drifted,
+    /// The image cannot be had any more.
+    ImageGone,
+    /// It starts and ends, again and again.
+    CrashLoop,
+    /// Its memory does not suffice.
+    OutOfMemory,
+    /// It runs and its checks fail.
+    Unhealthy,
+    /// It did not come up in time.
+    NotStarted,
+    /// The hardware under it does not answer.
+    HostGone,
+    /// The machine is not there any more.
+    Gone,
+    /// The host refuses for another reason.
+    Refused,
+    /// The host did not answer.
+    Unreachable,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_known_by_its_digest_and_called_by_its_tag() {
+        let tagged = Image::new("registry.fly.io/shop:deployment-7");
+        assert_eq!(tagged.short(), "deployment-7");
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        let bare = Image::new(format!("registry.fly.io/shop@{digest}"));
+        assert_eq!((bare.short(), bare.digest.as_deref()), ("abababababab", Some(digest.as_str())));
+        let both = Image { digest: Some(digest), ..tagged.clone() };
+        assert!(both.is(&bare) && both.is(&tagged) && !tagged.is(&bare));
+        assert_eq!(Image::new("localhost:5000/shop").short(), "shop");
+    }
+}
