@@ -11,6 +11,7 @@ mod incident;
 mod on_message;
 mod oncall;
 mod resolve;
+mod rollback;
 mod update;
 mod watchbell;
 
@@ -61,6 +62,8 @@ pub const ALL: &[Command] = &[
     incident::REVIEW,
     incident::EXPORT,
     health::COMMAND,
+    rollback::ROLLBACK,
+    rollback::RESTART,
     oncall::SHOW,
     oncall::TAKE,
     oncall::SWAP,

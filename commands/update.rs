@@ -23,7 +23,7 @@ pub const COMMAND: Command = Command {
             .takes("incident", "Which one; the only one open when left out", incident_option())
     },
     needs: nothing,
-    decide: |ctx, call, _| {
+    decide: |ctx, call, answers| {
         let Some(what) = call.text("what") else {
             let (incident, _) = meant_open(&ctx, call.word("incident").as_deref(), &call.place)?;
             let draft = Draft::new(ctx);
@@ -31,7 +31,7 @@ pub const COMMAND: Command = Command {
             let on = crate::domain::ids::Posted { place: call.place.clone(), message: String::new() };
             let action = format!("update:{}", incident.id.0);
             let press = Press { who: call.who.clone(), place: call.place.clone(), action, values: vec![], on };
-            return press::press(draft, &press);
+            return press::press(draft, &press, answers);
         };
         give(ctx, call, &what).or_else(|refusal| press::give_back(&ctx, refusal, &what))
     },

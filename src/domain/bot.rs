@@ -10,13 +10,14 @@ use super::due::{self, Away};
 use super::effect::{EffectKind, Target};
 use super::fact::Fact;
 use super::health::{self, Transition};
+use super::hosting::Trouble;
 use super::ids::Thing;
-use super::input::{Answers, EffectEnd, EffectOutcome, Gone, InputKind, Query, Started};
+use super::input::{Answers, EffectEnd, EffectOutcome, Gone, InputKind, Query, Started, Stepped};
 use super::message::Message;
 use super::policy::JobKind;
 use super::refusal::Refusal;
 use super::state::{Decided, State};
-use super::{jobs, press, services, text};
+use super::{deploy, jobs, press, services, text};
 
 /// What the outside must be asked before this input can be decided.
 pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
@@ -25,6 +26,7 @@ pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
             let digest = ctx.policy.jobs.iter().any(|job| job.name == *name && job.does == JobKind::Digest);
             if digest { vec![Query::Health(None)] } else { Vec::new() }
         }
+        InputKind::Press(press) => press::needs(ctx, press),
         _ => Vec::new(),
     }
 }
@@ -44,7 +46,7 @@ pub fn decide(
         InputKind::Call(call) => {
             return Err(Refusal::because(format!("I don't know the command “{}”.", call.command)));
         }
-        InputKind::Press(input) => return press::press(draft, input),
+        InputKind::Press(input) => return press::press(draft, input, answers),
         InputKind::Filled(input) => return press::filled(draft, input),
         InputKind::Effect(outcome) => effect_ended(&mut draft, outcome),
         InputKind::Measured(look) => services::decide(&mut draft, look, changed)?,
@@ -98,8 +100,28 @@ fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome) {
                 draft.post(incident, Target::Thread(incident), message);
             }
         }
+        EffectEnd::Stepped { end } => {
+            draft.fact(on, Fact::Done { effect: id, posted: None });
+            if let EffectKind::Act { deploy, step, .. } = &effect.kind {
+                deploy::run::stepped(draft, *deploy, step, end);
+            }
+        }
+        EffectEnd::Surveyed { machines, report } => {
+            draft.fact(on, Fact::Done { effect: id, posted: None });
+            if let EffectKind::Survey { deploy, .. } = effect.kind {
+                deploy::run::surveyed(draft, deploy, machines, report.as_ref());
+            }
+        }
         EffectEnd::GivenUp { why } => {
             draft.fact(on, Fact::GivenUp { effect: id, why: why.clone() });
+            match &effect.kind {
+                EffectKind::Act { deploy, step, .. } => {
+                    let failed = Stepped::Failed { trouble: Trouble::Unreachable, says: why.clone(), before: None };
+                    deploy::run::stepped(draft, *deploy, step, &failed);
+                }
+                EffectKind::Survey { deploy, .. } => deploy::run::surveyed(draft, *deploy, &Err(why.clone()), None),
+                _ => {}
+            }
             if let (EffectKind::Page { person, via, .. }, Thing::Incident(incident)) = (&effect.kind, on)
                 && draft.incident(incident).is_ok_and(|incident| incident.status.is_open())
             {
@@ -118,6 +140,17 @@ fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome) {
 
 /// Something of ours was removed by hand: it is put up anew while the incident is open.
 fn lost(draft: &mut Draft<'_>, gone: &Gone) {
+    let boards: Vec<_> = draft.ctx.state.team.deploys.values().filter(|one| one.is_open()).cloned().collect();
+    for deploy in boards {
+        let is_gone = match gone {
+            Gone::Message(posted) => deploy.card.as_ref() == Some(posted),
+            Gone::Place(place) => deploy.card.as_ref().is_some_and(|card| card.place == *place),
+        };
+        if is_gone {
+            draft.fact(deploy.id, Fact::CardLost);
+            draft.board(deploy.id);
+        }
+    }
     let held: Vec<_> = draft.ctx.state.incidents.values().filter(|incident| incident.status.is_open()).collect();
     for incident in held {
         let id = incident.id;

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::Answer;
+use super::deploy::Deploy;
 use super::effect::{Effect, EffectKind, Target, Urgency};
 use super::fact::Fact;
-use super::ids::{EffectId, IncidentId, InputId, Person, Role, Thing};
+use super::ids::{DeployId, EffectId, IncidentId, InputId, Person, Role, Thing};
 use super::incident::Incident;
 use super::input::Actor;
 use super::message::{Message, Ping};
@@ -136,6 +137,7 @@ pub struct Draft<'a> {
     facts: Vec<(Thing, Fact)>,
     effects: Vec<Effect>,
     changed: BTreeMap<IncidentId, Incident>,
+    deploys: BTreeMap<DeployId, Deploy>,
     live: bool,
 }
 
@@ -143,7 +145,7 @@ impl<'a> Draft<'a> {
     /// An empty one.
     pub fn new(ctx: Ctx<'a>) -> Self {
         let live = ctx.state.team.live;
-        Self { ctx, facts: Vec::new(), effects: Vec::new(), changed: BTreeMap::new(), live }
+        Self { ctx, facts: Vec::new(), effects: Vec::new(), changed: BTreeMap::new(), deploys: BTreeMap::new(), live }
     }
 
     /// The present time.
@@ -164,9 +166,30 @@ impl<'a> Draft<'a> {
         self.changed.get(&id).or_else(|| self.ctx.state.incidents.get(&id)).ok_or(Refusal::NoSuchIncident(id))
     }
 
+    /// A deploy as it will be after this decision; none when it is no longer at hand.
+    pub fn deploy(&self, id: DeployId) -> Option<&Deploy> {
+        self.deploys.get(&id).or_else(|| self.ctx.state.team.deploys.get(&id))
+    }
+
+    /// The number of the next deploy.
+    pub fn next_deploy(&self) -> DeployId {
+        let newest = self.deploys.keys().next_back().map_or(0, |id| id.0);
+        DeployId(self.ctx.state.team.deploys_used.max(newest).saturating_add(1))
+    }
+
     /// Something becomes true.
     pub fn fact(&mut self, on: impl Into<Thing>, fact: Fact) {
         let on = on.into();
+        if let Thing::Deploy(id) = on {
+            let now = self.ctx.now;
+            let known = self.deploy(id).cloned().map(|mut deploy| {
+                deploy.apply(now, &fact);
+                deploy
+            });
+            if let Some(deploy) = known.or_else(|| Deploy::planned(id, now, &fact)) {
+                self.deploys.insert(id, deploy);
+            }
+        }
         if let Thing::Incident(id) = on {
             match self.changed.get_mut(&id) {
                 Some(incident) => incident.apply(self.ctx.now, &fact),
@@ -230,6 +253,13 @@ impl<'a> Draft<'a> {
     /// Starts an incident's thread, under its card.
     pub fn thread(&mut self, id: IncidentId) {
         self.effect(Thing::Incident(id), Urgency::Ping, EffectKind::Thread { incident: id });
+    }
+
+    /// Puts up a deploy's card, where it is talked about.
+    pub fn board(&mut self, deploy: DeployId) {
+        let to = self.deploy(deploy).map_or(Target::Incidents, super::deploy::run::place);
+        let to = if self.live { to } else { observed(to, Message::default()).0 };
+        self.effect(deploy, Urgency::Ping, EffectKind::Board { deploy, to });
     }
 
     /// Wakes people by every way they have. While observing, nobody.
@@ -303,6 +333,12 @@ fn observed(to: Target, mut message: Message) -> (Target, Message) {
         _ => Target::Test,
     };
     (to, message)
+}
+
+impl From<DeployId> for Thing {
+    fn from(id: DeployId) -> Self {
+        Thing::Deploy(id)
+    }
 }
 
 impl From<IncidentId> for Thing {

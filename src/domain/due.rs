@@ -33,6 +33,10 @@ pub struct Away {
 /// Decides about everything that has fallen due. Whether more is left.
 pub fn look(draft: &mut Draft<'_>, away: Option<Away>) -> bool {
     let now = draft.now();
+    let deploys: Vec<_> = draft.ctx.state.due_deploys(now).collect();
+    for id in deploys {
+        super::deploy::run::due(draft, id);
+    }
     let due: Vec<IncidentId> = draft.ctx.state.due_incidents(now).take(INCIDENTS_A_LOOK_MAX + 1).collect();
     let more = due.len() > INCIDENTS_A_LOOK_MAX;
     for id in due.into_iter().take(INCIDENTS_A_LOOK_MAX) {

@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{EffectId, IncidentId, Person, Service, Thing};
+use super::hosting::Step;
+use super::ids::{DeployId, EffectId, IncidentId, Person, Service, Thing};
 use super::message::{Message, Ping};
 
 /// One thing to do, once.
@@ -96,6 +97,35 @@ pub enum EffectKind {
         incident: Option<IncidentId>,
         /// What to say, at most 100 characters of it on a lock screen.
         text: String,
+    },
+    /// Put up a deploy's card, rendered when it is sent.
+    Board {
+        /// Which deploy.
+        deploy: DeployId,
+        /// Where. Fixed when it was decided, so that it is looked for where it went.
+        to: Target,
+    },
+    /// One step at the host.
+    Act {
+        /// For which deploy.
+        deploy: DeployId,
+        /// The app.
+        app: String,
+        /// What.
+        step: Step,
+        /// Who asked, by name, for the host's record.
+        by: String,
+        /// The longest it may take, in seconds.
+        within_s: u32,
+    },
+    /// Look at a service from outside and at its machines: what came of a deploy.
+    Survey {
+        /// Which deploy.
+        deploy: DeployId,
+        /// The app.
+        app: String,
+        /// The service.
+        service: Service,
     },
 }
 

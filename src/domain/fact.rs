@@ -7,7 +7,9 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::ids::{EffectId, Person, Posted, Service};
+use super::deploy::{Plan, Verdict};
+use super::hosting::{ReleaseRef, Running, Trouble};
+use super::ids::{DeployId, EffectId, IncidentId, Person, Posted, Service};
 use super::message::Text;
 use super::oncall::Override;
 use super::policy::Severity;
@@ -317,6 +319,109 @@ pub enum Fact {
         by: Person,
         /// Where, or what was learned.
         what: Text,
+    },
+
+    /// Something is done at the host for it, or was.
+    Acted {
+        /// Which deploy, rollback or restart.
+        deploy: DeployId,
+        /// What, in a sentence.
+        what: Text,
+    },
+
+    // ---- a deploy
+    /// Somebody asked for a change; nothing is done before somebody says yes.
+    DeployPlanned {
+        /// What would be done.
+        plan: Box<Plan>,
+        /// Who asked.
+        by: Person,
+        /// The incident it is for.
+        incident: Option<IncidentId>,
+        /// Why.
+        why: Option<Text>,
+        /// Until when a yes counts.
+        until: At,
+    },
+    /// Somebody said yes.
+    DeployStarted {
+        /// Who.
+        by: Person,
+        /// The machines as they are by now, when they are others than planned.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        machines: Option<Vec<Running>>,
+    },
+    /// It is not done.
+    DeployCancelled {
+        /// Who said no; nobody said yes in time when none.
+        by: Option<Person>,
+        /// Why.
+        why: String,
+    },
+    /// The release stands on the host's record, or does not.
+    ReleaseOpened {
+        /// Which.
+        release: Option<ReleaseRef>,
+        /// Why there is none.
+        trouble: Option<String>,
+    },
+    /// A machine is taken in hand.
+    MachineTaken {
+        /// Which.
+        machine: String,
+        /// By which effect.
+        effect: EffectId,
+    },
+    /// A machine is done.
+    MachineDone {
+        /// Which.
+        machine: String,
+        /// SHA-256 of its kept configuration before, in hex: the undo.
+        before: Option<String>,
+        /// And after.
+        after: Option<String>,
+    },
+    /// A machine went wrong.
+    MachineFailed {
+        /// Which.
+        machine: String,
+        /// How.
+        trouble: Trouble,
+        /// A sentence.
+        says: String,
+        /// SHA-256 of its kept configuration before, in hex, when it was changed all the same.
+        before: Option<String>,
+    },
+    /// Nothing is done to a machine any more.
+    MachineLeft {
+        /// Which.
+        machine: String,
+    },
+    /// Somebody said stop: machines in hand are finished, no other is begun.
+    DeployStopped {
+        /// Who.
+        by: Person,
+    },
+    /// The release's end is being put on the host's record.
+    ReleaseClosing,
+    /// Machines are let settle before the service is judged.
+    Settling {
+        /// Until when.
+        until: At,
+    },
+    /// The service is looked at.
+    Surveying {
+        /// Whether it is the last look.
+        last: bool,
+    },
+    /// What came of it.
+    DeployJudged {
+        /// In a word.
+        verdict: Verdict,
+        /// What was seen, in a sentence.
+        seen: String,
+        /// Until when it is watched.
+        watch: Option<At>,
     },
 
     // ---- effects

@@ -38,6 +38,17 @@ impl FromStr for IncidentId {
     }
 }
 
+/// The number of a deploy, a rollback or a restart, said and shown as `DEP-12`. Starts at 1; a number is used once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DeployId(pub u32);
+
+impl fmt::Display for DeployId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DEP-{}", self.0)
+    }
+}
+
 macro_rules! opaque {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -144,6 +155,8 @@ pub enum Thing {
     Team,
     /// One incident.
     Incident(IncidentId),
+    /// One deploy.
+    Deploy(DeployId),
 }
 
 impl fmt::Display for Thing {
@@ -152,6 +165,7 @@ impl fmt::Display for Thing {
             Thing::Team => f.write_str("team"),
             // Padded, so that the store's byte order is the order of the numbers.
             Thing::Incident(id) => write!(f, "inc/{:08}", id.0),
+            Thing::Deploy(id) => write!(f, "dep/{:08}", id.0),
         }
     }
 }
@@ -163,10 +177,10 @@ impl FromStr for Thing {
         if text == "team" {
             return Ok(Thing::Team);
         }
-        text.strip_prefix("inc/")
-            .and_then(|digits| digits.parse().ok())
-            .map(|number| Thing::Incident(IncidentId(number)))
-            .ok_or_else(|| format!("“{text}” is not a thing on record"))
+        let number = |prefix: &str| text.strip_prefix(prefix).and_then(|digits| digits.parse().ok());
+        let incident = number("inc/").map(|number| Thing::Incident(IncidentId(number)));
+        let deploy = number("dep/").map(|number| Thing::Deploy(DeployId(number)));
+        incident.or(deploy).ok_or_else(|| format!("“{text}” is not a thing on record"))
     }
 }
 
@@ -198,7 +212,7 @@ mod tests {
 
     #[test]
     fn things_and_effects_survive_their_own_text() {
-        for thing in [Thing::Team, Thing::Incident(IncidentId(12))] {
+        for thing in [Thing::Team, Thing::Incident(IncidentId(12)), Thing::Deploy(DeployId(3))] {
             assert_eq!(thing.to_string().parse(), Ok(thing));
         }
         let id = EffectId { seq: 17, n: 3 };

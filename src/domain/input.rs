@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::health::HealthReport;
+use super::hosting::{Inventory, ReleaseRef, Trouble};
 use super::ids::{EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service};
 use super::incident::Incident;
 use super::message::Text;
@@ -206,6 +207,31 @@ pub struct EffectOutcome {
     pub end: EffectEnd,
 }
 
+/// How a step at the host ended, with the machine's configurations kept and named by their SHA-256 in hex.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Stepped {
+    /// Done, now or before.
+    Done {
+        /// The configuration before, when it was changed.
+        before: Option<String>,
+        /// And after.
+        after: Option<String>,
+        /// The release that was opened.
+        release: Option<ReleaseRef>,
+    },
+    /// Not done, or done and not well.
+    Failed {
+        /// What kind of failure.
+        trouble: Trouble,
+        /// A sentence.
+        says: String,
+        /// The configuration before, when it was changed all the same.
+        before: Option<String>,
+    },
+    /// It was called off before it changed anything.
+    CalledOff,
+}
+
 /// The ways in which an effect can end.
 #[derive(Debug, Clone, PartialEq)]
 pub enum EffectEnd {
@@ -218,6 +244,18 @@ pub enum EffectEnd {
     Looked {
         /// What was seen.
         report: HealthReport,
+    },
+    /// A step at the host came to its end.
+    Stepped {
+        /// How.
+        end: Stepped,
+    },
+    /// A deploy's service was looked at from outside.
+    Surveyed {
+        /// Its machines; a sentence when the host did not say.
+        machines: Result<Inventory, String>,
+        /// Its health, when it could be looked at.
+        report: Option<HealthReport>,
     },
     /// It cannot be done, or not in time.
     GivenUp {
@@ -288,6 +326,8 @@ pub struct Answers {
     pub recent: Option<Vec<Incident>>,
     /// How the bot itself is.
     pub itself: Option<Itself>,
+    /// What runs of an app; a sentence when the host did not say or nothing may be done there.
+    pub inventory: Option<Result<Inventory, String>>,
 }
 
 /// How the bot itself is.
@@ -314,4 +354,6 @@ pub enum Query {
     RecentIncidents(u16),
     /// How the bot itself is: connection, store, what waits.
     Itself,
+    /// What runs of an app and was released, for acting on it.
+    Inventory(String),
 }

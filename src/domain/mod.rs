@@ -14,6 +14,7 @@ pub mod workspace;
 
 pub mod answer;
 pub mod command_spec;
+pub mod deploy;
 pub mod effect;
 pub mod fact;
 pub mod health;

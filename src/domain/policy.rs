@@ -226,6 +226,24 @@ pub struct Health {
     pub verify_reds_in_a_row: u8,
 }
 
+/// How changes at the host are made.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deploys {
+    /// Machines that may be away at once, in hundredths of those that serve; at least one.
+    pub at_once_percent: u16,
+    /// The longest that one machine may take until it is well.
+    pub step_within: Span,
+    /// How long the service is let settle before it is judged.
+    pub settle_for: Span,
+    /// How long it is watched after a good verdict; not at all when zero.
+    pub watch_for: Span,
+    /// How long a plan waits for a yes.
+    pub plan_holds_for: Span,
+    /// A rollback is to be done within.
+    pub rollback_within: Span,
+}
+
 /// A verb that a role may be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -321,6 +339,8 @@ pub struct Policy {
     pub incidents: Incidents,
     /// Health.
     pub health: Health,
+    /// Changes at the host.
+    pub deploys: Deploys,
     /// Roles by right; `*` is everybody.
     pub rights: BTreeMap<Right, Vec<Role>>,
     /// Working hours.

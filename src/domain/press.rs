@@ -8,27 +8,84 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 
 use super::answer::{Answer, sentence};
-use super::draft::{Decision, Draft};
+use super::deploy::Kind;
+use super::draft::{Ctx, Decision, Draft};
 use super::fact::Part;
-use super::ids::{IncidentId, Service};
-use super::input::{Actor, Filled, Press};
+use super::ids::{DeployId, IncidentId, Service};
+use super::input::{Actor, Answers, Filled, Press, Query};
 use super::message::{Button, ButtonStyle, Choice, Form, FormInput, Menu, Message, Span, Text};
 use super::policy::Severity;
 use super::refusal::Refusal;
 use super::verbs::open::{Declared, Opener};
 use super::verbs::update::Update;
-use super::verbs::{change, close, open, respond, update};
+use super::verbs::{change, close, open, respond, ship, update};
 use super::{text, timeline};
 
 /// Characters of a title that fit into a button's action beside the rest.
 const SIMILAR_TITLE_CHARS_MAX: usize = 60;
 
+/// What the outside must be asked before a press can be decided.
+pub fn needs(ctx: &Ctx<'_>, press: &Press) -> Vec<Query> {
+    let (verb, rest) = press.action.split_once(':').unwrap_or((press.action.as_str(), ""));
+    match verb {
+        "go" => deploy_of(rest).map_or(Vec::new(), |id| ship::queries(ctx, id)),
+        "rollback" | "restart" => ship::About::pressed(ctx, rest).map_or(Vec::new(), |about| about.queries()),
+        "again" => again(ctx, rest).map_or(Vec::new(), |(about, _)| about.queries()),
+        _ => Vec::new(),
+    }
+}
+
+fn deploy_of(number: &str) -> Option<DeployId> {
+    number.parse().ok().map(DeployId)
+}
+
+/// The same once more.
+fn again<'a>(ctx: &Ctx<'a>, number: &str) -> Option<(ship::About<'a>, &'a crate::domain::deploy::Plan)> {
+    let plan = &ctx.state.team.deploys.get(&deploy_of(number)?)?.plan;
+    let service = ctx.workspace.service(plan.service.as_str())?;
+    Some((ship::About { service, stage: plan.stage }, plan))
+}
+
+/// A press on something about a deploy; none when it is about something else.
+fn shipping(
+    draft: &mut Draft<'_>,
+    press: &Press,
+    verb: &str,
+    rest: &str,
+    answers: &Answers,
+) -> Option<Result<Text, Refusal>> {
+    let (ctx, who, inventory) = (draft.ctx, &press.who, answers.inventory.as_ref());
+    let kind = match verb {
+        "rollback" => Kind::Rollback,
+        "restart" => Kind::Restart,
+        "again" => {
+            let Some((about, plan)) = again(&ctx, rest) else { return Some(Err(unknown(&press.action))) };
+            let to = (plan.kind != Kind::Restart).then(|| plan.to.image.reference.clone());
+            return Some(ship::plan(draft, who, about, plan.kind, ship::Asked { to, why: None }, inventory));
+        }
+        "go" | "no" | "stop" => {
+            let Some(id) = deploy_of(rest) else { return Some(Err(unknown(&press.action))) };
+            return Some(match verb {
+                "go" => ship::go(draft, who, id, inventory),
+                "no" => ship::no(draft, who, id),
+                _ => ship::stop(draft, who, id),
+            });
+        }
+        _ => return None,
+    };
+    let about = ship::About::pressed(&ctx, rest);
+    Some(about.and_then(|about| ship::plan(draft, who, about, kind, ship::Asked::default(), inventory)))
+}
+
 /// Decides about a press.
 ///
 /// # Errors
 /// As the verb behind it refuses.
-pub fn press(mut draft: Draft<'_>, press: &Press) -> Result<Decision, Refusal> {
+pub fn press(mut draft: Draft<'_>, press: &Press, answers: &Answers) -> Result<Decision, Refusal> {
     let (verb, rest) = press.action.split_once(':').unwrap_or((press.action.as_str(), ""));
+    if let Some(said) = shipping(&mut draft, press, verb, rest, answers) {
+        return said.map(|said| draft.say(said));
+    }
     if verb == "declare" {
         let service = draft.ctx.workspace.service(rest).ok_or_else(|| unknown(rest))?.name.clone();
         let severity = draft.ctx.policy.incidents.declare_when_down.unwrap_or(Severity::Sev1);

@@ -7,16 +7,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::deploy::Deploy;
 use super::effect::{Effect, EffectKind};
 use super::fact::{At, Fact};
 use super::health::Watched;
-use super::ids::{EffectId, IncidentId, InputId, Person, Posted, Service, Thing};
+use super::ids::{DeployId, EffectId, IncidentId, InputId, Person, Posted, Service, Thing};
 use super::incident::Incident;
 use super::oncall::Override;
 use super::workspace::Stage;
 
 /// The newest incidents stay in memory whatever became of them.
 pub const NEWEST_HELD: u32 = 32;
+/// Deploys that stay in memory after they are over, so that their buttons still know them.
+pub const DEPLOYS_HELD: usize = 8;
 /// How many input ids are remembered, so that a repeat is known.
 pub const INPUTS_REMEMBERED: usize = 4096;
 
@@ -37,6 +40,12 @@ pub struct TeamState {
     pub down: Vec<Down>,
     /// Starts so far.
     pub starts: u64,
+    /// Deploys, rollbacks and restarts that are not over, and the newest that are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub deploys: BTreeMap<DeployId, Deploy>,
+    /// The highest deploy number used.
+    #[serde(default)]
+    pub deploys_used: u32,
 }
 
 /// A job.
@@ -141,6 +150,7 @@ impl State {
         match on {
             Thing::Team => self.apply_team(at, fact),
             Thing::Incident(id) => self.apply_incident(id, at, fact),
+            Thing::Deploy(id) => self.apply_deploy(id, at, fact),
         }
     }
 
@@ -186,8 +196,32 @@ impl State {
         self.reindex(id);
     }
 
+    fn apply_deploy(&mut self, id: DeployId, at: At, fact: &Fact) {
+        let team = &mut self.team;
+        match team.deploys.get_mut(&id) {
+            Some(deploy) => deploy.apply(at, fact),
+            None => {
+                if let Some(deploy) = Deploy::planned(id, at, fact) {
+                    team.deploys.insert(id, deploy);
+                }
+            }
+        }
+        team.deploys_used = team.deploys_used.max(id.0);
+        // The oldest of what is over make room.
+        let over: Vec<DeployId> = team.deploys.values().filter(|one| !one.is_open()).map(|one| one.id).collect();
+        for old in over.iter().take(over.len().saturating_sub(DEPLOYS_HELD)) {
+            team.deploys.remove(old);
+        }
+    }
+
     fn done(&mut self, id: EffectId, posted: Option<&Posted>) {
         let Some(effect) = self.pending.remove(&id) else { return };
+        if let (EffectKind::Board { deploy, .. }, Some(posted)) = (&effect.kind, posted) {
+            if let Some(deploy) = self.team.deploys.get_mut(deploy) {
+                deploy.card = Some(posted.clone());
+            }
+            return;
+        }
         let (Thing::Incident(on), Some(posted)) = (effect.on, posted) else { return };
         let Some(incident) = self.incidents.get_mut(&on) else { return };
         match &effect.kind {
@@ -201,7 +235,11 @@ impl State {
                     incident.standing.insert(id, posted.clone());
                 }
             }
-            EffectKind::Page { .. } | EffectKind::Look { .. } => {}
+            EffectKind::Page { .. }
+            | EffectKind::Look { .. }
+            | EffectKind::Board { .. }
+            | EffectKind::Act { .. }
+            | EffectKind::Survey { .. } => {}
         }
     }
 
@@ -242,12 +280,19 @@ impl State {
     /// The next instant at which something has to be decided.
     pub fn next_due(&self) -> Option<At> {
         let jobs = self.team.jobs.values().filter_map(|job| job.next).min();
-        self.due.first().map(|(at, _)| *at).into_iter().chain(jobs).min()
+        let deploys = self.team.deploys.values().filter_map(Deploy::next_due).min();
+        self.due.first().map(|(at, _)| *at).into_iter().chain(jobs).chain(deploys).min()
     }
 
     /// Incidents about which something has to be decided by `now`, most overdue first. Costs what is due, not what is open.
     pub fn due_incidents(&self, now: At) -> impl Iterator<Item = IncidentId> {
         self.due.iter().take_while(move |(at, _)| *at <= now).map(|(_, id)| *id)
+    }
+
+    /// Deploys about which something has to be decided by `now`.
+    pub fn due_deploys(&self, now: At) -> impl Iterator<Item = DeployId> {
+        let is_due = move |deploy: &&Deploy| deploy.next_due().is_some_and(|at| at <= now);
+        self.team.deploys.values().filter(is_due).map(|deploy| deploy.id)
     }
 
     /// Open incidents, by number.

@@ -113,6 +113,7 @@ pub fn line(fact: &Fact) -> Option<Text> {
             Some(line.text(": ").join(why.clone()))
         }
         Fact::Reviewed { by, what } => Some(Text::plain("Reviewed by ").person(by).text(": ").join(what.clone())),
+        Fact::Acted { what, .. } => Some(what.clone()),
         Fact::GivenUp { why, .. } => plain(format!("Not delivered: {why}")),
         _ => None,
     }

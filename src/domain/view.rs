@@ -11,6 +11,7 @@ use super::message::{ButtonStyle, Card, Choice, Menu, Message, Text, Tone};
 use super::policy::Severity;
 use super::promise::PromiseKind;
 use super::text;
+use super::verbs::ship;
 
 /// The longest title of a thread, in characters.
 const THREAD_TITLE_CHARS_MAX: usize = 90;
@@ -125,6 +126,10 @@ fn buttons(ctx: &Ctx<'_>, incident: &Incident, message: &mut Message) {
             add("update", "Update", ButtonStyle::Primary);
             add("mitigated", "Mitigated", ButtonStyle::Success);
             add("wake", "Wake others", ButtonStyle::Danger);
+            if let Some(service) = ship::offered(ctx, &incident.services) {
+                let action = format!("rollback:production:{service}");
+                message.buttons.push(super::message::Button::new(action, "Roll back", ButtonStyle::Danger));
+            }
         }
         Status::Monitoring => {
             let passed = incident.verify.as_ref().is_none_or(|verify| verify.passed);

@@ -6,6 +6,7 @@ pub mod change;
 pub mod close;
 pub mod open;
 pub mod respond;
+pub mod ship;
 pub mod update;
 
 use super::draft::{Ctx, Draft};

@@ -1,0 +1,65 @@
+//! What came of a deploy, as seen from outside: not what the host says of it, but which machines run what and whether the
+//! service answers.
+//!
+//! Pure. Never says that something works which was not asked.
+
+use super::{Deploy, Kind, Verdict};
+use crate::domain::health::{AppHealth, HealthReport, Mark};
+use crate::domain::hosting::Inventory;
+
+/// The verdict, and what was seen in a sentence.
+pub fn judge(
+    deploy: &Deploy,
+    machines: Result<&Inventory, &String>,
+    report: Option<&HealthReport>,
+) -> (Verdict, String) {
+    let plan = &deploy.plan;
+    let stage = report.and_then(|report| {
+        report.stages.iter().find(|stage| stage.service == plan.service && stage.stage == plan.stage)
+    });
+    // Probes ask the service itself; without any, the machines' own checks are all there is.
+    let probes = stage.map(|stage| stage.probes.as_slice()).unwrap_or_default();
+    let asked = probes.iter().filter(|probe| probe.was_asked()).map(|probe| probe.verdict().mark).reduce(Mark::worse);
+    let app = stage.and_then(|stage| stage.app.as_ref());
+    let answers = asked.or_else(|| app.map(|app| app.verdict().mark));
+    let health = match answers {
+        Some(Mark::Unknown) | None => "nothing could be asked whether it answers",
+        Some(Mark::Ok) if asked.is_none() && app.is_some_and(AppHealth::is_asleep) => "it is asleep, which is healthy",
+        Some(Mark::Ok) if asked.is_none() => "its machines are well",
+        Some(Mark::Ok) => "it answers as it should",
+        Some(Mark::Warning) => "it answers, and not as well as it should",
+        Some(Mark::Critical) if asked.is_none() => "its machines are not well",
+        Some(Mark::Critical) => "it does not answer as it should",
+    };
+    let (there, all) = match machines {
+        Ok(inventory) if plan.kind != Kind::Restart => {
+            let runs = inventory.machines.iter().filter(|machine| machine.image.is(&plan.to.image)).count();
+            (runs, inventory.machines.len())
+        }
+        // Whether a machine was restarted only the steps themselves can tell.
+        _ => (deploy.done(), deploy.machines.len()),
+    };
+    let what = match plan.kind {
+        Kind::Restart => format!("{there} of {all} machines restarted"),
+        Kind::Deploy | Kind::Rollback => format!("{there} of {all} machines run {}", plan.to.short()),
+    };
+    let mut seen = format!("{what}; {health}");
+    if let Err(why) = machines {
+        seen = format!("{seen}; I go by what was done, because Fly did not say what runs ({why})");
+    }
+    if let Some((machine, _, says)) = deploy.trouble() {
+        seen = format!("{seen}. {} in {}: {says}", machine.name, machine.region);
+    }
+    let went_wrong = deploy.trouble().is_some();
+    let verdict = match answers {
+        Some(Mark::Critical) => Verdict::Failed,
+        Some(Mark::Unknown) | None if went_wrong => Verdict::Unknown,
+        Some(Mark::Unknown) | None if there == all => Verdict::Done,
+        Some(Mark::Unknown) | None => Verdict::Half,
+        Some(_) if there == all && went_wrong => Verdict::ServingAlthoughFailed,
+        Some(_) if there == all => Verdict::Succeeded,
+        Some(_) if there == 0 => Verdict::ServingTheOld,
+        Some(_) => Verdict::Half,
+    };
+    (verdict, seen)
+}

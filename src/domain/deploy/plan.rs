@@ -1,0 +1,181 @@
+//! Making a plan: what runs, what will, in which order, and what it does not undo.
+//!
+//! Pure: from what the host said a moment ago, with the reason for every choice. A rollback is never refused by anything here
+//! but the lack of something to go back to.
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Kind, Plan, Shipped};
+use crate::domain::hosting::{Image, Inventory, Release, Running};
+use crate::domain::ids::Service;
+use crate::domain::workspace::Stage;
+
+/// Releases that are offered to go back to.
+pub const OFFERED_MAX: usize = 5;
+
+/// What most machines run, with the newest release that put it up.
+pub fn running(inventory: &Inventory) -> Option<Shipped> {
+    let most = inventory.machines.iter().max_by_key(|machine| {
+        let same = inventory.machines.iter().filter(|other| other.image.is(&machine.image)).count();
+        // Of two that as many run, the one that runs now counts.
+        (same, machine.is_up())
+    })?;
+    let release = releases(inventory).iter().find(|release| release.image.is(&most.image));
+    Some(Shipped { image: most.image.clone(), version: release.map(|release| release.version) })
+}
+
+fn releases(inventory: &Inventory) -> &[Release] {
+    inventory.releases.as_deref().unwrap_or_default()
+}
+
+/// What could be gone back to, the best first: complete releases older than what runs, each image once, none that runs.
+pub fn earlier(inventory: &Inventory) -> Vec<&Release> {
+    let now = running(inventory);
+    let newest = now.as_ref().and_then(|now| now.version).unwrap_or(u64::MAX);
+    let mut found: Vec<&Release> = Vec::new();
+    for release in releases(inventory) {
+        let runs = now.as_ref().is_some_and(|now| now.image.is(&release.image));
+        let is_known = found.iter().any(|known| known.image.is(&release.image));
+        if release.is_complete() && release.version < newest && !runs && !is_known {
+            found.push(release);
+        }
+    }
+    found.truncate(OFFERED_MAX);
+    found
+}
+
+/// What a plan is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of which service.
+    pub service: Service,
+    /// Which copy.
+    pub stage: Stage,
+    /// Machines that may be away at once, as a share of all in hundredths.
+    pub at_once_percent: u16,
+}
+
+/// A plan to go back.
+///
+/// # Errors
+/// A sentence, when there is nothing to go back to.
+pub fn rollback(inventory: &Inventory, wanted: &Wanted, to: Option<&str>) -> Result<Plan, String> {
+    let from = running(inventory).ok_or_else(|| nothing_runs(inventory))?;
+    let earlier = earlier(inventory);
+    let release = match to {
+        Some(named) => chosen(inventory, named)?,
+        None => earlier.first().copied().cloned().ok_or_else(|| match &inventory.releases {
+            Err(why) => format!(
+                "Fly does not say what was released before ({why}). Give the image to go back to: \
+                 `/rollback service:{} to:registry.fly.io/…`.",
+                wanted.service
+            ),
+            Ok(_) => format!(
+                "There is no earlier release of {} that ended well with another image. Give the image itself: \
+                 `/rollback service:{} to:registry.fly.io/…`.",
+                inventory.app, wanted.service
+            ),
+        })?,
+    };
+    let to = Shipped { image: release.image.clone(), version: (release.version > 0).then_some(release.version) };
+    let mut notes = vec!["Image only: configuration and secrets stay as they are now.".to_owned()];
+    if let (Some(set), Some(then)) = (inventory.secrets_at, release.at)
+        && set > then
+    {
+        notes.push("A secret was changed since that release; it stays changed.".to_owned());
+    }
+    if let Some(command) = &inventory.release_command {
+        notes.push(format!(
+            "“{command}” ran with the releases between; what it changed (a migration?) is not undone, and it is not run now."
+        ));
+    }
+    Ok(plan(Kind::Rollback, inventory, wanted, from, to, notes))
+}
+
+/// A plan to start every machine anew.
+///
+/// # Errors
+/// A sentence, when there is nothing to restart.
+pub fn restart(inventory: &Inventory, wanted: &Wanted) -> Result<Plan, String> {
+    let from = running(inventory).ok_or_else(|| nothing_runs(inventory))?;
+    let notes = vec![
+        "Image, configuration and size stay. Secrets that wait for a deploy are not applied by a restart.".to_owned(),
+    ];
+    let mut plan = plan(Kind::Restart, inventory, wanted, from.clone(), from, notes);
+    let asleep = plan.machines.len();
+    plan.machines.retain(Running::is_up);
+    let asleep = asleep - plan.machines.len();
+    if plan.machines.is_empty() {
+        return Err(format!("Every machine of {} is stopped. There is nothing to restart.", inventory.app));
+    }
+    if asleep > 0 {
+        plan.notes.push(format!("{asleep} stopped: left as they are."));
+    }
+    plan.hash = hash(&plan);
+    Ok(plan)
+}
+
+fn nothing_runs(inventory: &Inventory) -> String {
+    format!("{} has no machines. Look at it with `flyctl status --app {}`.", inventory.app, inventory.app)
+}
+
+/// The release that somebody named: a number, a tag, or an image that is taken as it stands.
+fn chosen(inventory: &Inventory, named: &str) -> Result<Release, String> {
+    let named = named.trim();
+    let number: Option<u64> = named.strip_prefix(['v', 'V']).unwrap_or(named).parse().ok();
+    let wanted = Image::new(named);
+    let fits = |release: &&Release| match number {
+        Some(number) => release.version == number,
+        None => release.image.is(&wanted) || release.image.short() == named,
+    };
+    if let Some(release) = releases(inventory).iter().find(fits) {
+        return Ok(release.clone());
+    }
+    if named.contains('/') {
+        let (id, status, user) = (String::new(), String::new(), String::new());
+        return Ok(Release { id, version: 0, status, image: wanted, user, at: None });
+    }
+    let known: Vec<String> = earlier(inventory).iter().map(|release| format!("v{}", release.version)).collect();
+    Err(match known.as_slice() {
+        [] => format!("I know no release “{named}” of {}.", inventory.app),
+        known => format!("I know no release “{named}” of {}. There are: {}.", inventory.app, known.join(", ")),
+    })
+}
+
+fn plan(kind: Kind, inventory: &Inventory, wanted: &Wanted, from: Shipped, to: Shipped, notes: Vec<String>) -> Plan {
+    let mut machines = inventory.machines.clone();
+    // What serves comes first; what sleeps is changed without anybody waiting for it.
+    machines.sort_by_key(|machine| !machine.is_up());
+    let awake = machines.iter().filter(|machine| machine.is_up()).count().max(1);
+    let share = (awake * usize::from(wanted.at_once_percent)).div_ceil(100).max(1);
+    let mut plan = Plan {
+        kind,
+        service: wanted.service.clone(),
+        stage: wanted.stage,
+        app: inventory.app.clone(),
+        from,
+        to,
+        machines,
+        at_once: u16::try_from(share).unwrap_or(u16::MAX),
+        notes,
+        hash: String::new(),
+    };
+    plan.hash = hash(&plan);
+    plan
+}
+
+/// What somebody says yes to: the app, the image, and every machine with its configuration.
+pub fn hash(plan: &Plan) -> String {
+    let mut sha = Sha256::new();
+    let mut part = |text: &str| {
+        sha.update((text.len() as u64).to_be_bytes());
+        sha.update(text.as_bytes());
+    };
+    part(&plan.app);
+    part(plan.to.image.digest.as_deref().unwrap_or(&plan.to.image.reference));
+    for machine in &plan.machines {
+        part(&machine.id);
+        part(&machine.config_sha256);
+    }
+    sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

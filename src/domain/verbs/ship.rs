@@ -1,0 +1,300 @@
+//! Rolling back, restarting: asked for, said yes to, stopped, called off.
+//!
+//! Pure. No gate stands here: a rollback and a restart are refused only for want of the right, of something to go back to, or
+//! because somebody else is at work on the app; a rollback takes over from whoever is.
+
+use super::still_open;
+use crate::domain::deploy::{Deploy, Kind, Phase, Plan, Verdict, plan, run};
+use crate::domain::draft::{Ctx, Draft};
+use crate::domain::fact::Fact;
+use crate::domain::hosting::Inventory;
+use crate::domain::ids::{DeployId, IncidentId, Place, Service};
+use crate::domain::input::{Actor, Query};
+use crate::domain::message::Text;
+use crate::domain::policy::Right;
+use crate::domain::refusal::Refusal;
+use crate::domain::text::deploys;
+use crate::domain::workspace::{ServiceSpec, Stage};
+
+/// Which copy of which service.
+#[derive(Debug, Clone, Copy)]
+pub struct About<'a> {
+    /// The service.
+    pub service: &'a ServiceSpec,
+    /// Which copy.
+    pub stage: Stage,
+}
+
+impl<'a> About<'a> {
+    /// The service that somebody named, or that the incident at hand touches, or the only one there is.
+    ///
+    /// # Errors
+    /// When it is not clear which.
+    pub fn meant(ctx: &Ctx<'a>, named: Option<&str>, stage: Option<&str>, place: &Place) -> Result<Self, Refusal> {
+        let stage = match stage.map(str::trim) {
+            None | Some("" | "production") => Stage::Production,
+            Some("staging") => Stage::Staging,
+            Some(other) => {
+                return Err(Refusal::because(format!("“{other}” is no stage. There are: production, staging.")));
+            }
+        };
+        let services = &ctx.workspace.services;
+        let names = || services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>().join(", ");
+        let service = match (named, services.as_slice()) {
+            (Some(named), _) => ctx.workspace.service(named).ok_or_else(|| {
+                Refusal::because(format!("There is no service “{}”. There are: {}.", named.trim(), names()))
+            })?,
+            (None, [only]) => only,
+            (None, _) => touched(ctx, place)
+                .ok_or_else(|| Refusal::because(format!("Which service? There are: {}.", names())))?,
+        };
+        Ok(Self { service, stage })
+    }
+
+    /// From a button: `production:checkout`.
+    ///
+    /// # Errors
+    /// When there is no such service any more.
+    pub fn pressed(ctx: &Ctx<'a>, rest: &str) -> Result<Self, Refusal> {
+        let (stage, service) = rest.split_once(':').unwrap_or(("production", rest));
+        Self::meant(ctx, Some(service), Some(stage), &Place::new(""))
+    }
+
+    /// Its app at Fly.
+    ///
+    /// # Errors
+    /// When none is configured.
+    pub fn app(&self) -> Result<&'a str, Refusal> {
+        let spec = self.service.stages().find(|(stage, _)| *stage == self.stage).map(|(_, spec)| spec);
+        let name = &self.service.name;
+        let spec = spec.ok_or_else(|| Refusal::because(format!("{name} has no staging.")))?;
+        spec.fly_app.as_deref().ok_or_else(|| {
+            Refusal::because(format!(
+                "{name} has no Fly app in watchbell.toml: add fly_app to it, and I can act on it."
+            ))
+        })
+    }
+
+    /// What must be asked before anything can be planned.
+    pub fn queries(&self) -> Vec<Query> {
+        self.app().map(|app| Query::Inventory(app.to_owned())).into_iter().collect()
+    }
+}
+
+/// The one service that the open incidents at hand touch.
+fn touched<'a>(ctx: &Ctx<'a>, place: &Place) -> Option<&'a ServiceSpec> {
+    let here = ctx.state.at_place(place).filter(|incident| incident.status.is_open());
+    let services = match here {
+        Some(incident) => incident.services.clone(),
+        None => ctx.state.open().flat_map(|incident| incident.services.clone()).collect(),
+    };
+    let first = services.first()?;
+    services.iter().all(|other| other == first).then(|| ctx.workspace.service(first.as_str())).flatten()
+}
+
+/// The open incident that a change to this service is for: the worst, of those the oldest.
+fn incident_of(ctx: &Ctx<'_>, service: &Service) -> Option<IncidentId> {
+    let touching = ctx.state.open().filter(|incident| incident.services.contains(service));
+    touching.min_by_key(|incident| (incident.severity, incident.id)).map(|incident| incident.id)
+}
+
+/// Refuses somebody who may neither deploy, nor is on call, nor leads an incident of this service.
+///
+/// # Errors
+/// Says which roles may.
+pub fn may(ctx: &Ctx<'_>, who: &Actor, service: &Service) -> Result<(), Refusal> {
+    let leads =
+        ctx.state.open().any(|incident| incident.lead() == Some(&who.person) && incident.services.contains(service));
+    if leads || ctx.is_on_call(&who.person) { Ok(()) } else { ctx.require(who, Right::Deploy) }
+}
+
+/// What somebody asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// What to go back to; the newest that ended well when none.
+    pub to: Option<String>,
+    /// Why.
+    pub why: Option<Text>,
+}
+
+/// Plans a rollback or a restart. Nothing is done before somebody says yes.
+///
+/// # Errors
+/// For want of the right, of an answer from the host, of something to go back to.
+pub fn plan(
+    draft: &mut Draft<'_>,
+    who: &Actor,
+    about: About<'_>,
+    kind: Kind,
+    asked: Asked,
+    inventory: Option<&Result<Inventory, String>>,
+) -> Result<Text, Refusal> {
+    may(&draft.ctx, who, &about.service.name)?;
+    about.app()?;
+    let inventory = match inventory {
+        Some(Ok(inventory)) => inventory,
+        Some(Err(why)) => return Err(Refusal::because(format!("I cannot: {why}"))),
+        None => {
+            return Err(Refusal::because(
+                "Fly did not say in time what runs. Nothing was changed. Try again, or do it by hand: see the README.",
+            ));
+        }
+    };
+    let wanted = plan::Wanted {
+        service: about.service.name.clone(),
+        stage: about.stage,
+        at_once_percent: draft.ctx.policy.deploys.at_once_percent,
+    };
+    let plan = match kind {
+        Kind::Restart => plan::restart(inventory, &wanted),
+        Kind::Rollback | Kind::Deploy => plan::rollback(inventory, &wanted, asked.to.as_deref()),
+    };
+    let plan = plan.map_err(Refusal::Because)?;
+    if plan.kind != Kind::Restart && inventory.machines.iter().all(|machine| machine.image.is(&plan.to.image)) {
+        return Err(Refusal::because(format!("{} runs {} already.", plan.app, plan.to.words())));
+    }
+    refuse_while_busy(&draft.ctx, &plan)?;
+    let older: Vec<DeployId> = waiting(&draft.ctx, &plan.app).map(|deploy| deploy.id).collect();
+    let id = propose(draft, who, plan, asked.why);
+    for old in older {
+        draft.fact(old, Fact::DeployCancelled { by: Some(who.person.clone()), why: format!("{id} takes its place") });
+    }
+    let deploy = draft.deploy(id).ok_or(Refusal::Broken)?;
+    let until = deploy.next_due().unwrap_or(draft.ctx.now);
+    Ok(deploys::planned(deploy, until))
+}
+
+fn waiting<'a>(ctx: &Ctx<'a>, app: &'a str) -> impl Iterator<Item = &'a Deploy> {
+    let is_waiting = move |deploy: &&Deploy| deploy.plan.app == app && matches!(deploy.phase, Phase::Planned { .. });
+    ctx.state.team.deploys.values().filter(is_waiting)
+}
+
+fn running<'a>(ctx: &Ctx<'a>, app: &str) -> Option<&'a Deploy> {
+    ctx.state.team.deploys.values().find(|deploy| deploy.plan.app == app && deploy.is_running())
+}
+
+/// Somebody else is at work on the app. A rollback takes over; nothing else does.
+fn refuse_while_busy(ctx: &Ctx<'_>, plan: &Plan) -> Result<(), Refusal> {
+    match running(ctx, &plan.app) {
+        Some(busy) if plan.kind != Kind::Rollback || busy.plan.kind == Kind::Rollback => {
+            Err(Refusal::because(format!(
+                "{} is at work on {} ({}). Stop it on its card, or wait until it is over.",
+                busy.id,
+                plan.app,
+                deploys::intent(&busy.plan)
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn propose(draft: &mut Draft<'_>, who: &Actor, plan: Plan, why: Option<Text>) -> DeployId {
+    let id = draft.next_deploy();
+    let incident = incident_of(&draft.ctx, &plan.service);
+    let until = draft.after(draft.ctx.policy.deploys.plan_holds_for.delta());
+    draft.fact(id, Fact::DeployPlanned { plan: Box::new(plan), by: who.person.clone(), incident, why, until });
+    draft.board(id);
+    id
+}
+
+fn at_hand<'d>(draft: &'d Draft<'_>, id: DeployId) -> Result<&'d Deploy, Refusal> {
+    draft.deploy(id).ok_or_else(|| Refusal::because(deploys::unknown(id)))
+}
+
+/// What must be asked before somebody's yes counts.
+pub fn queries(ctx: &Ctx<'_>, id: DeployId) -> Vec<Query> {
+    let planned = ctx.state.team.deploys.get(&id).filter(|deploy| matches!(deploy.phase, Phase::Planned { .. }));
+    planned.map(|deploy| Query::Inventory(deploy.plan.app.clone())).into_iter().collect()
+}
+
+/// Somebody says yes.
+///
+/// # Errors
+/// For want of the right; when it runs, is over, or what runs has changed so that the plan is another.
+pub fn go(
+    draft: &mut Draft<'_>,
+    who: &Actor,
+    id: DeployId,
+    inventory: Option<&Result<Inventory, String>>,
+) -> Result<Text, Refusal> {
+    let deploy = at_hand(draft, id)?.clone();
+    may(&draft.ctx, who, &deploy.plan.service)?;
+    if !matches!(deploy.phase, Phase::Planned { .. }) {
+        return Err(Refusal::because(deploys::not_waiting(&deploy)));
+    }
+    refuse_while_busy(&draft.ctx, &deploy.plan)?;
+    let machines = match inventory {
+        Some(Ok(inventory)) => now_there(&deploy, inventory)?,
+        // A rollback does not wait for a list: each step reads its machine before it writes.
+        _ => None,
+    };
+    if let Some(busy) = running(&draft.ctx, &deploy.plan.app).map(|busy| busy.id) {
+        run::stop(draft, busy, &who.person);
+    }
+    run::start(draft, id, &who.person, machines);
+    Ok(Text::plain(format!("{} runs. Its card shows how far it is.", deploys::headline(&deploy))))
+}
+
+/// The machines as they are by now, when they are others than planned.
+fn now_there(deploy: &Deploy, inventory: &Inventory) -> Result<Option<Vec<crate::domain::hosting::Running>>, Refusal> {
+    let plan = &deploy.plan;
+    let wanted = plan::Wanted { service: plan.service.clone(), stage: plan.stage, at_once_percent: 100 };
+    let now = match plan.kind {
+        Kind::Restart => plan::restart(inventory, &wanted),
+        _ => plan::rollback(inventory, &wanted, Some(&plan.to.image.reference)),
+    };
+    // What is gone from the list of releases can still be put up: the image was named by the plan.
+    let machines = now.map_or_else(|_| inventory.machines.clone(), |now| now.machines);
+    if plan.kind != Kind::Restart && machines.iter().all(|machine| machine.image.is(&plan.to.image)) {
+        return Err(Refusal::because(format!("{} runs {} already.", plan.app, plan.to.words())));
+    }
+    Ok((machines != plan.machines).then_some(machines))
+}
+
+/// Somebody says no.
+///
+/// # Errors
+/// For want of the right; when it runs or is over.
+pub fn no(draft: &mut Draft<'_>, who: &Actor, id: DeployId) -> Result<Text, Refusal> {
+    let deploy = at_hand(draft, id)?.clone();
+    if deploy.by != who.person {
+        may(&draft.ctx, who, &deploy.plan.service)?;
+    }
+    if !matches!(deploy.phase, Phase::Planned { .. }) {
+        return Err(Refusal::because(deploys::not_waiting(&deploy)));
+    }
+    draft.fact(id, Fact::DeployCancelled { by: Some(who.person.clone()), why: "somebody said no".to_owned() });
+    Ok(Text::plain(format!("{id} is called off; nothing was changed.")))
+}
+
+/// Somebody says stop.
+///
+/// # Errors
+/// For want of the right; when nothing runs any more.
+pub fn stop(draft: &mut Draft<'_>, who: &Actor, id: DeployId) -> Result<Text, Refusal> {
+    let deploy = at_hand(draft, id)?.clone();
+    may(&draft.ctx, who, &deploy.plan.service)?;
+    if !matches!(deploy.phase, Phase::Opening | Phase::Rolling) {
+        let word = deploy.verdict.map_or("past its machines", Verdict::words);
+        return Err(Refusal::because(format!("There is nothing to stop: {id} is {word}.")));
+    }
+    if let Some(by) = &deploy.stopped_by {
+        return Ok(crate::domain::text::already(by, "stopped it"));
+    }
+    run::stop(draft, id, &who.person);
+    Ok(Text::plain(format!("{id} stops: the machine in hand is finished, no other is begun.")))
+}
+
+/// The service that an incident's card offers to act on; none when none has an app.
+pub fn offered<'a>(ctx: &Ctx<'a>, services: &[Service]) -> Option<&'a Service> {
+    let spec = |service: &Service| ctx.workspace.services.iter().find(|spec| spec.name == *service);
+    services.iter().filter_map(spec).find(|spec| spec.production.fly_app.is_some()).map(|spec| &spec.name)
+}
+
+/// Refuses what an incident's button asks for once the incident is over.
+///
+/// # Errors
+/// When it is closed.
+pub fn for_open(draft: &Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
+    still_open(draft, id).map(|_| ())
+}
