@@ -293,6 +293,13 @@ pub enum Trouble {
     Unreachable,
 }
 
+impl Trouble {
+    /// Whether another machine would fare no better: it is the image's fault.
+    pub fn is_of_the_image(&self) -> bool {
+        matches!(self, Self::ImageGone | Self::CrashLoop | Self::OutOfMemory | Self::Unhealthy)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -289,6 +289,11 @@ impl State {
         self.due.iter().take_while(move |(at, _)| *at <= now).map(|(_, id)| *id)
     }
 
+    /// Whether something has to be decided by `now`, a job aside.
+    pub fn is_due(&self, now: At) -> bool {
+        self.due_incidents(now).next().is_some() || self.due_deploys(now).next().is_some()
+    }
+
     /// Deploys about which something has to be decided by `now`.
     pub fn due_deploys(&self, now: At) -> impl Iterator<Item = DeployId> {
         let is_due = move |deploy: &&Deploy| deploy.next_due().is_some_and(|at| at <= now);

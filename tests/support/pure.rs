@@ -6,10 +6,11 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use watchbell::commands;
 use watchbell::domain::answer::Answer;
 use watchbell::domain::command_spec::{CommandSpec, OptionKind};
+use watchbell::domain::deploy::board;
 use watchbell::domain::draft::Ctx;
 use watchbell::domain::effect::{Effect, EffectKind, Target};
 use watchbell::domain::health::{HealthReport, ProbeFinding, StageHealth};
-use watchbell::domain::ids::{EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service, Thing};
+use watchbell::domain::ids::{DeployId, EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service, Thing};
 use watchbell::domain::input::*;
 use watchbell::domain::message::{Form, Message, Text};
 use watchbell::domain::policy::{Policy, SHIPPED};
@@ -18,6 +19,7 @@ use watchbell::domain::state::{Decided, State};
 use watchbell::domain::workspace::{Stage, Workspace};
 use watchbell::domain::{bot, jobs, services, view};
 
+use super::host::{self, Character, Fault, Host};
 use super::world::{
     Behaviour, CAST, Plain, Step, TEAM, World, block, changed_policy, page_line, place_key, place_name, place_order,
     shown,
@@ -57,6 +59,7 @@ pub struct Pure {
     started: bool,
     observing: bool,
     pages: Vec<String>,
+    host: Option<Host>,
 }
 
 impl Default for Pure {
@@ -84,6 +87,7 @@ impl Default for Pure {
             started: false,
             observing: false,
             pages: Vec::new(),
+            host: None,
         }
     }
 }
@@ -169,6 +173,7 @@ impl Pure {
                 Query::Health(service) => answers.health = Some(self.report(service.as_ref())),
                 Query::ClosedIncident(_) | Query::RecentIncidents(_) => answers.recent = Some(Vec::new()),
                 Query::Itself => answers.itself = Some(Itself::default()),
+                Query::Inventory(_) => answers.inventory = self.host.as_ref().map(|host| host.inventory(self.now)),
             }
         }
         answers
@@ -180,7 +185,7 @@ impl Pure {
         let stages = services.map(|service| StageHealth {
             service: service.name.clone(),
             stage: Stage::Production,
-            app: None,
+            app: self.host.as_ref().filter(|_| service.production.fly_app.is_some()).map(Host::health),
             probes: service.production.probes.iter().map(|probe| self.finding(&service.name, &probe.name)).collect(),
         });
         HealthReport { at: self.now, auth: Err("FLY_READ_TOKEN is not set".to_owned()), stages: stages.collect() }
@@ -226,14 +231,12 @@ impl Pure {
 
     fn settle_all(&mut self) {
         for _ in 0..10_000 {
-            if let Some(at) =
-                (0..self.waiting.len()).find(|at| self.discord_up || !is_chat(&self.waiting[*at], &self.workspace))
-            {
+            if let Some(at) = (0..self.waiting.len()).find(|at| self.can_be_done(&self.waiting[*at])) {
                 let effect = self.waiting.remove(at).expect("it is there");
                 self.perform(&effect);
                 continue;
             }
-            if self.state.due_incidents(self.now).next().is_some() {
+            if self.state.is_due(self.now) {
                 self.decide(InputKind::Tick, None);
                 continue;
             }
@@ -244,6 +247,14 @@ impl Pure {
             return;
         }
         panic!("the bot never comes to rest");
+    }
+
+    fn can_be_done(&self, effect: &Effect) -> bool {
+        let host_holds = self.host.as_ref().is_some_and(|host| host.holds);
+        match &effect.kind {
+            EffectKind::Act { .. } => !host_holds,
+            _ => self.discord_up || !is_chat(effect, &self.workspace),
+        }
     }
 
     fn perform(&mut self, effect: &Effect) {
@@ -272,6 +283,24 @@ impl Pure {
             EffectKind::Page { person, via, text, .. } => {
                 self.pages.push(page_line(person.local(), via, text));
                 EffectEnd::Done { posted: None }
+            }
+            EffectKind::Board { deploy, to } => {
+                let message = self.board(*deploy);
+                EffectEnd::Done { posted: Some(self.put(self.place(to), message, None, effect.id)) }
+            }
+            EffectKind::Act { step, .. } => {
+                let end = match &mut self.host {
+                    Some(host) => host.step(step),
+                    None => Stepped::CalledOff,
+                };
+                EffectEnd::Stepped { end }
+            }
+            EffectKind::Survey { service, .. } => {
+                let machines = match &self.host {
+                    Some(host) => host.inventory(self.now),
+                    None => Err("there is no host".to_owned()),
+                };
+                EffectEnd::Surveyed { machines, report: Some(self.report(Some(service))) }
             }
             EffectKind::Look { services, .. } => {
                 let one = match services.as_slice() {
@@ -308,13 +337,47 @@ impl Pure {
         state.incidents.get(&id).map(|incident| view::card(&ctx, incident)).unwrap_or_default()
     }
 
+    fn fly(&mut self, what: &str) -> Result<(), String> {
+        let host = self.host.as_mut().ok_or("say `with fly` first")?;
+        match (what, what.split_once(" is ")) {
+            ("well again", _) => host.fault = None,
+            ("holds", _) => host.holds = true,
+            ("goes on", _) => host.holds = false,
+            ("no token", _) => host.fault = Some(Fault::NoToken),
+            ("no room", _) => host.fault = Some(Fault::NoRoom),
+            ("no releases", _) => host.fault = Some(Fault::NoReleases),
+            (_, Some((image, character))) => {
+                let character = match character {
+                    "unhealthy" => Character::Unhealthy,
+                    "crashing" => Character::CrashLoop,
+                    "gone" => Character::Gone,
+                    _ => return Err(format!("no image is {character}")),
+                };
+                host.characters.insert(image.to_owned(), character);
+            }
+            _ => return Err(format!("the host cannot be {what}")),
+        }
+        Ok(())
+    }
+
+    fn board(&self, id: DeployId) -> Message {
+        let input = InputId::new("board");
+        let Self { state, policy, workspace, now, .. } = self;
+        let ctx = Ctx { state, policy, workspace, now: *now, input: &input };
+        state.team.deploys.get(&id).map(|deploy| board::card(&ctx, deploy)).unwrap_or_default()
+    }
+
     /// Cards show the newest, silently.
     fn draw(&mut self) {
+        let deploys = self.state.team.deploys.values();
+        let boards: Vec<_> =
+            deploys.filter_map(|one| one.card.clone().map(|card| (card, self.board(one.id)))).collect();
         let cards: Vec<(Posted, Message)> = self
             .state
             .incidents
             .values()
             .filter_map(|incident| incident.card.clone().map(|card| (card, self.card(incident.id))))
+            .chain(boards)
             .collect();
         for (posted, message) in cards {
             for standing in self.chat.iter_mut().filter(|standing| standing.posted == posted) {
@@ -510,6 +573,13 @@ impl World for Pure {
                 self.observing = true;
                 return Ok(Vec::new());
             }
+            Step::WithFly => {
+                for service in self.workspace.services.iter_mut().filter(|one| one.name.as_str() == "checkout") {
+                    service.production.fly_app = Some(host::APP.to_owned());
+                }
+                self.host = Some(Host::new(self.now));
+                return Ok(Vec::new());
+            }
             _ => {}
         }
         if !self.started {
@@ -517,7 +587,7 @@ impl World for Pure {
             self.newly_seen();
         }
         match step {
-            Step::Start(_) | Step::Observing => {}
+            Step::Start(_) | Step::Observing | Step::WithFly => {}
             Step::Command { who, command, words, options, place } => {
                 self.call(who, command, words, options, place.as_deref())?;
             }
@@ -621,6 +691,7 @@ impl World for Pure {
                 self.decide(InputKind::Gone(gone), None);
             }
             Step::Policy { key, value } => self.change_policy(key, value)?,
+            Step::Fly(what) => self.fly(what)?,
             Step::Look(place) => {
                 self.settle();
                 self.draw();

@@ -65,6 +65,12 @@ fn step(line: &str) -> Result<Step, String> {
     if let Some(rest) = line.strip_prefix("crash for ") {
         return Ok(Step::Crash(span(rest)?));
     }
+    if line == "with fly" {
+        return Ok(Step::WithFly);
+    }
+    if let Some(rest) = line.strip_prefix("fly: ") {
+        return Ok(Step::Fly(rest.to_owned()));
+    }
     if line == "observing" {
         return Ok(Step::Observing);
     }

@@ -67,6 +67,10 @@ pub enum Step {
     Crash(TimeDelta),
     /// `checkout: dead`
     Service { name: String, behaviour: Behaviour },
+    /// `with fly`, only first: checkout runs on a host that can be acted on.
+    WithFly,
+    /// `fly: deployment-41 is unhealthy`, `fly: no room`, `fly: well again`
+    Fly(String),
     /// `discord: down`, `discord: up`
     Discord(bool),
     /// `deleted: the card of INC-1`, `deleted: the thread of INC-1`

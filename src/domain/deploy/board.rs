@@ -147,11 +147,13 @@ pub fn ways_on(deploy: &Deploy) -> Vec<Button> {
     let about = format!("{}:{}", plan.stage.name(), plan.service);
     let restart = Button::new(format!("restart:{about}"), "Restart the machines", ButtonStyle::Danger);
     let again = Button::new(format!("again:{}", deploy.id.0), "Try again", ButtonStyle::Primary);
-    let back = Button::new(format!("rollback:{about}"), "Roll back", ButtonStyle::Danger);
+    let back = |label: &str| Button::new(format!("rollback:{about}"), label, ButtonStyle::Danger);
+    let image_is_bad = deploy.trouble().is_some_and(|(_, trouble, _)| trouble.is_of_the_image());
     match (verdict, plan.kind) {
         (Verdict::Succeeded | Verdict::Done | Verdict::Cancelled | Verdict::ServingAlthoughFailed, _) => Vec::new(),
+        (_, Kind::Rollback) if image_is_bad => vec![back("Roll back further"), again, restart],
         (_, Kind::Rollback) => vec![again, restart],
-        (_, Kind::Deploy) => vec![back, again],
-        (_, Kind::Restart) => vec![back, again],
+        (_, Kind::Deploy) => vec![back("Roll back"), again],
+        (_, Kind::Restart) => vec![back("Roll back"), again],
     }
 }

@@ -20,23 +20,31 @@ pub fn running(inventory: &Inventory) -> Option<Shipped> {
         // Of two that as many run, the one that runs now counts.
         (same, machine.is_up())
     })?;
-    let release = releases(inventory).iter().find(|release| release.image.is(&most.image));
+    let release = with_image(inventory, &most.image);
     Some(Shipped { image: most.image.clone(), version: release.map(|release| release.version) })
+}
+
+/// The newest release that put this image up: one that ended well before one that did not.
+fn with_image<'a>(inventory: &'a Inventory, image: &Image) -> Option<&'a Release> {
+    let with = || releases(inventory).iter().filter(|release| release.image.is(image));
+    with().find(|release| release.is_complete()).or_else(|| with().next())
 }
 
 fn releases(inventory: &Inventory) -> &[Release] {
     inventory.releases.as_deref().unwrap_or_default()
 }
 
-/// What could be gone back to, the best first: complete releases older than what runs, each image once, none that runs.
-pub fn earlier(inventory: &Inventory) -> Vec<&Release> {
+/// What could be gone back to, the best first: complete releases older than what runs, each image once, none that runs and none
+/// that is known to be bad.
+pub fn earlier<'a>(inventory: &'a Inventory, bad: &[Image]) -> Vec<&'a Release> {
     let now = running(inventory);
     let newest = now.as_ref().and_then(|now| now.version).unwrap_or(u64::MAX);
     let mut found: Vec<&Release> = Vec::new();
     for release in releases(inventory) {
         let runs = now.as_ref().is_some_and(|now| now.image.is(&release.image));
         let is_known = found.iter().any(|known| known.image.is(&release.image));
-        if release.is_complete() && release.version < newest && !runs && !is_known {
+        let is_bad = bad.iter().any(|bad| bad.is(&release.image));
+        if release.is_complete() && release.version < newest && !runs && !is_known && !is_bad {
             found.push(release);
         }
     }
@@ -53,6 +61,8 @@ pub struct Wanted {
     pub stage: Stage,
     /// Machines that may be away at once, as a share of all in hundredths.
     pub at_once_percent: u16,
+    /// Images that were tried lately and did not do.
+    pub bad: Vec<Image>,
 }
 
 /// A plan to go back.
@@ -61,7 +71,7 @@ pub struct Wanted {
 /// A sentence, when there is nothing to go back to.
 pub fn rollback(inventory: &Inventory, wanted: &Wanted, to: Option<&str>) -> Result<Plan, String> {
     let from = running(inventory).ok_or_else(|| nothing_runs(inventory))?;
-    let earlier = earlier(inventory);
+    let earlier = earlier(inventory, &wanted.bad);
     let release = match to {
         Some(named) => chosen(inventory, named)?,
         None => earlier.first().copied().cloned().ok_or_else(|| match &inventory.releases {
@@ -109,7 +119,8 @@ pub fn restart(inventory: &Inventory, wanted: &Wanted) -> Result<Plan, String> {
         return Err(format!("Every machine of {} is stopped. There is nothing to restart.", inventory.app));
     }
     if asleep > 0 {
-        plan.notes.push(format!("{asleep} stopped: left as they are."));
+        let words = if asleep == 1 { "One machine is stopped and stays so." } else { "Stopped machines stay so." };
+        plan.notes.push(words.to_owned());
     }
     plan.hash = hash(&plan);
     Ok(plan)
@@ -124,18 +135,21 @@ fn chosen(inventory: &Inventory, named: &str) -> Result<Release, String> {
     let named = named.trim();
     let number: Option<u64> = named.strip_prefix(['v', 'V']).unwrap_or(named).parse().ok();
     let wanted = Image::new(named);
-    let fits = |release: &&Release| match number {
-        Some(number) => release.version == number,
-        None => release.image.is(&wanted) || release.image.short() == named,
+    let tagged = || releases(inventory).iter().find(|release| release.image.short() == named);
+    let found = match number {
+        Some(number) => releases(inventory).iter().find(|release| release.version == number),
+        None => {
+            with_image(inventory, &wanted).or_else(|| tagged().and_then(|found| with_image(inventory, &found.image)))
+        }
     };
-    if let Some(release) = releases(inventory).iter().find(fits) {
+    if let Some(release) = found {
         return Ok(release.clone());
     }
     if named.contains('/') {
         let (id, status, user) = (String::new(), String::new(), String::new());
         return Ok(Release { id, version: 0, status, image: wanted, user, at: None });
     }
-    let known: Vec<String> = earlier(inventory).iter().map(|release| format!("v{}", release.version)).collect();
+    let known: Vec<String> = earlier(inventory, &[]).iter().map(|release| format!("v{}", release.version)).collect();
     Err(match known.as_slice() {
         [] => format!("I know no release “{named}” of {}.", inventory.app),
         known => format!("I know no release “{named}” of {}. There are: {}.", inventory.app, known.join(", ")),

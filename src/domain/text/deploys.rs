@@ -36,12 +36,8 @@ pub fn started(deploy: &Deploy, by: &Person) -> Text {
 /// What came of it.
 pub fn judged(deploy: &Deploy, verdict: Verdict, seen: &str, now: DateTime<Utc>) -> Text {
     let took = deploy.started_at.map(|at| span(now - at)).unwrap_or_default();
-    Text::plain(format!(
-        "{}: {} after {took}. {}.",
-        headline(deploy),
-        verdict.words(),
-        capital(seen.trim_end_matches('.'))
-    ))
+    let seen = capital(seen.trim_end_matches('.'));
+    Text::plain(format!("{}: {}. {seen}. It took {took}.", headline(deploy), verdict.words()))
 }
 
 /// Who asked is told what to do next.

@@ -7,7 +7,7 @@ use super::still_open;
 use crate::domain::deploy::{Deploy, Kind, Phase, Plan, Verdict, plan, run};
 use crate::domain::draft::{Ctx, Draft};
 use crate::domain::fact::Fact;
-use crate::domain::hosting::Inventory;
+use crate::domain::hosting::{Image, Inventory};
 use crate::domain::ids::{DeployId, IncidentId, Place, Service};
 use crate::domain::input::{Actor, Query};
 use crate::domain::message::Text;
@@ -144,6 +144,7 @@ pub fn plan(
         service: about.service.name.clone(),
         stage: about.stage,
         at_once_percent: draft.ctx.policy.deploys.at_once_percent,
+        bad: bad(&draft.ctx, about.app()?),
     };
     let plan = match kind {
         Kind::Restart => plan::restart(inventory, &wanted),
@@ -162,6 +163,14 @@ pub fn plan(
     let deploy = draft.deploy(id).ok_or(Refusal::Broken)?;
     let until = deploy.next_due().unwrap_or(draft.ctx.now);
     Ok(deploys::planned(deploy, until))
+}
+
+/// Images that were put on this app lately and did not do: nobody goes back to them unless they are named.
+fn bad(ctx: &Ctx<'_>, app: &str) -> Vec<Image> {
+    let here = ctx.state.team.deploys.values().filter(|deploy| deploy.plan.app == app);
+    here.filter(|deploy| deploy.trouble().is_some_and(|(_, trouble, _)| trouble.is_of_the_image()))
+        .map(|deploy| deploy.plan.to.image.clone())
+        .collect()
 }
 
 fn waiting<'a>(ctx: &Ctx<'a>, app: &'a str) -> impl Iterator<Item = &'a Deploy> {
@@ -238,7 +247,8 @@ pub fn go(
 /// The machines as they are by now, when they are others than planned.
 fn now_there(deploy: &Deploy, inventory: &Inventory) -> Result<Option<Vec<crate::domain::hosting::Running>>, Refusal> {
     let plan = &deploy.plan;
-    let wanted = plan::Wanted { service: plan.service.clone(), stage: plan.stage, at_once_percent: 100 };
+    let wanted =
+        plan::Wanted { service: plan.service.clone(), stage: plan.stage, at_once_percent: 100, bad: Vec::new() };
     let now = match plan.kind {
         Kind::Restart => plan::restart(inventory, &wanted),
         _ => plan::rollback(inventory, &wanted, Some(&plan.to.image.reference)),
