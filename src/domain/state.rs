@@ -92,6 +92,29 @@ pub struct Measured {
     pub watched: BTreeMap<(Service, Stage), Watched>,
 }
 
+impl Measured {
+    /// What a start goes on from: the looks that were kept beside the record, as far as they are fresh, and what the record says
+    /// is down, whatever was kept.
+    pub fn after_restart(
+        kept: impl IntoIterator<Item = ((Service, Stage), Watched)>,
+        down: &[Down],
+        now: At,
+    ) -> Self {
+        let mut kept: BTreeMap<_, _> = kept.into_iter().collect();
+        for down in down {
+            kept.entry((down.service.clone(), down.stage)).or_default();
+        }
+        let since = |key: &(Service, Stage)| {
+            down.iter().find(|down| down.service == key.0 && down.stage == key.1).map(|down| down.since)
+        };
+        let counts = |(key, looks): ((Service, Stage), Watched)| {
+            let looks = looks.after_restart(since(&key), now)?;
+            Some((key, looks))
+        };
+        Self { watched: kept.into_iter().filter_map(counts).collect() }
+    }
+}
+
 /// One decision as it stands on the record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decided {
