@@ -206,3 +206,48 @@ fn a_number_that_was_never_given_out_is_not_looked_for_in_the_record() {
         }
     }
 }
+
+#[test]
+fn a_reminder_that_was_taken_back_leaves_the_one_before_it_to_be_replaced() {
+    let mut bot = Held::new();
+    bot.decide(&InputKind::Call(bot.call("sev1", &[("title", "checkout is down")])));
+    bot.press("ack:1");
+    let replaced = |decided: &Decided| {
+        decided.effects.iter().find_map(|effect| match &effect.kind {
+            EffectKind::Post { to: Target::Thread(_), replaces, message }
+                if message.buttons.iter().any(|button| button.action.starts_with("update:")) =>
+            {
+                Some((effect.id, *replaces))
+            }
+            _ => None,
+        })
+    };
+    // The first reminder arrives, the next ones do not.
+    let mut reminders = Vec::new();
+    for _ in 0..22 {
+        bot.now += TimeDelta::minutes(1);
+        let decided = bot.decide(&InputKind::Tick);
+        let Some((effect, replaces)) = replaced(&decided) else { continue };
+        if reminders.is_empty() {
+            let posted = Some(Posted { place: Place::new("discord:thread"), message: "first".to_owned() });
+            bot.decide(&InputKind::Effect(EffectOutcome { effect, end: EffectEnd::Done { posted } }));
+        }
+        reminders.push((effect, replaces));
+    }
+    assert!(reminders.len() >= 3, "{reminders:?}");
+    let first = reminders[0].0;
+    for (effect, replaces) in &reminders[1..] {
+        assert_eq!(*replaces, Some(first), "{effect} is to take the place of the one that stands");
+    }
+    // The newest is given up: what stands is still known.
+    let newest = reminders.last().expect("some").0;
+    let why = "the chat did not take it for a day".to_owned();
+    bot.decide(&InputKind::Effect(EffectOutcome { effect: newest, end: EffectEnd::GivenUp { why } }));
+    assert_eq!(bot.state.incidents[&IncidentId(1)].reminder, Some(first));
+    let update = bot.decide(&InputKind::Call(bot.call("update", &[("what", "we found it")])));
+    let replaces = update.effects.iter().find_map(|effect| match &effect.kind {
+        EffectKind::Post { to: Target::Thread(_), replaces, .. } => Some(*replaces),
+        _ => None,
+    });
+    assert_eq!(replaces, Some(Some(first)));
+}

@@ -156,9 +156,7 @@ impl State {
     fn apply_fact(&mut self, on: Thing, at: At, fact: &Fact) {
         match fact {
             Fact::Done { effect, posted } => self.done(*effect, posted.as_ref()),
-            Fact::GivenUp { effect, .. } | Fact::Withdrawn { effect, .. } => {
-                self.pending.remove(effect);
-            }
+            Fact::GivenUp { effect, .. } | Fact::Withdrawn { effect, .. } => self.not_done(*effect),
             _ => {}
         }
         match on {
@@ -225,6 +223,16 @@ impl State {
                 }
             }
             EffectKind::Page { .. } | EffectKind::Look { .. } => {}
+        }
+    }
+
+    /// What never came about takes nothing's place: the ping that it was to replace is the newest again.
+    fn not_done(&mut self, id: EffectId) {
+        let Some(effect) = self.pending.remove(&id) else { return };
+        if let (Thing::Incident(on), EffectKind::Post { replaces, .. }) = (effect.on, effect.kind)
+            && let Some(incident) = self.incidents.get_mut(&on).filter(|incident| incident.reminder == Some(id))
+        {
+            incident.reminder = replaces;
         }
     }
 
