@@ -1,7 +1,8 @@
 //! The outbox as `shell/outbox.rs` has it, one step at a time: queues that keep their order, repeats, and the look for a mark
 //! before anything that may have been done is done again.
 //!
-//! A model: where the real one waits, this one says what it waits for. A rule changed there must be changed here.
+//! A model: where the real one waits, this one says what it waits for. A rule changed there must be changed here. What the
+//! model's chat never says (a place too full to be read back) is in tests/delivery.rs.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

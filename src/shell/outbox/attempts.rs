@@ -105,7 +105,15 @@ impl<Ch: Chat> Delivery<Ch> {
                     Err(ChatError::Gone(why)) if may_come_back(attempt) => {
                         info!(mark = %self.mark, reason = %why, "A channel is said to be gone; it is looked for again");
                     }
-                    Err(ChatError::Refused(why) | ChatError::Gone(why)) => return Some(EffectEnd::GivenUp { why }),
+                    // Too much was written there since. What must wake somebody is sent again: twice is better than not at
+                    // all. Anything else would be noise, and the record says why it is not known whether it stands.
+                    Err(ChatError::CannotTell(why)) if self.urgency == Urgency::Page => {
+                        warn!(mark = %self.mark, reason = %why, "What must wake somebody is posted again, unseen");
+                        in_doubt = false;
+                    }
+                    Err(ChatError::Refused(why) | ChatError::Gone(why) | ChatError::CannotTell(why)) => {
+                        return Some(EffectEnd::GivenUp { why });
+                    }
                     Err(error) => info!(mark = %self.mark, reason = %error, "Could not read the channel back yet"),
                 }
             }
@@ -123,7 +131,7 @@ impl<Ch: Chat> Delivery<Ch> {
                         warn!(mark = %self.mark, reason = %why, "A post was refused and is given up");
                         return Some(EffectEnd::GivenUp { why });
                     }
-                    Err(ChatError::InDoubt(why)) => {
+                    Err(ChatError::InDoubt(why) | ChatError::CannotTell(why)) => {
                         info!(mark = %self.mark, reason = %why, "A post may or may not have been made; looking");
                         in_doubt = true;
                         if attempt == 0 {
@@ -187,7 +195,7 @@ pub(super) async fn page<P: Pager>(pager: &P, call: &PageCall, attempts: &Attemp
             Ok(()) => return Some(EffectEnd::Done { posted: None }),
             Err(ChatError::Refused(why) | ChatError::Gone(why)) => return Some(EffectEnd::GivenUp { why }),
             // A page that may have gone out is sent again: woken twice is better than not at all.
-            Err(ChatError::InDoubt(why) | ChatError::NotNow(why)) => last = why,
+            Err(ChatError::InDoubt(why) | ChatError::NotNow(why) | ChatError::CannotTell(why)) => last = why,
         }
         attempts.pause(attempt).await;
     }
