@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::effect::Urgency;
 use crate::domain::health::HealthReport;
-use crate::domain::ids::{Person, Place, Posted, Service};
+use crate::domain::ids::{IncidentId, Person, Place, Posted, Service};
 use crate::domain::input::Measurement;
 use crate::domain::message::Message;
 use crate::domain::workspace::Way;
@@ -129,6 +129,15 @@ pub struct PageCall {
     pub body: String,
     /// A link to the incident.
     pub link: Option<String>,
+    /// The incident that it is about; none for a test.
+    pub incident: Option<IncidentId>,
+}
+
+impl PageCall {
+    /// What tells this record from any other: what its marks begin with.
+    pub fn record(&self) -> &str {
+        self.mark.split('-').next().unwrap_or_default()
+    }
 }
 
 /// Waking people by other ways than the chat.

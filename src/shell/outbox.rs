@@ -422,7 +422,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 }
                 None => nowhere(),
             },
-            EffectKind::Page { person, way, text, .. } => {
+            EffectKind::Page { person, way, text, incident, .. } => {
                 let ways = self.workspace.ways(person);
                 let Some(way) = ways.get(usize::from(*way)).cloned() else {
                     return given_up("that way to reach them is not configured any more".to_owned());
@@ -456,6 +456,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                     })
                 })
             }
+                    incident: *incident,
         }
     }
 
