@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use tracing::info;
 
 pub use attempts::Pace;
-use attempts::{Attempts, Delivery, delete, page, show};
+use attempts::{Attempts, Delivery, PAGE_GIVE_UP_AFTER, delete, page, show};
 
 use super::door::{Door, Inbound};
 use super::driver::look;
@@ -440,7 +440,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                     link: None,
                 };
                 let pager = Arc::clone(&self.neighbours.pager);
-                Box::pin(async move { page(&*pager, &call, &delivery.attempts).await })
+                Box::pin(async move { page(&*pager, &call, &delivery.attempts, PAGE_GIVE_UP_AFTER).await })
             }
             EffectKind::Look { services, .. } => {
                 let watch = Arc::clone(&self.neighbours.watch);

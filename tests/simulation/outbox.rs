@@ -16,8 +16,8 @@ use crate::domain::message::{Message, Ping, Text};
 use crate::domain::workspace::{Way, Workspace};
 use crate::log::torn::Dice;
 
-/// Attempts at a page by one way.
-const PAGE_ATTEMPTS_MAX: u32 = 6;
+/// How long a page by one way is tried before it is given up.
+const PAGE_GIVE_UP_AFTER: TimeDelta = TimeDelta::minutes(30);
 /// How long a post is tried before it is given up.
 const POST_GIVE_UP_AFTER: TimeDelta = TimeDelta::hours(24);
 
@@ -241,7 +241,7 @@ impl Outbox {
         let Some(job) = self.running.get_mut(key) else { return Step::Pause(TimeDelta::zero()) };
         job.attempt += 1;
         let is_page = matches!(job.way, Manner::Page);
-        if is_page && job.attempt >= PAGE_ATTEMPTS_MAX {
+        if is_page && now - job.began >= PAGE_GIVE_UP_AFTER {
             return self.end(key, Some(EffectEnd::GivenUp { why: "it did not go out".to_owned() }));
         }
         if !is_page && now - job.began > POST_GIVE_UP_AFTER {
