@@ -461,10 +461,10 @@ where
         if !written.is_empty() {
             self.publish_lists();
         }
-        for id in touched {
+        for id in touched.into_iter().flat_map(|id| [Some(id), State::aged_by(id)]).flatten() {
             self.state.release(id);
-            if let Some(aged) = State::aged_by(id) {
-                self.state.release(aged);
+            if !self.state.incidents.contains_key(&id) {
+                let _ = self.parts.outbox.send(Work::Forget(id));
             }
         }
     }
