@@ -126,13 +126,13 @@ impl Reminder {
         if self.review_button {
             message = message.button(format!("review:{n}"), "Review written", ButtonStyle::Success);
         }
-        let replaces = incident.reminder.filter(|reminder| incident.standing.contains_key(reminder));
         escalate::superseded(draft, id);
         if self.pings.is_empty() {
             draft.post(id, Target::Thread(id), message);
         } else {
             message = message.and(text::reason(&self.why.join("; ")));
             message.pings = self.pings;
+            let replaces = draft.newest_ping(id);
             draft.replace(id, Target::Thread(id), message, replaces);
         }
         Ok(())

@@ -34,7 +34,7 @@ use crate::domain::ids::{EffectId, IncidentId, InputId, Thing};
 use crate::domain::input::{Answers, Input, InputKind, Itself, Started};
 use crate::domain::policy::Policy;
 use crate::domain::refusal::Refusal;
-use crate::domain::state::{Decided, State};
+use crate::domain::state::{Decided, Measured, State};
 use crate::domain::workspace::Workspace;
 use crate::domain::{bot, jobs, services, text};
 use crate::ports::Watch;
@@ -158,7 +158,8 @@ where
         let last_seen = self.state.latest.max(self.last_alive());
         let watched = self.parts.views.get_note(WATCHED_NOTE).ok().flatten();
         let watched: Option<Vec<_>> = watched.and_then(|note| serde_json::from_slice(&note).ok());
-        self.state.measured.watched = watched.into_iter().flatten().collect();
+        let kept = watched.into_iter().flatten();
+        self.state.measured = Measured::after_restart(kept, &self.state.team.down, self.now());
         if let Err(end) = self.begin(last_seen) {
             return end;
         }
@@ -460,10 +461,10 @@ where
         if !written.is_empty() {
             self.publish_lists();
         }
-        for id in touched {
+        for id in touched.into_iter().flat_map(|id| [Some(id), State::aged_by(id)]).flatten() {
             self.state.release(id);
-            if let Some(aged) = State::aged_by(id) {
-                self.state.release(aged);
+            if !self.state.incidents.contains_key(&id) {
+                let _ = self.parts.outbox.send(Work::Forget(id));
             }
         }
     }

@@ -295,7 +295,7 @@ impl Connecting {
             let sentence = anyhow!("{what}: {error}");
             match error {
                 ChatError::Refused(_) | ChatError::Gone(_) => NotConnected::Never(sentence),
-                ChatError::NotNow(_) | ChatError::InDoubt(_) => NotConnected::NotYet(sentence),
+                ChatError::NotNow(_) | ChatError::InDoubt(_) | ChatError::CannotTell(_) => NotConnected::NotYet(sentence),
             }
         };
         // Before the gateway: who presses something must be known by their roles.
