@@ -10,6 +10,7 @@ use watchbell::domain::ids::{InputId, Place, Posted};
 use watchbell::domain::input::{Input, InputKind};
 use watchbell::domain::message::Message;
 use watchbell::ports::{Chat, ChatError, Condition, PageCall, Pager, Where};
+use watchbell::shell::acting::NoActing;
 use watchbell::shell::outbox::{Neighbours, Outbox, Pace};
 
 #[path = "support/alone.rs"]
@@ -103,7 +104,12 @@ impl Pager for Nobody {
 fn start(chat: Slow) -> (Alone, Arc<Slow>) {
     let (bot, work) = Alone::start();
     let chat = Arc::new(chat);
-    let neighbours = Neighbours { chat: Arc::clone(&chat), pager: Arc::new(Nobody), watch: Arc::new(Nobody) };
+    let neighbours = Neighbours {
+        chat: Arc::clone(&chat),
+        pager: Arc::new(Nobody),
+        watch: Arc::new(Nobody),
+        acts: Arc::new(NoActing),
+    };
     let pace = Pace { first_ms: 1, max_ms: 4 };
     tokio::spawn(Outbox::new(neighbours, team(), bot.door.clone(), work, "alone", pace).run());
     (bot, chat)

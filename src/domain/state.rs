@@ -104,11 +104,7 @@ pub struct Measured {
 impl Measured {
     /// What a start goes on from: the looks that were kept beside the record, as far as they are fresh, and what the record says
     /// is down, whatever was kept.
-    pub fn after_restart(
-        kept: impl IntoIterator<Item = ((Service, Stage), Watched)>,
-        down: &[Down],
-        now: At,
-    ) -> Self {
+    pub fn after_restart(kept: impl IntoIterator<Item = ((Service, Stage), Watched)>, down: &[Down], now: At) -> Self {
         let mut kept: BTreeMap<_, _> = kept.into_iter().collect();
         for down in down {
             kept.entry((down.service.clone(), down.stage)).or_default();
@@ -355,6 +351,20 @@ impl State {
     /// The incident that is new no longer once `id` is there.
     pub fn aged_by(id: IncidentId) -> Option<IncidentId> {
         id.0.checked_sub(NEWEST_HELD).filter(|number| *number > 0).map(IncidentId)
+    }
+
+    /// Whether it is in memory.
+    pub fn is_held(&self, on: Thing) -> bool {
+        match on {
+            Thing::Team => true,
+            Thing::Incident(id) => self.incidents.contains_key(&id),
+            Thing::Deploy(id) => self.team.deploys.contains_key(&id),
+        }
+    }
+
+    /// Whether something about it is still to be done.
+    pub fn has_pending(&self, on: Thing) -> bool {
+        self.pending.values().any(|effect| effect.on == on)
     }
 
     /// Lets a closed incident go from memory; it stays on record.

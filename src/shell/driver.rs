@@ -21,6 +21,7 @@ use tracing::{error, warn};
 pub use asking::{QUERY_TIMEOUT_MS, look};
 use showing::put_up_what_is_missing;
 
+use super::acting::Acts;
 pub use super::door::{Ask, Door, Inbound, Reply, Snapshot, Threshold, WAITING_MAX, door};
 use super::outbox::Work;
 use super::pulse::Beat;
@@ -30,11 +31,11 @@ use crate::commands::{self, Lists};
 use crate::domain::answer::Answer;
 use crate::domain::draft::{Ctx, Decision};
 use crate::domain::effect::{Effect, EffectKind, Urgency};
-use crate::domain::ids::{EffectId, IncidentId, InputId, Thing};
+use crate::domain::ids::{DeployId, EffectId, InputId, Thing};
 use crate::domain::input::{Answers, Input, InputKind, Itself, Started};
 use crate::domain::policy::Policy;
 use crate::domain::refusal::Refusal;
-use crate::domain::state::{Decided, Measured, State};
+use crate::domain::state::{DEPLOYS_HELD, Decided, Measured, State};
 use crate::domain::workspace::Workspace;
 use crate::domain::{bot, jobs, services, text};
 use crate::ports::Watch;
@@ -67,6 +68,8 @@ pub struct Parts<J, V, C, W> {
     pub clock: C,
     /// Looking at services.
     pub watch: Arc<W>,
+    /// Acting at the host.
+    pub acts: Arc<dyn Acts>,
     /// The policy.
     pub policy: Policy,
     /// The team.
@@ -298,7 +301,7 @@ where
         if !self.may_record() {
             return;
         }
-        if !self.idle_tick && self.state.due_incidents(now).next().is_some() {
+        if !self.idle_tick && self.state.is_due(now) {
             self.ticks += 1;
             let id = InputId::new(format!("tick:{}:{}", self.parts.journal.epoch(), self.ticks));
             batch.push_back(Inbound {
@@ -433,15 +436,15 @@ where
                 reply(answer.unwrap_or(Answer::Done));
             }
         }
-        let mut touched: BTreeSet<IncidentId> = BTreeSet::new();
-        for (on, _) in written.iter().flat_map(|decided| &decided.facts) {
-            if let Thing::Incident(id) = on {
-                touched.insert(*id);
-            }
-        }
+        let touched: BTreeSet<Thing> = written
+            .iter()
+            .flat_map(|decided| &decided.facts)
+            .map(|(on, _)| *on)
+            .filter(|on| *on != Thing::Team)
+            .collect();
         // First how things should look: a card that is put up for the first time is drawn from it.
-        for id in &touched {
-            self.show(*id, false);
+        for on in &touched {
+            self.show(*on, false);
         }
         for decided in written {
             for effect in decided.effects.iter().filter(|effect| self.state.pending.contains_key(&effect.id)) {
@@ -461,10 +464,13 @@ where
         if !written.is_empty() {
             self.publish_lists();
         }
-        for id in touched.into_iter().flat_map(|id| [Some(id), State::aged_by(id)]).flatten() {
-            self.state.release(id);
-            if !self.state.incidents.contains_key(&id) {
-                let _ = self.parts.outbox.send(Work::Forget(id));
+        let older = aged(touched.iter());
+        for on in touched.into_iter().chain(older) {
+            if let Thing::Incident(id) = on {
+                self.state.release(id);
+            }
+            if !self.state.is_held(on) {
+                let _ = self.parts.outbox.send(Work::Forget(on));
             }
         }
     }
@@ -542,7 +548,8 @@ fn caught_up(away: &str, due: usize, on_their_way: usize) -> String {
 
 /// Whether an effect wakes or calls somebody.
 fn calls(effect: &Effect) -> bool {
-    effect.urgency <= Urgency::Ping && !matches!(effect.kind, EffectKind::Look { .. } | EffectKind::Thread { .. })
+    effect.urgency <= Urgency::Ping
+        && matches!(effect.kind, EffectKind::Card { .. } | EffectKind::Post { .. } | EffectKind::Page { .. })
 }
 
 /// Incidents that may leave memory because newer ones are there.
@@ -550,6 +557,9 @@ pub fn aged<'a>(touched: impl Iterator<Item = &'a Thing>) -> Vec<Thing> {
     touched
         .filter_map(|thing| match thing {
             Thing::Incident(id) => State::aged_by(*id).map(Thing::Incident),
+            Thing::Deploy(id) => {
+                id.0.checked_sub(DEPLOYS_HELD as u32).filter(|old| *old > 0).map(|old| Thing::Deploy(DeployId(old)))
+            }
             Thing::Team => None,
         })
         .collect()

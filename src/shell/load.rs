@@ -81,7 +81,7 @@ fn from_views(journal: &FileJournal, views: &mut SledViews) -> Result<State, Str
     let team: TeamState = serde_json::from_slice(&doc).map_err(|error| error.to_string())?;
     let mut lines: Vec<Line> = Vec::new();
     for name in views.open_things().map_err(|error| error.to_string())? {
-        if matches!(name.parse(), Ok(Thing::Incident(_))) {
+        if matches!(name.parse(), Ok(Thing::Incident(_) | Thing::Deploy(_))) {
             lines.extend(views.rows(&name).map_err(|error| error.to_string())?);
         }
     }
@@ -118,9 +118,11 @@ fn take_in(state: &mut State, line: &Line, decided: &Decided) {
     if let Some(Note::Gap { to, things, .. }) = &line.note {
         state.seq = state.seq.max(*to);
         for name in things {
-            if let Ok(Thing::Incident(id)) = name.parse() {
-                // A number that may have been said aloud is never said again for something else.
-                state.team.incidents = state.team.incidents.max(id.0);
+            // A number that may have been said aloud is never said again for something else.
+            match name.parse() {
+                Ok(Thing::Incident(id)) => state.team.incidents = state.team.incidents.max(id.0),
+                Ok(Thing::Deploy(id)) => state.team.deploys_used = state.team.deploys_used.max(id.0),
+                _ => {}
             }
         }
     }
@@ -136,11 +138,15 @@ fn settle(state: &mut State, decided: &Decided) -> Vec<(String, bool)> {
     touched.dedup();
     let mut open = Vec::new();
     for thing in touched {
-        if let Thing::Incident(id) = thing {
-            let held = state.must_hold(id);
-            open.push((thing.to_string(), held));
-            if !held {
-                state.release(id);
+        match thing {
+            Thing::Team => {}
+            Thing::Deploy(_) => open.push((thing.to_string(), state.has_pending(thing))),
+            Thing::Incident(id) => {
+                let held = state.must_hold(id);
+                open.push((thing.to_string(), held));
+                if !held {
+                    state.release(id);
+                }
             }
         }
     }

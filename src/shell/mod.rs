@@ -2,6 +2,7 @@
 //!
 //! Owns no rule about incidents. `start` gives a running bot; `main` and the tests are its only callers.
 
+pub mod acting;
 pub mod anchor;
 pub mod doctor;
 pub mod door;
@@ -43,6 +44,7 @@ use crate::domain::message::Message;
 use crate::ports::journal::Journal as _;
 use crate::ports::{Chat, ChatError, Clock, Watch};
 
+use acting::Acts;
 use driver::{Door, Driver, End, Parts};
 use outbox::{Neighbours, Outbox, Pace};
 use undelivered::Asked;
@@ -192,6 +194,7 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
         warn!("FLY_READ_TOKEN is not set: machines are not looked at");
     }
 
+    let acts: Arc<dyn Acts> = Arc::new(acting::NoActing);
     let (door, threshold) = driver::door();
     let (work, work_out) = mpsc::unbounded_channel();
     let lists: Arc<RwLock<Lists>> = Arc::default();
@@ -203,6 +206,7 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
         views,
         clock: Arc::clone(&clock),
         watch: Arc::clone(&prober),
+        acts: Arc::clone(&acts),
         policy: config.policy.clone(),
         workspace: config.workspace.clone(),
         hash: config.hash.clone(),
@@ -210,7 +214,7 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
         outbox: work,
         lists: Arc::clone(&lists),
     };
-    let neighbours = Neighbours { chat: Arc::clone(&chat), pager, watch: Arc::clone(&prober) };
+    let neighbours = Neighbours { chat: Arc::clone(&chat), pager, watch: Arc::clone(&prober), acts };
     let outbox = Outbox::new(neighbours, config.workspace.clone(), door.clone(), work_out, &log_id, settings.pace);
 
     let (inbox, inbox_out) = mpsc::channel(INBOX_MAX);
@@ -295,7 +299,9 @@ impl Connecting {
             let sentence = anyhow!("{what}: {error}");
             match error {
                 ChatError::Refused(_) | ChatError::Gone(_) => NotConnected::Never(sentence),
-                ChatError::NotNow(_) | ChatError::InDoubt(_) | ChatError::CannotTell(_) => NotConnected::NotYet(sentence),
+                ChatError::NotNow(_) | ChatError::InDoubt(_) | ChatError::CannotTell(_) => {
+                    NotConnected::NotYet(sentence)
+                }
             }
         };
         // Before the gateway: who presses something must be known by their roles.

@@ -10,6 +10,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tracing::info;
@@ -17,15 +18,17 @@ use tracing::info;
 pub use attempts::Pace;
 use attempts::{Attempts, Delivery, PAGE_GIVE_UP_AFTER, delete, page, show};
 
+use super::acting::Acts;
 use super::door::{Door, Inbound};
 use super::driver::look;
 use super::pulse::Beat;
 use crate::domain::effect::{Effect, EffectKind, Target, Urgency};
-use crate::domain::ids::{EffectId, IncidentId, InputId, Place, Posted, Thing};
+use crate::domain::ids::{EffectId, InputId, Place, Posted, Thing};
 use crate::domain::input::{EffectEnd, EffectOutcome, Input, InputKind};
 use crate::domain::message::{Message, Ping, Text};
 use crate::domain::policy::Severity;
 use crate::domain::workspace::{Way, Workspace};
+use crate::ports::hosting::StepCall;
 use crate::ports::{Chat, PageCall, Pager, Watch, Where};
 
 /// Effects of one rank and those above it in flight at once.
@@ -48,22 +51,22 @@ pub enum Work {
     },
     /// Do not do this any more.
     Withdraw(EffectId),
-    /// Make an incident look like this.
+    /// Make an incident or a deploy look like this.
     Show(Box<Shown>, Beat),
     /// The loop has let go of a closed incident: what is known of it here need not be kept.
-    Forget(IncidentId),
+    Forget(Thing),
     /// The chat is there again: what waits for it need not wait longer.
     Wake,
 }
 
-/// How an incident should look now.
+/// How an incident or a deploy should look now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shown {
-    /// Which.
-    pub incident: IncidentId,
+    /// Which incident, or which deploy.
+    pub on: Thing,
     /// Its card.
     pub card: Message,
-    /// Its thread's title.
+    /// Its thread's title; empty for what has none.
     pub title: String,
     /// Whether the card is pinned.
     pub pinned: bool,
@@ -91,11 +94,18 @@ pub struct Neighbours<Ch, Pg, W> {
     pub pager: Arc<Pg>,
     /// Looking at services.
     pub watch: Arc<W>,
+    /// Acting at the host.
+    pub acts: Arc<dyn Acts>,
 }
 
 impl<Ch, Pg, W> Clone for Neighbours<Ch, Pg, W> {
     fn clone(&self) -> Self {
-        Self { chat: Arc::clone(&self.chat), pager: Arc::clone(&self.pager), watch: Arc::clone(&self.watch) }
+        Self {
+            chat: Arc::clone(&self.chat),
+            pager: Arc::clone(&self.pager),
+            watch: Arc::clone(&self.watch),
+            acts: Arc::clone(&self.acts),
+        }
     }
 }
 
@@ -135,8 +145,8 @@ struct Job {
 /// The end of a job or of a showing.
 enum Ended {
     Job { key: String, effect: Effect, end: Option<EffectEnd>, _beat: Beat },
-    Shown { incident: IncidentId, sent: Option<(Message, String, bool)>, _beats: Vec<Beat> },
-    Titled { incident: IncidentId, title: Option<String> },
+    Shown { on: Thing, sent: Option<(Message, String, bool)>, _beats: Vec<Beat> },
+    Titled { on: Thing, title: Option<String> },
 }
 
 /// The outbox.
@@ -149,8 +159,8 @@ pub struct Outbox<Ch, Pg, W> {
     ended: mpsc::UnboundedReceiver<Ended>,
     queues: BTreeMap<String, VecDeque<Job>>,
     running: BTreeMap<String, Flight>,
-    standing: BTreeMap<IncidentId, Standing>,
-    show_beats: BTreeMap<IncidentId, Vec<Beat>>,
+    standing: BTreeMap<Thing, Standing>,
+    show_beats: BTreeMap<Thing, Vec<Beat>>,
     withdrawn: Arc<Mutex<BTreeSet<EffectId>>>,
     wake: Arc<Notify>,
     pace: Pace,
@@ -218,7 +228,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 }
             }
             Work::Show(shown, beat) => {
-                let standing = self.standing.entry(shown.incident).or_default();
+                let standing = self.standing.entry(shown.on).or_default();
                 // The loop knows what was recorded; what was made since is known here first.
                 if shown.at_card.is_some() {
                     standing.card.clone_from(&shown.at_card);
@@ -232,7 +242,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 if shown.force {
                     standing.sent = None;
                 }
-                self.show_beats.entry(shown.incident).or_default().push(beat);
+                self.show_beats.entry(shown.on).or_default().push(beat);
                 standing.wanted = Some(*shown);
                 standing.again = true;
                 standing.over = false;
@@ -258,17 +268,17 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 let beat = Some(self.door.pulse().beat());
                 self.door.result(Inbound { input: Input { id, kind }, reply: None, answers: None, beat });
             }
-            Ended::Titled { incident, title } => {
-                if let Some(standing) = self.standing.get_mut(&incident) {
+            Ended::Titled { on, title } => {
+                if let Some(standing) = self.standing.get_mut(&on) {
                     standing.titling = false;
                     if title.is_some() {
                         standing.titled = title;
-                        self.start_titling(incident);
+                        self.start_titling(on);
                     }
                 }
             }
-            Ended::Shown { incident, sent, .. } => {
-                if let Some(standing) = self.standing.get_mut(&incident) {
+            Ended::Shown { on, sent, .. } => {
+                if let Some(standing) = self.standing.get_mut(&on) {
                     standing.showing = false;
                     if sent.is_some() {
                         standing.sent = sent;
@@ -280,11 +290,11 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
 
     /// What was made is known here before the record has it back.
     fn remember(&mut self, effect: &Effect, end: &EffectEnd) {
-        let (Thing::Incident(id), EffectEnd::Done { posted: Some(posted) }) = (effect.on, end) else { return };
+        let EffectEnd::Done { posted: Some(posted) } = end else { return };
         // The loop says how an incident looks before it asks for anything about it: one that is not known here was let go of.
-        let Some(standing) = self.standing.get_mut(&id) else { return };
+        let Some(standing) = self.standing.get_mut(&effect.on) else { return };
         match &effect.kind {
-            EffectKind::Card { .. } => standing.card = Some(posted.clone()),
+            EffectKind::Card { .. } | EffectKind::Board { .. } => standing.card = Some(posted.clone()),
             EffectKind::Thread { .. } => standing.thread = Some(posted.place.clone()),
             EffectKind::Post { replaces, .. } => {
                 // As on the record: nothing takes the place of a post that pings nobody.
@@ -301,16 +311,13 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                     });
                 }
             }
-            EffectKind::Page { .. } | EffectKind::Look { .. } => {}
+            _ => {}
         }
     }
 
     /// How this effect ranks now: an incident may have become worse since it was asked for.
     fn rank(&self, effect: &Effect) -> Rank {
-        let severity = match effect.on {
-            Thing::Incident(id) => self.standing.get(&id).and_then(|standing| standing.wanted.as_ref()),
-            Thing::Team => None,
-        };
+        let severity = self.standing.get(&effect.on).and_then(|standing| standing.wanted.as_ref());
         let worst_first = |shown: &Shown| match shown.severity {
             Severity::Sev1 => 1,
             Severity::Sev2 => 2,
@@ -322,12 +329,17 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
     /// The place whose line an effect will stand in; none when it stands in nobody's way.
     fn line_of(&self, effect: &Effect) -> Option<Where> {
         match &effect.kind {
-            EffectKind::Card { to, .. } | EffectKind::Post { to, .. } => self.place_of(to),
+            EffectKind::Card { to, .. } | EffectKind::Board { to, .. } | EffectKind::Post { to, .. } => {
+                self.place_of(to)
+            }
             EffectKind::Page { person, way, .. } => {
                 let direct = self.workspace.ways(person).get(usize::from(*way)) == Some(&Way::Direct);
                 direct.then(|| Where::Direct(person.clone()))
             }
-            EffectKind::Thread { .. } | EffectKind::Look { .. } => None,
+            EffectKind::Thread { .. }
+            | EffectKind::Look { .. }
+            | EffectKind::Act { .. }
+            | EffectKind::Survey { .. } => None,
         }
     }
 
@@ -359,7 +371,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             }
             self.start(key, flight, job);
         }
-        let ready: Vec<IncidentId> = self
+        let ready: Vec<Thing> = self
             .standing
             .iter()
             .filter(|(_, standing)| standing.again && !standing.showing)
@@ -376,7 +388,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
         self.running.insert(key.clone(), flight);
         let Job { effect, again, beat } = job;
         if let EffectKind::Thread { incident } = &effect.kind
-            && let Some(standing) = self.standing.get_mut(incident)
+            && let Some(standing) = self.standing.get_mut(&Thing::Incident(*incident))
         {
             // A thread starts with the title that is wanted now.
             standing.titled = standing.wanted.as_ref().map(|shown| shown.title.clone());
@@ -406,7 +418,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
         };
         match &effect.kind {
             EffectKind::Card { incident, to, pings } => {
-                let wanted = self.standing.get(incident).and_then(|standing| standing.wanted.clone());
+                let wanted = self.standing.get(&effect.on).and_then(|standing| standing.wanted.clone());
                 let Some(shown) = wanted else {
                     return given_up(format!("nothing is known of {incident} any more"));
                 };
@@ -417,8 +429,35 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 }
                 Box::pin(delivery.post(to, message))
             }
+            EffectKind::Board { deploy, to } => {
+                let wanted = self.standing.get(&effect.on).and_then(|standing| standing.wanted.clone());
+                let Some(shown) = wanted else { return given_up(format!("{deploy} is no longer at hand")) };
+                match self.place_of(to) {
+                    Some(to) => Box::pin(delivery.post(to, shown.card)),
+                    None => nowhere(),
+                }
+            }
+            EffectKind::Act { app, step, by, within_s, .. } => {
+                let call = StepCall {
+                    app: app.clone(),
+                    step: step.clone(),
+                    mark: delivery.mark,
+                    by: by.clone(),
+                    within: Duration::from_secs(u64::from(*within_s)),
+                };
+                let end = self.neighbours.acts.step(call);
+                Box::pin(async move { Some(EffectEnd::Stepped { end: end.await }) })
+            }
+            EffectKind::Survey { app, service, .. } => {
+                let watch = Arc::clone(&self.neighbours.watch);
+                let (machines, service) = (self.neighbours.acts.inventory(app), service.clone());
+                Box::pin(async move {
+                    let (machines, report) = tokio::join!(machines, look(&*watch, Some(&service)));
+                    Some(EffectEnd::Surveyed { machines, report })
+                })
+            }
             EffectKind::Thread { incident } => {
-                let standing = self.standing.get(incident).cloned().unwrap_or_default();
+                let standing = self.standing.get(&effect.on).cloned().unwrap_or_default();
                 let title = standing.wanted.map_or_else(|| incident.to_string(), |shown| shown.title);
                 match standing.card {
                     Some(card) => Box::pin(delivery.thread(card, title)),
@@ -486,7 +525,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             Target::Test => Where::Named(channels.test.clone()),
             Target::Direct(person) => Where::Direct(person.clone()),
             Target::Thread(id) => {
-                let standing = self.standing.get(id);
+                let standing = self.standing.get(&Thing::Incident(*id));
                 let observing = standing.and_then(|one| one.wanted.as_ref()).is_some_and(|shown| shown.observing);
                 match standing.and_then(|standing| standing.thread.clone()) {
                     Some(thread) => Where::Place(thread),
@@ -500,11 +539,11 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
 
     /// Sets a thread's title, apart from everything else: Discord allows two changes in ten minutes, and a card must not wait
     /// for that. The newest title wins; one that could not be set is tried with the next change.
-    fn start_titling(&mut self, id: IncidentId) {
+    fn start_titling(&mut self, id: Thing) {
         let Some(standing) = self.standing.get_mut(&id).filter(|standing| !standing.titling) else { return };
         let (Some(shown), Some(thread)) = (&standing.wanted, standing.thread.clone()) else { return };
         let title = shown.title.clone();
-        if standing.titled.as_ref() == Some(&title) {
+        if title.is_empty() || standing.titled.as_ref() == Some(&title) {
             return;
         }
         standing.titling = true;
@@ -519,12 +558,12 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                     None
                 }
             };
-            let _ = ended.send(Ended::Titled { incident: id, title });
+            let _ = ended.send(Ended::Titled { on: id, title });
             drop(beat);
         });
     }
 
-    fn start_showing(&mut self, id: IncidentId) {
+    fn start_showing(&mut self, id: Thing) {
         let Some(standing) = self.standing.get_mut(&id) else { return };
         standing.again = false;
         let beats = self.show_beats.remove(&id).unwrap_or_default();
@@ -541,7 +580,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
         self.start_titling(id);
         tokio::spawn(async move {
             let sent = show(&*chat, &card, &wanted, before.as_ref(), pace, &wake, &door).await;
-            let _ = ended.send(Ended::Shown { incident: id, sent: sent.then_some(wanted), _beats: beats });
+            let _ = ended.send(Ended::Shown { on: id, sent: sent.then_some(wanted), _beats: beats });
         });
     }
 }
@@ -558,17 +597,23 @@ fn given_up(why: String) -> std::pin::Pin<Box<dyn Future<Output = Option<EffectE
 fn key(effect: &Effect) -> String {
     match &effect.kind {
         EffectKind::Card { incident, .. } | EffectKind::Thread { incident } => format!("thread:{}", incident.0),
-        EffectKind::Post { to, .. } => match to {
+        EffectKind::Board { to, .. } | EffectKind::Post { to, .. } => match to {
             Target::Thread(id) => format!("thread:{}", id.0),
             // What is said about an incident comes after its card, in whatever channel that stands.
             Target::Incidents | Target::Test => match effect.on {
                 Thing::Incident(id) => format!("thread:{}", id.0),
+                Thing::Deploy(id) => format!("deploy:{}", id.0),
                 Thing::Team => "team".to_owned(),
             },
             Target::Announce => "announce".to_owned(),
             Target::Direct(person) => format!("person:{person}"),
         },
         // Pages wait for nothing.
-        EffectKind::Page { .. } | EffectKind::Look { .. } => format!("alone:{}", effect.id),
+        EffectKind::Page { .. } | EffectKind::Look { .. } | EffectKind::Survey { .. } => format!("alone:{}", effect.id),
+        // Nobody works on a machine that is in hand.
+        EffectKind::Act { app, step, .. } => match step.machine() {
+            Some(machine) => format!("machine:{app}:{machine}"),
+            None => format!("releases:{app}"),
+        },
     }
 }

@@ -15,7 +15,7 @@ use super::record;
 use crate::adapters::store::{SLED_DIR, SledViews};
 use crate::domain::effect::{Effect, EffectKind, Target, Urgency};
 use crate::domain::fact::Fact;
-use crate::domain::ids::{EffectId, IncidentId, InputId, Person, Thing};
+use crate::domain::ids::{DeployId, EffectId, IncidentId, InputId, Person, Thing};
 use crate::domain::message::{Message, Text};
 use crate::domain::state::{Decided, State, TeamState};
 use crate::ports::journal::{Journal, Views};
@@ -81,6 +81,9 @@ pub fn recover(
                 let last = IncidentId(team.incidents);
                 facts.push((Thing::Incident(last), Fact::CardLost));
                 words.push_str(&format!(". The next incident is INC-{}", last.0.saturating_add(1)));
+            }
+            if team.deploys_used > state.team.deploys_used {
+                facts.push((Thing::Deploy(DeployId(team.deploys_used)), Fact::CardLost));
             }
             if team.live != live {
                 live = team.live;

@@ -19,6 +19,7 @@ use watchbell::domain::policy::{Policy, SHIPPED};
 use watchbell::domain::state::State;
 use watchbell::domain::workspace::Workspace;
 use watchbell::ports::Watch;
+use watchbell::shell::acting::NoActing;
 use watchbell::shell::driver::{Door, Driver, Parts, Snapshot, door};
 use watchbell::shell::outbox::Work;
 
@@ -72,6 +73,7 @@ impl Alone {
             views: SledViews::none("not needed here"),
             clock: Arc::new(VirtualClock::new(VirtualTime::starting(now, 0.0))),
             watch: Arc::new(Nobody),
+            acts: Arc::new(NoActing),
             policy: Policy::parse(SHIPPED).expect("the shipped policy"),
             workspace: team(),
             hash: "hash".to_owned(),

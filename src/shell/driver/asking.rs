@@ -44,9 +44,11 @@ where
     pub(super) fn ask(&mut self, inbound: Inbound, questions: Vec<Query>) {
         let mut answers = Answers::default();
         let mut health: Option<Option<Service>> = None;
+        let mut inventory: Option<String> = None;
         for question in questions {
             match question {
                 Query::Health(service) => health = Some(service),
+                Query::Inventory(app) => inventory = Some(app),
                 Query::ClosedIncident(id) => answers.recent = Some(self.read_back(id).into_iter().collect()),
                 Query::RecentIncidents(most) => answers.recent = Some(self.recent(usize::from(most))),
                 Query::Itself => {
@@ -57,13 +59,19 @@ where
         }
         let door = self.door.clone();
         let Inbound { input, reply, beat, .. } = inbound;
-        let Some(service) = health else {
+        if health.is_none() && inventory.is_none() {
             door.result(Inbound { input, reply, answers: Some(answers), beat });
             return;
-        };
-        let watch = Arc::clone(&self.parts.watch);
+        }
+        let (watch, acts) = (Arc::clone(&self.parts.watch), Arc::clone(&self.parts.acts));
         tokio::spawn(async move {
-            answers.health = look(&*watch, service.as_ref()).await;
+            if let Some(service) = health {
+                answers.health = look(&*watch, service.as_ref()).await;
+            }
+            if let Some(app) = inventory {
+                let asked = tokio::time::timeout(Duration::from_millis(QUERY_TIMEOUT_MS), acts.inventory(&app));
+                answers.inventory = asked.await.ok();
+            }
             door.result(Inbound { input, reply, answers: Some(answers), beat });
         });
     }

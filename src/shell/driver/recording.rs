@@ -154,6 +154,7 @@ where
             .filter_map(|thing| match thing {
                 Thing::Team => None,
                 Thing::Incident(id) => Some((thing.to_string(), self.state.must_hold(*id))),
+                Thing::Deploy(_) => Some((thing.to_string(), self.state.has_pending(*thing))),
             })
             .collect();
         let docs = vec![(TEAM_DOC.to_owned(), team_doc(&self.state))];

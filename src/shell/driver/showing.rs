@@ -1,5 +1,6 @@
 //! How things look on the chat: handed over whenever they may have changed, drawn from State, never recorded.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 
@@ -8,9 +9,11 @@ use tracing::error;
 use super::Driver;
 use crate::adapters::clock::Timepiece;
 use crate::commands;
+use crate::domain::deploy::board;
 use crate::domain::draft::{Ctx, Decision, Draft};
 use crate::domain::effect::EffectKind;
-use crate::domain::ids::{IncidentId, InputId};
+use crate::domain::ids::{DeployId, IncidentId, InputId, Thing};
+use crate::domain::policy::Severity;
 use crate::domain::view;
 use crate::ports::Watch;
 use crate::ports::journal::{Journal, Views};
@@ -30,8 +33,40 @@ where
         *self.parts.lists.write().unwrap_or_else(PoisonError::into_inner) = lists;
     }
 
-    /// Hands over what an incident should look like now.
-    pub(super) fn show(&self, id: IncidentId, force: bool) {
+    /// Hands over what an incident or a deploy should look like now.
+    pub(super) fn show(&self, on: Thing, force: bool) {
+        match on {
+            Thing::Team => {}
+            Thing::Incident(id) => self.show_incident(id, force),
+            Thing::Deploy(id) => self.show_deploy(id, force),
+        }
+    }
+
+    fn show_deploy(&self, id: DeployId, force: bool) {
+        let Some(deploy) = self.state.team.deploys.get(&id) else { return };
+        let input = InputId::new("show");
+        let ctx = self.ctx(&input, self.now());
+        let Ok(card) = catch_unwind(AssertUnwindSafe(|| board::card(&ctx, deploy))) else {
+            error!(deploy = %id, "A deploy could not be drawn");
+            return;
+        };
+        let shown = Shown {
+            on: Thing::Deploy(id),
+            card,
+            title: String::new(),
+            pinned: false,
+            at_card: deploy.card.clone(),
+            at_thread: None,
+            standing: BTreeMap::new(),
+            severity: Severity::Sev1,
+            observing: !self.state.team.live,
+            may_ring: false,
+            force,
+        };
+        let _ = self.parts.outbox.send(Work::Show(Box::new(shown), self.door.pulse().beat()));
+    }
+
+    fn show_incident(&self, id: IncidentId, force: bool) {
         let Some(incident) = self.state.incidents.get(&id) else { return };
         let input = InputId::new("show");
         let ctx = self.ctx(&input, self.now());
@@ -41,7 +76,7 @@ where
             return;
         };
         let shown = Shown {
-            incident: id,
+            on: Thing::Incident(id),
             card,
             title,
             pinned: incident.status.is_open(),
@@ -58,7 +93,10 @@ where
 
     pub(super) fn show_everything(&self) {
         for id in self.state.incidents.keys() {
-            self.show(*id, true);
+            self.show(Thing::Incident(*id), true);
+        }
+        for deploy in self.state.team.deploys.values().filter(|deploy| deploy.is_open()) {
+            self.show(Thing::Deploy(deploy.id), true);
         }
     }
 }

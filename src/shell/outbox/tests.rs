@@ -12,6 +12,7 @@ use crate::domain::health::HealthReport;
 use crate::domain::ids::{Person, Service};
 use crate::domain::input::Measurement;
 use crate::ports::{ChatError, Condition};
+use crate::shell::acting::NoActing;
 use crate::shell::door::{self, Threshold};
 
 /// Neighbours that do everything at once; only the pager is away for so many calls.
@@ -79,8 +80,10 @@ const PACE: Pace = Pace { first_ms: 1, max_ms: 2 };
 fn outbox() -> (Outbox<Willing, Willing, Willing>, Threshold) {
     let (door, threshold) = door::door();
     let one = Arc::new(Willing::default());
-    let neighbours = Neighbours { chat: Arc::clone(&one), pager: Arc::clone(&one), watch: one };
-    let workspace = toml::from_str(include_str!("../../../tests/support/team.toml")).expect("the team of the transcripts");
+    let neighbours =
+        Neighbours { chat: Arc::clone(&one), pager: Arc::clone(&one), watch: one, acts: Arc::new(NoActing) };
+    let workspace =
+        toml::from_str(include_str!("../../../tests/support/team.toml")).expect("the team of the transcripts");
     let (_nobody, work) = mpsc::unbounded_channel();
     (Outbox::new(neighbours, workspace, door, work, "abcdef", PACE), threshold)
 }
@@ -97,7 +100,7 @@ fn reminder(seq: u64, replaces: Option<u64>) -> Effect {
 
 fn shown(open: bool) -> Shown {
     Shown {
-        incident: IncidentId(7),
+        on: Thing::Incident(IncidentId(7)),
         card: Message::line("INC-7"),
         title: "INC-7".to_owned(),
         pinned: open,
@@ -164,7 +167,7 @@ async fn what_is_over_and_let_go_of_is_kept_in_mind_no_longer_than_it_takes_to_s
     assert!(one.card.is_some() && one.thread.is_some());
     assert_eq!(one.posts.keys().map(|id| id.seq).collect::<Vec<_>>(), [5], "only what may have to be replaced");
 
-    let over = vec![outbox.show(false), Work::Forget(IncidentId(7))];
+    let over = vec![outbox.show(false), Work::Forget(Thing::Incident(IncidentId(7)))];
     outbox.until_still(over).await;
     assert!(outbox.standing.is_empty() && outbox.show_beats.is_empty());
 
