@@ -100,7 +100,7 @@ impl Book {
     fn touched<'a>(&'a self, decided: &'a Decided) -> impl Iterator<Item = (IncidentId, &'a Told)> {
         decided.facts.iter().filter_map(|(on, _)| match on {
             Thing::Incident(id) => Some((*id, self.incidents.get(id)?)),
-            Thing::Team => None,
+            Thing::Team | Thing::Deploy(_) => None,
         })
     }
 

@@ -271,7 +271,12 @@ impl Bot {
         let now = self.state.latest.map_or(now, |latest| latest.max(now));
         let ctx = Ctx { state: &self.state, policy: self.policy, workspace: setup.workspace, now, input: id };
         let report = HealthReport { at: now, auth: Ok("team".to_owned()), stages: Vec::new() };
-        let answers = Answers { health: Some(report), recent: Some(Vec::new()), itself: Some(Itself::default()) };
+        let answers = Answers {
+            health: Some(report),
+            recent: Some(Vec::new()),
+            itself: Some(Itself::default()),
+            inventory: None,
+        };
         match commands::decide(ctx, kind, &answers, changed.as_ref()) {
             Ok(decision) if decision.facts.is_empty() && decision.effects.is_empty() => (decision.answer, None),
             Ok(decision) => (decision.answer.clone(), Some(bot::line(&self.state, now, id, decision))),

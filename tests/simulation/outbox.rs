@@ -159,6 +159,10 @@ impl Outbox {
                 Some(_) => Manner::Page,
             },
             EffectKind::Look { .. } => Manner::Look,
+            // Nobody here deploys yet.
+            EffectKind::Board { .. } | EffectKind::Act { .. } | EffectKind::Survey { .. } => {
+                Manner::Impossible("there is no host".to_owned())
+            }
         }
     }
 
@@ -278,16 +282,21 @@ impl Outbox {
 fn key(effect: &Effect) -> String {
     match &effect.kind {
         EffectKind::Card { incident, .. } | EffectKind::Thread { incident } => format!("thread:{}", incident.0),
-        EffectKind::Post { to, .. } => match to {
+        EffectKind::Board { to, .. } | EffectKind::Post { to, .. } => match to {
             Target::Thread(id) => format!("thread:{}", id.0),
             // What is said about an incident comes after its card, in whatever channel that stands.
             Target::Incidents | Target::Test => match effect.on {
                 Thing::Incident(id) => format!("thread:{}", id.0),
+                Thing::Deploy(id) => format!("deploy:{}", id.0),
                 Thing::Team => "team".to_owned(),
             },
             Target::Announce => "announce".to_owned(),
             Target::Direct(person) => format!("person:{person}"),
         },
-        EffectKind::Page { .. } | EffectKind::Look { .. } => format!("alone:{}", effect.id),
+        EffectKind::Act { app, step, .. } => match step.machine() {
+            Some(machine) => format!("machine:{app}:{machine}"),
+            None => format!("releases:{app}"),
+        },
+        EffectKind::Page { .. } | EffectKind::Look { .. } | EffectKind::Survey { .. } => format!("alone:{}", effect.id),
     }
 }

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use super::*;
 use crate::domain::effect::Effect;
 use crate::domain::health::HealthReport;
+use crate::domain::ids::IncidentId;
 use crate::domain::ids::{Person, Service};
 use crate::domain::input::Measurement;
 use crate::ports::{ChatError, Condition};
@@ -163,7 +164,7 @@ async fn what_is_over_and_let_go_of_is_kept_in_mind_no_longer_than_it_takes_to_s
     let mut work = vec![outbox.show(true)];
     work.extend(first.into_iter().map(|effect| outbox.ask(effect)));
     outbox.until_still(work).await;
-    let one = outbox.standing.get(&IncidentId(7)).expect("it is open");
+    let one = outbox.standing.get(&Thing::Incident(IncidentId(7))).expect("it is open");
     assert!(one.card.is_some() && one.thread.is_some());
     assert_eq!(one.posts.keys().map(|id| id.seq).collect::<Vec<_>>(), [5], "only what may have to be replaced");
 
