@@ -1,9 +1,9 @@
 //! Machines: another configuration, made, moved, destroyed.
 
 use serde_json::{Value, json};
-use watchbell::sim::fly::{Fault, FaultKind};
+use watchbell::sim::fly::{self, Fault, FaultKind, Options, TokenKind};
 
-use super::client::{SHOP, exits, image, probe, settle, start, text};
+use super::client::{Client, SHOP, exits, image, probe, quick, settle, start, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_update_takes_the_whole_configuration_and_the_new_image_answers() {
@@ -260,5 +260,37 @@ async fn a_wait_says_what_it_waited_for_and_what_there_is() {
     let (waited, stopped) = tokio::join!(client.read(&wait), client.post(&stop, json!({})));
     assert_eq!((&waited["state"], stopped.status), (&json!("stopped"), 200));
     assert_eq!(client.read(&format!("{path}/wait?state=settled")).await["ok"], true);
+    sim.shutdown().await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_is_found_again_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = || Options { state_dir: Some(folder.path().to_owned()), ..Options::new(quick()) };
+    let sim = fly::start(options()).await.expect("free ports");
+    settle(&sim).await;
+    let client = Client::of(&sim, TokenKind::Deploy, Some(SHOP));
+    sim.act("image", &json!({"image": "deployment-8", "character": "unhealthy"})).expect("told");
+    let path = client.deploy(&sim, &image("8")).await;
+    let lease = client.post(&format!("{path}/lease?ttl=600"), Value::Null).await.body["data"].clone();
+    let gone = text(&client.machines(SHOP).await[1]["id"]);
+    let gone = format!("/v1/apps/{SHOP}/machines/{gone}");
+    assert_eq!(client.call("DELETE", &format!("{gone}?force=true"), Value::Null).await.status, 200);
+    settle(&sim).await;
+    client.post("/api/v1/releases", json!({"app_name": SHOP, "image": image("8")})).await;
+    sim.shutdown().await.expect("it stops");
+
+    let sim = fly::start(options()).await.expect("free ports");
+    settle(&sim).await;
+    let client = Client::of(&sim, TokenKind::Deploy, Some(SHOP));
+    let machine = client.read(&path).await;
+    assert_eq!(
+        [&machine["config"]["image"], &machine["checks"][0]["status"]],
+        [&json!(image("8")), &json!("critical")]
+    );
+    assert_eq!(client.read(&format!("{path}/lease")).await["data"], lease);
+    assert_eq!(client.read(&gone).await["state"], "destroyed");
+    let current = client.read(&format!("/api/v1/apps/{SHOP}/releases/current")).await;
+    assert_eq!([&current["version"], &current["status"]], [&json!(8), &json!("pending")]);
     sim.shutdown().await.expect("it stops");
 }
