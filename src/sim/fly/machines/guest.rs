@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// Why a guest is none. Undocumented: the words; the numbers are from flyctl and the pricing pages.
+/// Why a guest is none. Undocumented: the words. The numbers are flyctl's; the documents want steps of 2048 for performance.
 pub fn refuse(guest: &Value) -> Option<String> {
     let guest = guest.as_object()?;
     let number = |key: &str| guest.get(key).and_then(Value::as_u64);
