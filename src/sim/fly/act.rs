@@ -1,18 +1,20 @@
 //! What a person can do to the organisation: the `POST /sim/…` calls of docs/sim-fly.md, and the same for a test.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Sim;
 use super::faults::Fault;
-use super::id::{hex, now, ulid};
+use super::id::{digest, hex, now};
+use super::images::{self, Image};
 use super::lifecycle::{self, At};
+use super::process;
 use super::server::tend;
 use super::state::State;
 use super::workspace::Settings;
-use super::world::{App, Behaviour, HostIssue, Lease, Machine, Release, Version, World};
+use super::world::{Behaviour, HostIssue, Lease, Machine, Release, Secret, World};
 use super::{checks, metrics};
 
 /// Which machines.
@@ -65,8 +67,20 @@ struct Memory {
 
 #[derive(Deserialize)]
 struct Hold {
+    #[serde(default)]
     owner: String,
-    ttl_s: u32,
+    #[serde(default)]
+    ttl_s: Option<u32>,
+    #[serde(default)]
+    until: Option<DateTime<Utc>>,
+    #[serde(default)]
+    free: bool,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    app: String,
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -79,6 +93,10 @@ struct Deployed {
     status: Option<String>,
     #[serde(default)]
     description: Option<String>,
+    #[serde(default)]
+    strategy: Option<String>,
+    #[serde(default)]
+    definition: Option<Value>,
     #[serde(default)]
     machines: Option<bool>,
 }
@@ -101,13 +119,13 @@ pub fn act(sim: &Sim, action: &str, body: &Value) -> Result<Value, String> {
         "kill" => {
             let kill: Kill = read(body)?;
             for at in which(state, body)? {
-                lifecycle::die(sim, state, &at, kill.exit_code.unwrap_or(1), false, kill.stays_down);
+                process::die(sim, state, &at, kill.exit_code.unwrap_or(1), false, kill.stays_down);
             }
         }
         "oom" => {
             let kill: Kill = read(body)?;
             for at in which(state, body)? {
-                lifecycle::die(sim, state, &at, 137, true, kill.stays_down);
+                process::die(sim, state, &at, 137, true, kill.stays_down);
             }
         }
         "sleep" => which(state, body)?.iter().for_each(|at| checks::sleep(sim, state, at)),
@@ -132,11 +150,31 @@ pub fn act(sim: &Sim, action: &str, body: &Value) -> Result<Value, String> {
         }
         "lease" => {
             let wish: Hold = read(body)?;
-            let expires_at = now() + TimeDelta::seconds(i64::from(wish.ttl_s));
+            let after = wish.ttl_s.map(|ttl_s| now() + TimeDelta::seconds(i64::from(ttl_s)));
+            let until = wish.until.or(after).filter(|_| !wish.free);
+            if until.is_none() && !wish.free || until.is_some() && wish.owner.is_empty() {
+                return Err("a lease needs an owner and ttl_s or until; free gives it up".to_owned());
+            }
             change(state, body, |_, machine| {
-                let description = "held by hand".to_owned();
-                machine.lease = Some(Lease { nonce: hex(12), owner: wish.owner.clone(), description, expires_at });
+                machine.lease = until.map(|expires_at| Lease {
+                    nonce: hex(12),
+                    owner: wish.owner.clone(),
+                    description: "held by hand".to_owned(),
+                    expires_at,
+                });
             })?;
+        }
+        "image" => {
+            images::tell(state, read::<Image>(body)?)?;
+            state.bump();
+        }
+        "secret" => {
+            let wish: Named = read(body)?;
+            let app = state.world.app_mut(&wish.app).ok_or_else(|| no_app(&wish.app))?;
+            app.secrets.retain(|secret| secret.name != wish.name);
+            let digest = digest(&format!("{}{}", wish.name, hex(8)))[7..23].to_owned();
+            app.secrets.push(Secret { name: wish.name, digest, created_at: now() });
+            state.bump();
         }
         "release" => return deployed(sim, state, body),
         "log" => {
@@ -285,51 +323,43 @@ fn deployed(sim: &Sim, state: &mut State, body: &Value) -> Result<Value, String>
     let wish: Deployed = read(body)?;
     let app = state.world.app_mut(&wish.app).ok_or_else(|| no_app(&wish.app))?;
     let version = app.current_release().map_or(1, |release| release.version + 1);
-    let definition =
-        app.current_release().map_or_else(|| json!({"app": app.name}), |release| release.definition.clone());
+    let before = app.current_release().map(|release| release.definition.clone());
+    let definition = wish.definition.or(before).unwrap_or_else(|| json!({"app": app.name}));
     let id = hex(24);
     app.releases.push(Release {
         id: id.clone(),
         version,
         status: wish.status.unwrap_or("complete".to_owned()),
-        strategy: "ROLLING".to_owned(),
+        strategy: wish.strategy.unwrap_or("ROLLING".to_owned()),
         user: wish.user.unwrap_or("somebody@example.com".to_owned()),
         description: wish.description.unwrap_or_default(),
         image: wish.image.clone(),
         created_at: now(),
         definition,
+        metadata: Value::Null,
+        updated_at: None,
     });
     if wish.machines.unwrap_or(true) {
         run_image(sim, state, &wish.app, &wish.image, (&id, version));
     }
     state.bump();
-    Ok(json!({"version": version}))
+    Ok(json!({"version": version, "id": id}))
 }
 
 /// All machines of an app run another image from now on; those that are up come up again with it.
 fn run_image(sim: &Sim, state: &mut State, app: &str, image: &str, (id, version): (&str, u64)) {
-    let Some(found) = state.world.app_mut(app) else { return };
-    let names: Vec<String> = update_configs(found, image, id, version);
-    for id in names {
-        let at = At { app: app.to_owned(), id };
-        let is_up = state.world.machine_mut(app, &at.id).is_some_and(|machine| machine.state == "started");
-        if is_up {
-            // A machine whose host is away cannot be reached; it keeps what it runs.
-            let _ = lifecycle::restart(sim, state, &at, "user");
-        }
+    let Some(found) = state.world.app(app) else { return };
+    let change = |machine: &Machine| {
+        let mut config = machine.config.clone();
+        config["image"] = json!(image);
+        config["metadata"]["fly_release_id"] = json!(id);
+        config["metadata"]["fly_release_version"] = json!(version.to_string());
+        let is_up = matches!(machine.state.as_str(), "started" | "starting" | "failed");
+        (At { app: app.to_owned(), id: machine.id.clone() }, config, is_up)
+    };
+    let changes: Vec<(At, Value, bool)> = found.machines.iter().map(change).collect();
+    for (at, config, is_up) in changes {
+        // A machine whose host is away cannot be reached; it keeps what it runs.
+        let _ = lifecycle::replace(sim, state, &at, config, is_up);
     }
-}
-
-fn update_configs(app: &mut App, image: &str, id: &str, version: u64) -> Vec<String> {
-    let mut names = Vec::new();
-    for machine in &mut app.machines {
-        machine.config["image"] = json!(image);
-        machine.config["metadata"]["fly_release_id"] = json!(id);
-        machine.config["metadata"]["fly_release_version"] = json!(version.to_string());
-        machine.instance_id = ulid(now());
-        machine.versions.push(Version { version: machine.instance_id.clone(), config: machine.config.clone() });
-        machine.event("update", "replacing", "user", None);
-        names.push(machine.id.clone());
-    }
-    names
 }

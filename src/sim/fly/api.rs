@@ -100,12 +100,17 @@ pub async fn serve(
     };
     let faults = sim.lock().faults.meet(door.word(), method.as_str(), uri.path());
     let mut lose_the_answer = false;
+    let mut keep_the_answer = false;
     let mut spoilt = None;
     for fault in faults {
         match fault {
             FaultKind::Latency { latency_ms } => tokio::time::sleep(Duration::from_millis(latency_ms)).await,
             FaultKind::Answer { status, body, retry_after_s } => spoilt = Some(ordered(status, body, retry_after_s)),
             FaultKind::DropAnswer => lose_the_answer = true,
+            FaultKind::Silence => keep_the_answer = true,
+            FaultKind::Refuse { meaning } => spoilt = Some(meaning.problem().into_response()),
+            // Met where a release is changed.
+            FaultKind::ReleaseSticks => {}
             FaultKind::Hang => {
                 sim.stopped().await;
                 scissors.cut();
@@ -136,7 +141,10 @@ pub async fn serve(
         response.headers_mut().insert("fly-request-id", id);
     }
     sim.lock().recorder.answered(seq, response.status().as_u16());
-    if lose_the_answer {
+    if keep_the_answer {
+        sim.stopped().await;
+    }
+    if lose_the_answer || keep_the_answer {
         scissors.cut();
     }
     response
@@ -162,9 +170,9 @@ async fn dispatch(sim: &Sim, door: Door, call: Call) -> Response {
             }
             Err(problem) => Err(problem),
         },
-        Door::Releases => releases::serve(&sim.lock(), &call),
+        Door::Releases => releases::serve(&mut sim.lock(), &call),
         Door::Logs => logs::serve(&sim.lock(), &call),
-        Door::Graphql => graphql::serve(&sim.lock(), &call),
+        Door::Graphql => graphql::serve(&mut sim.lock(), &call),
         Door::Prometheus => metrics::serve(&sim.lock(), &call),
     };
     result.unwrap_or_else(Problem::into_response)

@@ -11,6 +11,7 @@ use super::Sim;
 use super::http::{self, Request, Response};
 use super::id::now;
 use super::lifecycle::{self, At};
+use super::server::CHECKER;
 use super::world::INTERNAL_PORT;
 
 /// The shortest pause between two rounds, whatever the settings say.
@@ -96,7 +97,7 @@ async fn take(sim: Sim, look: Look, within: Duration) {
     let mut found = Vec::with_capacity(look.paths.len());
     for path in &look.paths {
         let result = match look.port {
-            Some(port) => http::ask(port, &Request::get(path), within).await,
+            Some(port) => http::ask(port, &check_request(path), within).await,
             None => Err(io::ErrorKind::ConnectionRefused.into()),
         };
         found.push(verdict(path, &result));
@@ -131,6 +132,11 @@ async fn take(sim: Sim, look: Look, within: Duration) {
         }
         state.bump();
     }
+}
+
+fn check_request(path: &str) -> Request {
+    let headers = vec![("user-agent".to_owned(), CHECKER.to_owned())];
+    Request { headers, ..Request::get(path) }
 }
 
 /// Undocumented: the words of an output; only the status is known.

@@ -38,6 +38,7 @@ pub fn router() -> Router<Sim> {
             "/sim/settings",
             get(async |Extract(sim): Extract<Sim>| ok(&json!(sim.lock().settings))).post(post_settings),
         )
+        .route("/sim/images", get(get_images))
         .route("/sim/faults", get(get_faults).post(post_faults).delete(delete_faults))
         .route("/sim/faults/{id}", delete(delete_fault))
         .route("/sim/{action}", get(async || Problem::new(404, "there is nothing to read here")).post(post_action))
@@ -115,6 +116,12 @@ async fn get_requests(Extract(sim): Extract<Sim>, Query(fields): Fields) -> Resp
     ok(&json!({"requests": requests, "next": next}))
 }
 
+async fn get_images(Extract(sim): Extract<Sim>) -> Response {
+    let state = sim.lock();
+    let told: Vec<&super::images::Image> = state.world.images.iter().chain(&state.workspace.images).collect();
+    ok(&json!({"images": told}))
+}
+
 async fn get_faults(Extract(sim): Extract<Sim>) -> Response {
     ok(&json!({"faults": sim.lock().faults.list()}))
 }
@@ -169,7 +176,8 @@ pub fn view(state: &State) -> Value {
 fn app_view(state: &State, app: &App) -> Value {
     let release = |release: &super::world::Release| {
         json!({
-            "version": release.version, "status": release.status, "image_ref": release.image, "user": release.user,
+            "id": release.id, "version": release.version, "strategy": release.strategy, "metadata": release.metadata,
+            "status": release.status, "image_ref": release.image, "user": release.user,
             "created_at": id::stamp(release.created_at), "description": release.description,
         })
     };
@@ -177,6 +185,7 @@ fn app_view(state: &State, app: &App) -> Value {
         "name": app.name, "stage": app.stage, "front_url": state.front_url(&app.name), "asleep": app.is_asleep(),
         "autostop": app.machines.iter().any(Machine::autostop),
         "machines": app.machines.iter().map(machine_view).collect::<Vec<_>>(),
+        "destroyed": app.destroyed.iter().map(|machine| machine.id.as_str()).collect::<Vec<_>>(),
         "releases": releases::newest(app).into_iter().map(release).collect::<Vec<_>>(),
     })
 }
@@ -191,6 +200,7 @@ fn machine_view(machine: &Machine) -> Value {
         "behaviour": machine.behaviour, "slow_ms": machine.slow_ms, "host_status": machine.host_status,
         "cordoned": machine.cordoned, "image": machine.image(), "instance_id": machine.instance_id, "address": address,
         "checks": checks, "restarts": machine.restarts, "requests": machine.live.requests,
-        "memory_used": machine.memory_used,
+        "memory_used": machine.memory_used, "restart_count": machine.restart_count, "boots": machine.boots,
+        "lease": machine.held().map(|lease| json!({"owner": lease.owner, "expires_at": id::stamp(lease.expires_at)})),
     })
 }

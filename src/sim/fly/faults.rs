@@ -1,6 +1,9 @@
 //! Faults to order: what is between the client and the API goes wrong.
 
 use serde::{Deserialize, Serialize};
+
+use super::machines::fit;
+pub use super::refusals::Meaning;
 use serde_json::Value;
 
 /// Faults at a time.
@@ -21,7 +24,7 @@ pub struct Fault {
     /// Only this method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// Only paths with this part.
+    /// Only paths with this part; with a `{…}` in it, only paths of that whole shape.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// So many requests; without it, until it is taken away.
@@ -51,6 +54,16 @@ pub enum FaultKind {
     },
     /// Done, then the connection closes without an answer.
     DropAnswer,
+    /// Done, and never answered.
+    Silence,
+    /// Refused as Fly does in one of its own ways; nothing is done. Without a `path` it meets what makes, changes or moves
+    /// a machine.
+    Refuse {
+        /// The way.
+        meaning: Meaning,
+    },
+    /// A change of a release is answered as usual and not made.
+    ReleaseSticks,
     /// Never answered; nothing is done.
     Hang,
     /// Away.
@@ -119,8 +132,8 @@ impl Faults {
         for fault in &mut self.list {
             let hits = fault.door.as_deref().is_none_or(|wanted| wanted == door)
                 && fault.method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
-                && fault.path.as_deref().is_none_or(|part| path.contains(part));
-            if !hits {
+                && fault.path.as_deref().map_or_else(|| fault.kind.hits(door, method, path), |part| is_on(part, path));
+            if !hits || fault.kind == FaultKind::ReleaseSticks {
                 continue;
             }
             if let Some(times) = &mut fault.times {
@@ -137,4 +150,36 @@ impl Faults {
         self.list.retain(|fault| fault.times != Some(0));
         met
     }
+
+    /// Whether a change of a release of this app is lost. Counts down.
+    pub fn release_sticks(&mut self, app: &str) -> bool {
+        let is_it = |fault: &&mut Fault| {
+            fault.kind == FaultKind::ReleaseSticks && fault.path.as_deref().is_none_or(|part| app.contains(part))
+        };
+        let Some(fault) = self.list.iter_mut().find(is_it) else { return false };
+        if let Some(times) = &mut fault.times {
+            *times = times.saturating_sub(1);
+        }
+        self.list.retain(|fault| fault.times != Some(0));
+        true
+    }
+}
+
+impl FaultKind {
+    /// Which requests a fault meets that names no path.
+    fn hits(&self, door: &str, method: &str, path: &str) -> bool {
+        let acts = || {
+            let last = path.rsplit('/').next().unwrap_or_default();
+            door == "machines" && matches!(method, "POST" | "DELETE") && last != "lease" && !path.contains("/metadata")
+        };
+        !matches!(self, FaultKind::Refuse { .. }) || acts()
+    }
+}
+
+fn is_on(part: &str, path: &str) -> bool {
+    if !part.contains('{') {
+        return path.contains(part);
+    }
+    let rest = path.strip_prefix("/v1").or_else(|| path.strip_prefix("/api/v1")).unwrap_or(path);
+    fit(part, rest.trim_start_matches('/')).is_some()
 }

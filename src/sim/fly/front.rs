@@ -123,7 +123,9 @@ fn choose(state: &mut State, app: &str, tried: &[String]) -> Option<(String, Opt
     let machine = app
         .machines
         .iter_mut()
-        .filter(|machine| machine.is_reachable() && !machine.cordoned && !tried.contains(&machine.id))
+        .filter(|machine| {
+            machine.is_reachable() && machine.serves() && !machine.cordoned && !tried.contains(&machine.id)
+        })
         .min_by_key(|machine| (!machine.is_passing(), machine.live.asked_at))?;
     machine.live.asked_at = Some(now());
     Some((machine.id.clone(), machine.live.server.as_ref().map(|server| server.port)))
@@ -139,7 +141,9 @@ async fn wake(sim: &Sim, app: &str) -> Result<u16, &'static str> {
         let sleeper = state.world.app(app).and_then(|app| {
             let usable = app.machines.iter().filter(|m| m.host_status == "ok" && !m.cordoned && m.autostart());
             // Somebody may have begun to wake it a moment ago.
-            usable.min_by_key(|m| !matches!(m.state.as_str(), "starting" | "restarting" | "stopped" | "suspended"))
+            usable.min_by_key(|m| {
+                !matches!(m.state.as_str(), "starting" | "restarting" | "replacing" | "stopped" | "suspended")
+            })
         });
         let Some(sleeper) = sleeper else { return Err(NOBODY) };
         let (at, word) = (At { app: app.to_owned(), id: sleeper.id.clone() }, sleeper.state.clone());
@@ -151,7 +155,10 @@ async fn wake(sim: &Sim, app: &str) -> Result<u16, &'static str> {
         }
         at
     };
-    let patience = WAKE_PATIENCE + Duration::from_millis(sim.lock().settings.boot_ms);
+    let patience = {
+        let state = sim.lock();
+        WAKE_PATIENCE + Duration::from_millis(state.settings.boot_ms.saturating_add(state.settings.healthy_ms))
+    };
     let waiting = async {
         loop {
             {

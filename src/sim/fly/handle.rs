@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::act::act;
-use super::faults::Fault;
+use super::faults::{Fault, FaultKind};
+use super::images::Image;
 use super::workspace::{Settings, TokenKind};
 use super::world::Behaviour;
 use super::{Sim, control};
@@ -150,9 +151,29 @@ impl Handle {
         Ok(answer["version"].as_u64().unwrap_or_default())
     }
 
+    /// What an image is like, from its next start on.
+    pub fn image(&self, image: Image) -> Result<(), String> {
+        self.act("image", &json!(image)).map(|_| ())
+    }
+
+    /// Holds machines for somebody else, so many seconds.
+    pub fn lease(&self, app: &str, machine: Option<&str>, owner: &str, ttl_s: u32) -> Result<(), String> {
+        self.one("lease", app, machine, json!({"owner": owner, "ttl_s": ttl_s}))
+    }
+
+    /// Gives up whatever lease machines are held by.
+    pub fn free(&self, app: &str, machine: Option<&str>) -> Result<(), String> {
+        self.one("lease", app, machine, json!({"free": true}))
+    }
+
     /// Adds a fault; its number.
     pub fn fault(&self, fault: Fault) -> Result<u64, String> {
         self.sim.lock().faults.add(fault)
+    }
+
+    /// Adds a fault that is only so many requests long and meets whatever its kind meets; its number.
+    pub fn fault_times(&self, kind: FaultKind, times: u32) -> Result<u64, String> {
+        self.fault(Fault { id: 0, kind, door: None, method: None, path: None, times: Some(times) })
     }
 
     /// Takes a fault away; whether it was there.

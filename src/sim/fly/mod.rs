@@ -4,8 +4,8 @@
 //! Made from Fly's documents, never from a client library's types and never from ours: a stand-in that shares our types
 //! repeats our mistakes. What no document tells is marked `Undocumented:`. The control API is in docs/sim-fly.md.
 //!
-//! It looks, and it starts, stops and restarts. Deploying is an addition: a route in machines/routes.rs that says `Later`
-//! gets a function, and whatever stops and starts a machine goes through lifecycle.rs.
+//! Whatever stops and starts a machine goes through lifecycle.rs; what its program then does is up to its image (images.rs,
+//! process.rs). A call of Fly's that is not answered here says 501: `Later` in machines/routes.rs.
 
 mod act;
 mod api;
@@ -19,14 +19,18 @@ mod graphql;
 mod handle;
 mod http;
 mod id;
+mod images;
 mod lifecycle;
 mod limits;
 mod logs;
 mod machines;
 mod metrics;
 mod problem;
+mod process;
 mod recorder;
+mod refusals;
 mod releases;
+mod seed;
 mod server;
 mod snapshot;
 mod state;
@@ -44,8 +48,9 @@ use axum::extract::DefaultBodyLimit;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 
-pub use faults::{Away, Fault, FaultKind};
+pub use faults::{Away, Fault, FaultKind, Meaning};
 pub use handle::Handle;
+pub use images::{Character, Image};
 pub use workspace::{App, Machine, Release, Settings, Token, TokenKind, Volume, Workspace};
 pub use world::Behaviour;
 

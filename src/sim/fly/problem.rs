@@ -40,6 +40,17 @@ impl Problem {
         Problem { status: 412, body: json!({"error": format!("failed_precondition: {words}"), "status": "unknown"}) }
     }
 
+    /// The registry does not have the image.
+    ///
+    /// As operators quote it; the documents have nothing about it.
+    pub fn no_image(image: &str) -> Problem {
+        let tag = image.rsplit_once(':').map_or("latest", |(_, tag)| tag);
+        let inner = json!({"errors": [{
+            "code": "MANIFEST_UNKNOWN", "message": "manifest unknown", "detail": format!("unknown tag={tag}"),
+        }]});
+        Problem::new(400, &format!("failed to get manifest {image}: request failed: not found [http 404]: {inner}"))
+    }
+
     /// A call of Fly's that this stand-in does not answer yet.
     pub fn later() -> Problem {
         Problem::new(501, "the local Fly does not do this yet")

@@ -10,8 +10,13 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::Sim;
 use super::http::{self, Request, Response};
+use super::images::Character;
 use super::world::{Behaviour, Machine};
 
+/// What Fly's own checks call themselves.
+///
+/// Undocumented: the name. It tells a check from a visitor, for images that treat them differently.
+pub const CHECKER: &str = "Consul Health Check";
 /// Connections of one machine at a time.
 const CONNECTIONS_MAX: usize = 512;
 
@@ -30,7 +35,7 @@ impl Drop for Server {
 
 /// Opens or closes a machine's server, as its state and behaviour ask.
 pub fn tend(sim: &Sim, app: &str, machine: &mut Machine) {
-    let wanted = machine.is_reachable() && machine.behaviour != Behaviour::Dead;
+    let wanted = machine.is_reachable() && machine.live.listens && machine.behaviour != Behaviour::Dead;
     if !wanted {
         machine.live.server = None;
     } else if machine.live.server.is_none() {
@@ -71,7 +76,7 @@ fn open(sim: &Sim, app: &str, id: &str) -> std::io::Result<Server> {
 
 async fn serve(sim: Sim, app: String, id: String, mut stream: TcpStream) {
     let Ok(Some(request)) = http::read_request(&mut stream).await else { return };
-    let Some((behaviour, slow_ms, about)) = note(&sim, &app, &id) else { return };
+    let Some((behaviour, slow_ms, about)) = note(&sim, &app, &id, is_check(&request)) else { return };
     match behaviour {
         // The port is closed by `tend`; this connection was faster.
         Behaviour::Dead => return,
@@ -92,7 +97,7 @@ async fn serve(sim: Sim, app: String, id: String, mut stream: TcpStream) {
 }
 
 /// Counts a request; how to behave, and what the machine knows about itself.
-fn note(sim: &Sim, app: &str, id: &str) -> Option<(Behaviour, u64, Value)> {
+fn note(sim: &Sim, app: &str, id: &str, is_check: bool) -> Option<(Behaviour, u64, Value)> {
     let mut state = sim.lock();
     let machine = state.world.machine_mut(app, id)?;
     machine.live.requests += 1;
@@ -100,7 +105,22 @@ fn note(sim: &Sim, app: &str, id: &str) -> Option<(Behaviour, u64, Value)> {
         "app": app, "machine": machine.id, "region": machine.region, "image": machine.image(),
         "version": machine.instance_id,
     });
-    Some((machine.behaviour, machine.slow_ms, about))
+    Some((conduct(machine, is_check), machine.slow_ms, about))
+}
+
+/// How a machine answers: as it was told by hand, else as its image is.
+fn conduct(machine: &Machine, is_check: bool) -> Behaviour {
+    match machine.live.plan.character {
+        _ if machine.behaviour != Behaviour::Healthy => machine.behaviour,
+        Character::Unhealthy => Behaviour::Wrong,
+        Character::FailingCheck if is_check => Behaviour::Wrong,
+        Character::Broken if !is_check => Behaviour::Wrong,
+        _ => Behaviour::Healthy,
+    }
+}
+
+fn is_check(request: &Request) -> bool {
+    request.headers.iter().any(|(name, value)| name == "user-agent" && value == CHECKER)
 }
 
 fn answer(behaviour: Behaviour, request: &Request, about: Value) -> Response {

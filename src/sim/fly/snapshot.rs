@@ -36,8 +36,11 @@ pub fn load(folder: &Path, workspace: &Workspace) -> Option<World> {
         tracing::warn!("the local Fly's state has other apps than the workspace; it starts anew");
     }
     // Whatever else a file may hold: a configuration is an object, and so is what is changed inside it.
-    let machines = || world.apps.iter().flat_map(|app| &app.machines);
-    let sound = machines().all(|machine| machine.config.is_object() && machine.config["metadata"].is_object());
+    let machines = || world.apps.iter().flat_map(|app| app.machines.iter().chain(&app.destroyed));
+    let sound = machines().all(|machine| {
+        let metadata = &machine.config["metadata"];
+        machine.config.is_object() && (metadata.is_object() || metadata.is_null())
+    });
     if !sound {
         tracing::warn!("the local Fly's state holds a configuration that is none; it starts anew");
     }

@@ -76,7 +76,8 @@ impl State {
     pub fn is_settled(&self) -> bool {
         self.world.apps.iter().flat_map(|app| &app.machines).all(|machine| {
             let rests = matches!(machine.state.as_str(), "started" | "stopped" | "suspended" | "created" | "failed");
-            rests && (!machine.is_reachable() || machine.live.checked >= machine.live.touched)
+            let is_looked_at = machine.live.listens && machine.live.checked >= machine.live.touched;
+            rests && !machine.live.doomed && (!machine.is_reachable() || is_looked_at)
         })
     }
 }

@@ -39,7 +39,7 @@ pub fn status(app: &App) -> &'static str {
 /// A machine with everything.
 pub fn machine(machine: &Machine) -> Value {
     let mut body = summary(machine);
-    body["config"] = machine.config.clone();
+    body["config"] = shown(&machine.config);
     body["events"] = machine.events.iter().rev().map(event).collect();
     body["host_status"] = json!(machine.host_status);
     // Read by Fly's own client, though the document does not have them.
@@ -52,6 +52,20 @@ pub fn machine(machine: &Machine) -> Value {
         })
         .collect();
     body
+}
+
+/// A configuration as an answer shows it: as it was written, but auto-stop is a truth value where it can be one.
+fn shown(config: &Value) -> Value {
+    let mut config = config.clone();
+    for service in config.get_mut("services").and_then(Value::as_array_mut).into_iter().flatten() {
+        let Some(wish) = service.get_mut("autostop") else { continue };
+        match wish.as_str() {
+            Some("stop") => *wish = Value::Bool(true),
+            Some("off") => *wish = Value::Bool(false),
+            _ => {}
+        }
+    }
+    config
 }
 
 /// A machine without configuration, checks, events and host.
@@ -100,16 +114,16 @@ pub fn event(event: &Event) -> Value {
 }
 
 pub fn version(version: &Version) -> Value {
-    json!({"version": version.version, "user_config": version.config})
+    json!({"version": version.version, "user_config": shown(&version.config)})
 }
 
 /// The lease in the envelope that Fly really sends; the document shows only what is in it.
 pub fn lease(machine: &Machine, lease: &Lease) -> Value {
     json!({
         "status": "success",
-        // The nonce is for its holder only.
+        // flyctl clears a lease with the nonce that it read, so whoever may look sees it.
         "data": {
-            "nonce": "", "owner": lease.owner, "description": lease.description,
+            "nonce": lease.nonce, "owner": lease.owner, "description": lease.description,
             "expires_at": lease.expires_at.timestamp(), "version": machine.instance_id,
         },
     })

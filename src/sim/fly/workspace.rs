@@ -5,6 +5,8 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::images::Image;
+
 /// Apps of one workspace.
 const APPS_MAX: usize = 200;
 /// Machines of one app.
@@ -25,6 +27,9 @@ pub struct Workspace {
     /// What runs.
     #[serde(default)]
     pub apps: Vec<App>,
+    /// What images are like, where it does not stand in their names.
+    #[serde(default)]
+    pub images: Vec<Image>,
     /// Spans and limits.
     #[serde(default)]
     pub settings: Settings,
@@ -66,6 +71,9 @@ impl Workspace {
             if !matches!(app.restart.as_str(), "no" | "always" | "on-failure") {
                 return Err(format!("app {}: restart is no, always or on-failure, not {:?}", app.name, app.restart));
             }
+        }
+        if self.images.iter().any(|image| image.image.is_empty()) {
+            return Err("an image needs its reference".to_owned());
         }
         for token in &self.tokens {
             match (token.kind, &token.app) {
@@ -236,8 +244,16 @@ pub struct Volume {
 pub struct Settings {
     /// From start to started.
     pub boot_ms: u64,
+    /// From started until the program listens.
+    pub healthy_ms: u64,
     /// From stop to stopped.
     pub stop_ms: u64,
+    /// How long a program runs that ends by itself: a release command, one that crashes.
+    pub run_ms: u64,
+    /// How late or long an image is that starts or stops slowly, unless it says so itself.
+    pub slow_ms: u64,
+    /// Whether every image is in the registry; otherwise only those that were told or that a complete release has.
+    pub any_image: bool,
     /// Between two looks at a machine's health, whatever its configuration says.
     pub check_every_ms: u64,
     /// How long a check waits for an answer.
@@ -264,7 +280,11 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             boot_ms: 300,
+            healthy_ms: 0,
             stop_ms: 100,
+            run_ms: 200,
+            slow_ms: 8_000,
+            any_image: true,
             check_every_ms: 1_000,
             check_timeout_ms: 2_000,
             autostop_after_ms: 300_000,

@@ -4,18 +4,26 @@
 
 use std::collections::VecDeque;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::id::{digest, hex, now, ulid};
+use super::id::{hex, now, ulid};
+use super::images::{Image, Plan};
+use super::seed;
 use super::server::Server;
-use super::workspace::{self, Workspace};
+use super::workspace::Workspace;
 
 /// Events kept a machine.
 const EVENTS_MAX: usize = 200;
 /// Log lines kept an app.
 const LOGS_MAX: usize = 2_000;
+/// Versions kept a machine.
+const VERSIONS_MAX: usize = 200;
+/// How often in a row a machine is started again when its configuration does not say.
+const RETRIES_DEFAULT: u32 = 10;
+/// How long a stop waits for the process when its configuration does not say.
+const KILL_TIMEOUT_MS: u64 = 5_000;
 /// The port inside each machine.
 pub const INTERNAL_PORT: u16 = 8080;
 
@@ -24,6 +32,9 @@ pub const INTERNAL_PORT: u16 = 8080;
 pub struct World {
     /// In the order of the workspace.
     pub apps: Vec<App>,
+    /// Images whose character was told over the control API.
+    #[serde(default)]
+    pub images: Vec<Image>,
 }
 
 /// An app.
@@ -34,6 +45,9 @@ pub struct App {
     pub stage: String,
     pub visitors_per_minute: u32,
     pub machines: Vec<Machine>,
+    /// Machines that are no more; a look at one by its id still finds it.
+    #[serde(default)]
+    pub destroyed: Vec<Machine>,
     /// Oldest first.
     pub releases: Vec<Release>,
     pub secrets: Vec<Secret>,
@@ -75,6 +89,9 @@ pub struct Machine {
     pub restart_count: u32,
     /// Restarts by policy, ever.
     pub restarts: u64,
+    /// Starts of this version so far; its image is pulled for the first.
+    #[serde(default)]
+    pub boots: u32,
     /// What belongs to this process only.
     #[serde(skip)]
     pub live: Live,
@@ -93,6 +110,12 @@ pub struct Live {
     pub checked: u64,
     /// A check is under way.
     pub checking: bool,
+    /// What the image that runs has in mind.
+    pub plan: Plan,
+    /// The program listens by now.
+    pub listens: bool,
+    /// The program is going to end by itself.
+    pub doomed: bool,
     /// Last asked by somebody; `None` when nobody has since it started here.
     pub asked_at: Option<DateTime<Utc>>,
     /// Requests answered, checks too.
@@ -168,6 +191,12 @@ pub struct Release {
     pub image: String,
     pub created_at: DateTime<Utc>,
     pub definition: Value,
+    /// What its writer added.
+    #[serde(default)]
+    pub metadata: Value,
+    /// The last change; none after it was written.
+    #[serde(default)]
+    pub updated_at: Option<DateTime<Utc>>,
 }
 
 /// A secret; there is no value.
@@ -214,7 +243,8 @@ pub struct Log {
 impl World {
     /// The world of a workspace. Started machines have no server yet.
     pub fn new(workspace: &Workspace) -> World {
-        World { apps: workspace.apps.iter().map(|seed| App::new(seed, now())).collect() }
+        let apps = workspace.apps.iter().map(|app| seed::app(app, now())).collect();
+        World { apps, images: Vec::new() }
     }
 
     pub fn app(&self, name: &str) -> Option<&App> {
@@ -231,48 +261,9 @@ impl World {
 }
 
 impl App {
-    fn new(seed: &workspace::App, at: DateTime<Utc>) -> App {
-        let releases: Vec<Release> = seed.releases.iter().map(|release| Release::new(seed, release, at)).collect();
-        let runs = releases.iter().rev().find(|release| release.status == "complete");
-        let mut machines: Vec<Machine> = seed
-            .machines
-            .iter()
-            .enumerate()
-            .map(|(index, machine)| Machine::new(seed, index, machine, runs, at))
-            .collect();
-        let mut volumes = Vec::new();
-        for volume in &seed.volumes {
-            let id = format!("vol_{}", hex(16));
-            let takes = |m: &&mut Machine| m.region == volume.region && m.config.get("mounts").is_none();
-            let machine = machines.iter_mut().find(takes).map(|machine| {
-                machine.config["mounts"] = json!([{"volume": id, "name": volume.name, "path": "/data"}]);
-                machine.id.clone()
-            });
-            let (name, region, size_gb) = (volume.name.clone(), volume.region.clone(), volume.size_gb);
-            volumes.push(Volume { id, name, region, size_gb, machine, created_at: at });
-        }
-        for machine in &mut machines {
-            machine.versions.push(Version { version: machine.instance_id.clone(), config: machine.config.clone() });
-        }
-        let secret =
-            |name: &String| Secret { name: name.clone(), digest: digest(name)[7..23].to_owned(), created_at: at };
-        App {
-            id: seed.name.clone(),
-            name: seed.name.clone(),
-            stage: seed.stage.clone(),
-            visitors_per_minute: seed.visitors_per_minute,
-            machines,
-            releases,
-            secrets: seed.secrets.iter().map(secret).collect(),
-            volumes,
-            certificates: seed.certificates.clone(),
-            host_issues: Vec::new(),
-            logs: VecDeque::new(),
-        }
-    }
-
+    /// A machine, also one that is no more.
     pub fn machine(&self, id: &str) -> Option<&Machine> {
-        self.machines.iter().find(|machine| machine.id == id)
+        self.machines.iter().chain(&self.destroyed).find(|machine| machine.id == id)
     }
 
     /// The newest release, whatever became of it.
@@ -307,45 +298,27 @@ impl App {
     }
 }
 
-impl Release {
-    fn new(app: &workspace::App, seed: &workspace::Release, at: DateTime<Utc>) -> Release {
-        Release {
-            id: hex(24),
-            version: seed.version,
-            status: seed.status.clone(),
-            strategy: seed.strategy.clone(),
-            user: seed.user.clone(),
-            description: seed.description.clone(),
-            image: seed.image.clone(),
-            created_at: at - TimeDelta::minutes(i64::from(seed.minutes_ago)),
-            definition: definition(app),
-        }
-    }
-}
-
 impl Machine {
-    fn new(
-        app: &workspace::App,
-        index: usize,
-        seed: &workspace::Machine,
-        runs: Option<&Release>,
-        at: DateTime<Utc>,
+    /// A machine that was just made. `times` are when it was made and when it last changed.
+    pub fn new(
+        name: String,
+        region: String,
+        config: Value,
+        (created_at, updated_at): (DateTime<Utc>, DateTime<Utc>),
     ) -> Machine {
-        let config = config(app, seed, runs);
-        let since = runs.map_or(at, |release| release.created_at);
-        let number = index + 1;
-        let mut machine = Machine {
+        let part = || fastrand::u16(1..);
+        Machine {
             id: hex(14),
-            name: format!("{}-{number}", app.name),
-            region: seed.region.clone(),
-            state: seed.state.clone(),
-            checks: checks_of(&config, at),
+            name,
+            region,
+            state: "created".to_owned(),
+            checks: checks_of(&config, updated_at),
             config,
-            instance_id: ulid(since),
+            instance_id: ulid(created_at),
             versions: Vec::new(),
-            private_ip: format!("fdaa:0:{:x}:a7b:{:x}:0:a:{number:x}", fastrand::u16(1..), fastrand::u16(1..)),
-            created_at: since,
-            updated_at: at,
+            private_ip: format!("fdaa:0:{:x}:a7b:{:x}:0:a:{:x}", part(), part(), part()),
+            created_at,
+            updated_at,
             events: VecDeque::new(),
             host_status: "ok".to_owned(),
             cordoned: false,
@@ -355,14 +328,26 @@ impl Machine {
             memory_used: None,
             restart_count: 0,
             restarts: 0,
+            boots: 0,
             live: Live::default(),
-        };
-        machine.event_at(since, "launch", "created", "user", None);
-        machine.event_at(since + TimeDelta::milliseconds(3_400), "start", "started", "flyd", None);
-        if machine.state == "stopped" {
-            machine.event_at(at, "exit", "stopped", "flyd", Some(exit(&Exit::asked(), at, 0)));
         }
-        machine
+    }
+
+    /// Takes another configuration, whole: a new version.
+    pub fn take_config(&mut self, config: Value) {
+        self.config = config;
+        self.instance_id = ulid(now());
+        self.checks = checks_of(&self.config, now());
+        self.boots = 0;
+        self.keep_version();
+    }
+
+    /// Remembers the version that it has now.
+    pub fn keep_version(&mut self) {
+        self.versions.push(Version { version: self.instance_id.clone(), config: self.config.clone() });
+        if self.versions.len() > VERSIONS_MAX {
+            self.versions.remove(0);
+        }
     }
 
     /// Notes an event.
@@ -370,7 +355,8 @@ impl Machine {
         self.event_at(now(), kind, status, source, request);
     }
 
-    fn event_at(&mut self, at: DateTime<Utc>, kind: &str, status: &str, source: &str, request: Option<Value>) {
+    /// Notes an event of another time.
+    pub fn event_at(&mut self, at: DateTime<Utc>, kind: &str, status: &str, source: &str, request: Option<Value>) {
         let (kind, status, source) = (kind.to_owned(), status.to_owned(), source.to_owned());
         self.events.push_back(Event { id: ulid(at), kind, status, source, at, request });
         if self.events.len() > EVENTS_MAX {
@@ -403,6 +389,29 @@ impl Machine {
     /// The word of its restart policy.
     pub fn restart_policy(&self) -> &str {
         self.config["restart"]["policy"].as_str().unwrap_or("on-failure")
+    }
+
+    /// How often in a row the policy `on-failure` starts it again.
+    pub fn retries_max(&self) -> u32 {
+        let wish = self.config["restart"]["max_retries"].as_u64().filter(|wish| *wish > 0);
+        wish.and_then(|wish| u32::try_from(wish).ok()).unwrap_or(RETRIES_DEFAULT)
+    }
+
+    /// How long a stop waits for the process before it is killed.
+    pub fn kill_timeout_ms(&self) -> u64 {
+        self.config["stop_config"]["timeout"].as_str().and_then(span_ms).unwrap_or(KILL_TIMEOUT_MS)
+    }
+
+    /// Whether the proxy may send it requests at all.
+    pub fn serves(&self) -> bool {
+        self.services().next().is_some()
+    }
+
+    /// Whether its process runs once and ends: a release command, or a task.
+    pub fn is_job(&self) -> bool {
+        let group = self.config["metadata"]["fly_process_group"].as_str();
+        let has_checks = self.config["checks"].as_object().is_some_and(|checks| !checks.is_empty());
+        group == Some("fly_app_release_command") || (!self.serves() && !has_checks && self.restart_policy() == "no")
     }
 
     fn services(&self) -> impl Iterator<Item = &Value> {
@@ -502,57 +511,24 @@ pub fn checks_of(config: &Value, at: DateTime<Utc>) -> Vec<Check> {
 /// What a check of a machine that is not up says.
 pub const NOT_STARTED: &str = "the machine hasn't started";
 
-fn config(app: &workspace::App, seed: &workspace::Machine, runs: Option<&Release>) -> Value {
-    let image = runs.map_or_else(|| format!("registry.fly.io/{}:deployment-1", app.name), |r| r.image.clone());
-    let mut metadata = Map::new();
-    metadata.insert("fly_platform_version".to_owned(), json!("v2"));
-    metadata.insert("fly_process_group".to_owned(), json!("app"));
-    if let Some(release) = runs {
-        metadata.insert("fly_release_id".to_owned(), json!(release.id));
-        metadata.insert("fly_release_version".to_owned(), json!(release.version.to_string()));
+/// Milliseconds of `500ms`, `10s`, `1m30s`, or of a number of seconds.
+pub fn span_ms(text: &str) -> Option<u64> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(seconds.saturating_mul(1_000));
     }
-    json!({
-        "image": image,
-        "env": {"FLY_PROCESS_GROUP": "app", "PRIMARY_REGION": seed.region},
-        "init": {},
-        "guest": {"cpu_kind": seed.cpu_kind, "cpus": seed.cpus, "memory_mb": seed.memory_mb},
-        "metadata": metadata,
-        "restart": {"policy": app.restart, "max_retries": 10},
-        "services": [service(app)],
-    })
-}
-
-/// The service as an answer shows it: auto-stop as a truth value, whatever was written.
-fn service(app: &workspace::App) -> Value {
-    json!({
-        "protocol": "tcp",
-        "internal_port": INTERNAL_PORT,
-        "autostop": app.autostop,
-        "autostart": app.autostart,
-        "min_machines_running": 0,
-        "ports": [
-            {"port": 80, "handlers": ["http"], "force_https": true},
-            {"port": 443, "handlers": ["http", "tls"]},
-        ],
-        "concurrency": {"type": "requests", "soft_limit": 200, "hard_limit": 250},
-        "checks": [{
-            "type": "http", "interval": "15s", "timeout": "2s", "grace_period": "5s", "method": "get", "path": "/health",
-        }],
-    })
-}
-
-/// The app's configuration as a release keeps it: fly.toml as JSON.
-fn definition(app: &workspace::App) -> Value {
-    json!({
-        "app": app.name,
-        "primary_region": app.machines.first().map(|machine| machine.region.as_str()),
-        "http_service": {
-            "internal_port": INTERNAL_PORT,
-            "force_https": true,
-            "auto_stop_machines": if app.autostop { "stop" } else { "off" },
-            "auto_start_machines": app.autostart,
-            "min_machines_running": 0,
-            "checks": [{"method": "get", "path": "/health", "interval": "15s", "timeout": "2s", "grace_period": "5s"}],
-        },
-    })
+    let (mut sum, mut rest) = (0.0, text);
+    while !rest.is_empty() {
+        let (number, more) = rest.split_at(rest.find(|c: char| c.is_ascii_alphabetic())?);
+        let (unit, more) = more.split_at(more.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(more.len()));
+        let factor = match unit {
+            "ms" => 1.0,
+            "s" => 1_000.0,
+            "m" => 60_000.0,
+            "h" => 3_600_000.0,
+            _ => return None,
+        };
+        sum += number.parse::<f64>().ok()? * factor;
+        rest = more;
+    }
+    (0.0..1e12).contains(&sum).then_some(sum as u64)
 }

@@ -1,6 +1,7 @@
 //! GraphQL, as far as clients read Fly with it. Field names are those of Fly's schema; a field that does not stand here is
 //! refused as GraphQL refuses it, so a client never reads what is not there.
 
+mod mutate;
 mod parse;
 
 use axum::response::Response;
@@ -18,7 +19,7 @@ use super::world::{App, Machine, Release};
 use parse::{Field, Selection};
 
 /// Answers a request: 200 with `data`, `errors` or both, as Fly does.
-pub fn serve(state: &State, call: &Call) -> Result<Response, Problem> {
+pub fn serve(state: &mut State, call: &Call) -> Result<Response, Problem> {
     let Some(query) = call.body["query"].as_str() else {
         return Err(Problem { status: 400, body: errors("No query string was present", "BAD_REQUEST") });
     };
@@ -26,14 +27,15 @@ pub fn serve(state: &State, call: &Call) -> Result<Response, Problem> {
         Ok(operation) => operation,
         Err(words) => return Ok(ok(&errors(&words, "parseError"))),
     };
-    if operation.is_mutation {
-        return Ok(ok(&errors("the local Fly does not do this yet", "NOT_IMPLEMENTED")));
-    }
     let mut data = Map::new();
     let mut failures = Vec::new();
     for selection in &operation.fields {
         let Selection::Field(field) = selection else { continue };
-        match root(state, &call.caller, field) {
+        let found = match operation.is_mutation {
+            true => mutate::root(state, &call.caller, field),
+            false => root(state, &call.caller, field),
+        };
+        match found {
             Ok(value) => {
                 data.insert(field.alias.clone(), value);
             }
@@ -42,6 +44,10 @@ pub fn serve(state: &State, call: &Call) -> Result<Response, Problem> {
                 failures.push(json!({
                     "message": words, "path": [field.alias], "extensions": {"code": "NOT_FOUND"},
                 }));
+            }
+            Err(Failure::Refused(words, code)) => {
+                data.insert(field.alias.clone(), Value::Null);
+                failures.push(json!({"message": words, "path": [field.alias], "extensions": {"code": code}}));
             }
             Err(Failure::Unknown(words)) => return Ok(ok(&errors(&words, "undefinedField"))),
         }
@@ -66,6 +72,8 @@ fn errors(words: &str, code: &str) -> Value {
 enum Failure {
     /// It names something that is not there.
     Missing(String),
+    /// It may not be, in words and with a code.
+    Refused(String, &'static str),
     /// The schema does not have it.
     Unknown(String),
 }
@@ -135,7 +143,7 @@ fn select(
             Selection::On(..) => {}
             Selection::Field(field) => {
                 let value = match map.get(&field.name) {
-                    Some(all) if field.name == "release" => pick_release(all, field),
+                    Some(all) if field.name == "release" && all.is_array() => pick_release(all, field),
                     Some(value) => value.clone(),
                     None => {
                         let name = &field.name;
@@ -213,8 +221,9 @@ fn release(release: &Release) -> Value {
         "__typename": "Release", "id": release.id, "version": release.version, "status": release.status,
         "stable": release.status == "complete", "inProgress": in_progress(release), "reason": "deploy",
         "description": release.description, "imageRef": release.image, "deploymentStrategy": release.strategy,
-        "createdAt": stamp(release.created_at), "updatedAt": stamp(release.created_at), "evaluationId": null,
-        "revertedTo": null, "metadata": null, "configDefinition": release.definition,
+        "createdAt": stamp(release.created_at), "updatedAt": stamp(release.updated_at.unwrap_or(release.created_at)),
+        "evaluationId": null,
+        "revertedTo": null, "metadata": release.metadata, "configDefinition": release.definition,
         "config": {"__typename": "AppConfig", "definition": release.definition, "valid": true, "errors": []},
         "user": {"__typename": "User", "id": release.user, "email": release.user, "name": release.user},
     })

@@ -9,6 +9,7 @@ use super::super::problem::{Problem, ok};
 use super::super::state::State;
 use super::super::view;
 use super::super::world::{App, Machine};
+use super::lease;
 use super::routes::{Found, Op};
 
 /// Events of one answer: unasked, and at most.
@@ -79,19 +80,13 @@ fn of_machine(machine: &Machine, call: &Call, found: &Found) -> Result<Value, Pr
             json!(machine.events.iter().rev().take(limit).map(view::event).collect::<Vec<_>>())
         }
         Op::ListVersions => json!(machine.versions.iter().rev().map(view::version).collect::<Vec<_>>()),
-        Op::GetMetadata => machine.config.get("metadata").cloned().unwrap_or_else(|| json!({})),
+        Op::GetMetadata => machine.config["metadata"].as_object().map_or_else(|| json!({}), |all| json!(all)),
         Op::GetMetadataKey => {
             let value = &machine.config["metadata"][found.name("{key}").unwrap_or_default()];
             let value = value.as_str().ok_or_else(|| Problem::new(404, "metadata key not found"))?;
             json!({"value": value})
         }
-        Op::GetLease => {
-            let lease = machine.held().ok_or_else(|| Problem {
-                status: 404,
-                body: json!({"status": "error", "message": "lease not found", "code": "not_found"}),
-            })?;
-            view::lease(machine, lease)
-        }
+        Op::GetLease => view::lease(machine, machine.held().ok_or_else(lease::none)?),
         Op::GetMemory => {
             let limit = machine.memory_mb();
             json!({"limit_mb": limit, "available_mb": limit / 2})
@@ -114,15 +109,20 @@ fn list_machines(app: &App, call: &Call) -> Vec<Value> {
     let summary = is_true(call.get("summary"));
     let metadata: Vec<(&str, &str)> =
         call.query.iter().filter_map(|(key, value)| Some((key.strip_prefix("metadata.")?, value.as_str()))).collect();
-    app.machines
-        .iter()
+    listed(app, call)
         .filter(|machine| matches(machine, call))
         .filter(|machine| metadata.iter().all(|(key, value)| machine.config["metadata"][key] == *value))
         .map(|machine| if summary { view::summary(machine) } else { view::machine(machine) })
         .collect()
 }
 
-/// The filters that both lists have. Nothing here is ever deleted, so `include_deleted` changes nothing.
+/// All machines, with those that are no more when the call asks for them.
+fn listed<'a>(app: &'a App, call: &Call) -> impl Iterator<Item = &'a Machine> {
+    let gone = if is_true(call.get("include_deleted")) { app.destroyed.as_slice() } else { &[] };
+    app.machines.iter().chain(gone)
+}
+
+/// The filters that both lists have.
 fn matches(machine: &Machine, call: &Call) -> bool {
     let states = call.all("state");
     (states.is_empty() || states.contains(&machine.state.as_str()))

@@ -57,8 +57,9 @@ pub async fn wait(sim: &Sim, call: &Call, found: &Found) -> Result<Response, Pro
 }
 
 fn current(sim: &Sim, app: &str, id: &str) -> Result<String, Problem> {
-    let mut state = sim.lock();
-    state.world.machine_mut(app, id).map(|machine| machine.state.clone()).ok_or_else(Problem::no_machine)
+    let state = sim.lock();
+    let found = state.world.app(app).and_then(|app| app.machine(id));
+    found.map(|machine| machine.state.clone()).ok_or_else(Problem::no_machine)
 }
 
 fn look(
