@@ -7,10 +7,12 @@
 mod client;
 mod model;
 mod token;
+mod wire;
 
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, FlyError, QUESTION_MAX};
+pub use client::Client;
 pub use model::{App, Check, Event, Exit, Machine, Release, TokenInfo};
 pub use token::Token;
+pub use wire::{FlyError, QUESTION_MAX};
