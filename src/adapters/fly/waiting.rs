@@ -139,6 +139,7 @@ fn look(machine: &Machine, want: &Want) -> Standing {
 pub(super) async fn until_well(hand: &Hand, id: &str, want: &Want, until: Until) -> Result<Machine, (Trouble, String)> {
     let mut up_since: Option<Instant> = None;
     let mut was_up = false;
+    let mut seen: Option<(Trouble, String)> = None;
     loop {
         if up_since.is_none() {
             let _ = state_comes(hand, id, "started", &want.instance, until).await;
@@ -171,12 +172,17 @@ pub(super) async fn until_well(hand: &Hand, id: &str, want: &Want, until: Until)
             Err(error) if matches!(error.status, Some(401 | 403)) => {
                 return Err((Trouble::NoRights, error.to_string()));
             }
-            Err(error) => (Trouble::Unreachable, error.to_string()),
+            // Nor does one that only came too late: what was seen before counts.
+            Err(error) => {
+                let unread = (Trouble::Unreachable, error.to_string());
+                if until.is_over() { seen.take().unwrap_or(unread) } else { unread }
+            }
         };
         if until.is_over() {
             missing.1.push_str("; its time is up");
             return Err(missing);
         }
+        seen = Some(missing);
         until.sleep(hand.patience.look_every).await;
     }
 }
