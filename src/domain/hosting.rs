@@ -163,6 +163,53 @@ pub struct Guest {
     pub memory_mb: u32,
 }
 
+/// A kind of CPU and what the host sells of it.
+struct Sizes {
+    kind: &'static str,
+    cpus: &'static [u16],
+    /// Memory for each CPU, at least, in MB.
+    per_cpu_mb_min: u32,
+    /// Memory for each CPU, at most, in MB.
+    per_cpu_mb_max: u32,
+    /// Memory comes in pieces of this, in MB.
+    step_mb: u32,
+}
+
+/// Sources: the host's own tool and its documents on sizing. Where they differ on the steps of performance memory, the coarser.
+const SIZES: [Sizes; 2] = [
+    Sizes { kind: "shared", cpus: &[1, 2, 4, 6, 8], per_cpu_mb_min: 256, per_cpu_mb_max: 2048, step_mb: 256 },
+    Sizes {
+        kind: "performance",
+        cpus: &[1, 2, 4, 6, 8, 10, 12, 14, 16, 32, 64, 128],
+        per_cpu_mb_min: 2048,
+        per_cpu_mb_max: 8192,
+        step_mb: 2048,
+    },
+];
+
+impl Guest {
+    /// Why the host has no such size, with what it has; none when it has.
+    pub fn refuse(&self) -> Option<String> {
+        let Some(sizes) = SIZES.iter().find(|sizes| sizes.kind == self.cpu_kind) else {
+            let kinds: Vec<&str> = SIZES.iter().map(|sizes| sizes.kind).collect();
+            return Some(format!("there are no “{}” CPUs: {}", self.cpu_kind, kinds.join(" or ")));
+        };
+        if !sizes.cpus.contains(&self.cpus) {
+            let cpus: Vec<String> = sizes.cpus.iter().map(u16::to_string).collect();
+            return Some(format!("there are no {} CPUs of kind {}: {}", self.cpus, sizes.kind, cpus.join(", ")));
+        }
+        let cpus = u32::from(self.cpus);
+        let (least, most) = (cpus * sizes.per_cpu_mb_min, cpus * sizes.per_cpu_mb_max);
+        let fits = (least..=most).contains(&self.memory_mb) && self.memory_mb % sizes.step_mb == 0;
+        (!fits).then(|| {
+            format!(
+                "{} {} CPUs have from {least} to {most} MB of memory, in steps of {} MB; not {} MB",
+                self.cpus, sizes.kind, sizes.step_mb, self.memory_mb
+            )
+        })
+    }
+}
+
 /// One thing to do at the host. Each reads before it writes and leaves its mark in the same write, so that asking twice does once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
@@ -314,5 +361,36 @@ mod tests {
         let both = Image { digest: Some(digest), ..tagged.clone() };
         assert!(both.is(&bare) && both.is(&tagged) && !tagged.is(&bare));
         assert_eq!(Image::new("localhost:5000/shop").short(), "shop");
+    }
+
+    #[test]
+    fn only_sizes_that_are_sold_can_be_had() {
+        let refuse =
+            |kind: &str, cpus: u16, memory_mb: u32| Guest { cpu_kind: kind.to_owned(), cpus, memory_mb }.refuse();
+        for cpus in 0..=130u16 {
+            let shared = [1, 2, 4, 6, 8].contains(&cpus);
+            let performance = [1, 2, 4, 6, 8, 10, 12, 14, 16, 32, 64, 128].contains(&cpus);
+            let each = u32::from(cpus);
+            for (kind, sold, memory_mb, fits) in [
+                ("shared", shared, 256 * each, true),
+                ("shared", shared, 2048 * each, true),
+                ("shared", shared, 256 * each + 256, true),
+                ("shared", shared, 256 * each + 128, false),
+                ("shared", shared, (256 * each).saturating_sub(256), false),
+                ("shared", shared, 2048 * each + 256, false),
+                ("performance", performance, 2048 * each, true),
+                ("performance", performance, 8192 * each, true),
+                ("performance", performance, 2048 * each + 1024, false),
+                ("performance", performance, 8192 * each + 2048, false),
+            ] {
+                assert_eq!(refuse(kind, cpus, memory_mb).is_none(), sold && fits, "{kind} {cpus} {memory_mb}");
+            }
+        }
+        assert_eq!(refuse("gpu", 1, 256).as_deref(), Some("there are no “gpu” CPUs: shared or performance"));
+        assert_eq!(refuse("shared", 3, 768).as_deref(), Some("there are no 3 CPUs of kind shared: 1, 2, 4, 6, 8"));
+        assert_eq!(
+            refuse("shared", 1, 4096).as_deref(),
+            Some("1 shared CPUs have from 256 to 2048 MB of memory, in steps of 256 MB; not 4096 MB")
+        );
     }
 }

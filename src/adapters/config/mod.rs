@@ -249,6 +249,18 @@ pub fn fly_deploy_command(app: &str) -> (String, String) {
     )
 }
 
+/// The tokens to act with, by app, as far as the environment has them. `env` gives a variable's value; an empty one is none.
+pub fn deploy_tokens(workspace: &Workspace, env: impl Fn(&str) -> Option<String>) -> BTreeMap<String, SecretString> {
+    let stages = workspace.services.iter().flat_map(|service| service.stages());
+    let apps = stages.filter_map(|(_, stage)| stage.fly_app.clone());
+    apps.filter_map(|app| {
+        let token = env(&fly_deploy_command(&app).1)?;
+        let token = token.trim();
+        (!token.is_empty()).then(|| (app, SecretString::from(token.to_owned())))
+    })
+    .collect()
+}
+
 /// The hash of a policy and a workspace, each with its length before it so that no text can pass for another's tail.
 pub fn hash(policy: &str, workspace: &str) -> String {
     let mut hasher = Sha256::new();

@@ -149,3 +149,17 @@ fn the_hash_follows_both_texts() {
     assert_ne!(hash("a", "b"), hash("ab", ""));
     assert_eq!(read(SMALL).map(|config| config.hash), Ok(hash(crate::domain::policy::SHIPPED, SMALL)));
 }
+
+#[test]
+fn each_app_has_its_own_token_to_act_with() {
+    let services = "[[services]]\nname = \"a\"\n[services.production]\nfly_app = \"shop-api\"\n[services.staging]\nfly_app = \"shop-api-staging\"\n";
+    let config = read(&format!("{SMALL}{services}")).unwrap_or_else(|refused| panic!("{refused}"));
+    let env = |name: &str| match name {
+        "FLY_DEPLOY_TOKEN_SHOP_API" => Some(" fm2_a\n".to_owned()),
+        "FLY_DEPLOY_TOKEN_SHOP_API_STAGING" => Some("  ".to_owned()),
+        _ => None,
+    };
+    let tokens = deploy_tokens(&config.workspace, env);
+    let tokens: Vec<_> = tokens.iter().map(|(app, token)| (app.as_str(), token.expose_secret())).collect();
+    assert_eq!(tokens, [("shop-api", "fm2_a")]);
+}

@@ -1,16 +1,27 @@
-//! Fly.io, the reading side: machines, apps, releases, and what Fly makes of our token.
+//! Fly.io: machines, apps, releases, what Fly makes of our token, and acting on what runs there.
 //!
-//! Written by hand over reqwest, because the published client crates lose fields on the way (field notes). Never changes
-//! anything at Fly. The sides of Fly fail apart: machines, releases and the token check are asked one by one, and what one
-//! does not answer spoils nothing else.
+//! Written by hand over reqwest, because the published client crates lose fields on the way (field notes). `Client` only looks;
+//! `FlyHosting` acts, one step at a time. The sides of Fly fail apart: machines, releases and the token check are asked one by
+//! one, and what one does not answer spoils nothing else.
 
 mod client;
+mod hand;
+mod hosting;
+mod inventory;
+mod lease;
 mod model;
+mod release;
+mod steps;
 mod token;
+mod troubles;
+mod waiting;
+mod wire;
+mod write;
 
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, FlyError, QUESTION_MAX};
-pub use model::{App, Check, Event, Exit, Machine, Release, TokenInfo};
-pub use token::Token;
+pub use client::Client;
+pub use hand::Patience;
+pub use hosting::FlyHosting;
+pub use wire::{FlyError, QUESTION_MAX};

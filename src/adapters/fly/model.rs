@@ -167,7 +167,7 @@ impl Machine {
     }
 
     /// Checks that the configuration asks for, wherever it asks.
-    fn checks_configured(&self) -> usize {
+    pub(super) fn checks_configured(&self) -> usize {
         let own = self.config.get("checks").and_then(Value::as_object).map_or(0, serde_json::Map::len);
         let services: usize = list(&self.config, "services").iter().map(|service| list(service, "checks").len()).sum();
         own + services

@@ -199,7 +199,7 @@ fn three_may_go_at_once_and_then_one_a_second() {
     let mut full = now;
     let mut waits = |asked_s: u64| {
         let asked = now + std::time::Duration::from_secs(asked_s);
-        super::client::turn(&mut full, asked).saturating_duration_since(asked).as_secs()
+        super::wire::turn(&mut full, asked, super::wire::PACE).saturating_duration_since(asked).as_secs()
     };
     assert_eq!([0, 0, 0, 0, 0].map(&mut waits), [0, 0, 0, 1, 2]);
     assert_eq!([10, 10, 10, 10].map(&mut waits), [0, 0, 0, 1], "a rest fills it again, and no further");

@@ -1,0 +1,102 @@
+//! Acting on Fly: the door that the rest of the house knows, with a token for each app that may be acted on.
+//!
+//! Owns who may do what: an app without a token of its own is looked at and never changed. The steps themselves are `steps.rs` and
+//! `release.rs`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::hand::{Hand, Patience, failed};
+use super::steps::{Deed, work};
+use super::wire::{Paces, Wire};
+use super::write::Edit;
+use super::{inventory, release};
+use crate::domain::hosting::{Inventory, Step, StepEnd, Trouble};
+use crate::ports::hosting::{CallOff, Hosting, StepCall};
+
+/// Fly, as the host that services run at.
+#[derive(Debug)]
+pub struct FlyHosting {
+    /// Looks at every app.
+    reader: Option<Wire>,
+    /// One an app; a sentence where its token cannot be used.
+    hands: BTreeMap<String, Result<Arc<Hand>, String>>,
+}
+
+impl FlyHosting {
+    /// At these addresses (the Machines API without `/v1`, and the base of releases and GraphQL), with a token to look with, when
+    /// there is one, and one to act with for each app. A token that cannot be used leaves its app without one.
+    ///
+    /// # Errors
+    /// A sentence, when the token to look with or an address cannot be used.
+    pub fn new(
+        machines_url: &str,
+        api_url: &str,
+        read: Option<&SecretString>,
+        tokens: &BTreeMap<String, SecretString>,
+        patience: Patience,
+    ) -> Result<Self, String> {
+        let paces = Paces::new(patience.pace);
+        let wire = |token: &SecretString, remedy| Wire::new(machines_url, api_url, token, remedy, Arc::clone(&paces));
+        let reader = read.map(|token| wire(token, "fly tokens create readonly".to_owned())).transpose()?;
+        let hand = |(app, token): (&String, &SecretString)| {
+            let hand = wire(token, remedy(app)).map(|wire| Arc::new(Hand { app: app.clone(), wire, patience }));
+            (app.clone(), hand)
+        };
+        Ok(Self { reader, hands: tokens.iter().map(hand).collect() })
+    }
+
+    fn hand(&self, app: &str) -> Result<&Arc<Hand>, StepEnd> {
+        let why = match self.hands.get(app) {
+            Some(Ok(hand)) => return Ok(hand),
+            Some(Err(why)) => why.clone(),
+            None => format!("there is no token to act on {app}"),
+        };
+        Err(failed(Trouble::NoRights, format!("{why}. Make one: {}", remedy(app)), None))
+    }
+}
+
+/// The command that makes a token to act on an app with.
+fn remedy(app: &str) -> String {
+    format!("fly tokens create deploy --app {app}")
+}
+
+impl Hosting for FlyHosting {
+    async fn inventory(&self, app: &str) -> Result<Inventory, String> {
+        let own = self.hands.get(app).and_then(|hand| hand.as_ref().ok()).map(|hand| &hand.wire);
+        let wires: Vec<&Wire> = self.reader.iter().chain(own).collect();
+        inventory::take(&wires, app).await
+    }
+
+    async fn step(&self, call: &StepCall, off: &CallOff) -> StepEnd {
+        let hand = match self.hand(&call.app) {
+            Ok(hand) => hand,
+            Err(end) => return end,
+        };
+        match &call.step {
+            Step::OpenRelease { image } => release::open(hand, call, off, image).await,
+            Step::CloseRelease { release, ended } => release::close(hand, call, release, *ended).await,
+            Step::Update { machine, to, release, launch, wait } => {
+                let edit = Edit::Image(to, release.as_ref());
+                work(hand, call, off, machine, Deed::Change { edit, launch: *launch, wait: *wait }).await
+            }
+            Step::Resize { machine, guest } => match guest.refuse() {
+                Some(why) => failed(Trouble::Refused, why, None),
+                None => {
+                    let edit = Edit::Guest(guest);
+                    // Whoever sleeps sleeps on.
+                    work(hand, call, off, machine, Deed::Change { edit, launch: false, wait: true }).await
+                }
+            },
+            Step::Restart { machine } => work(hand, call, off, machine, Deed::Restart).await,
+            Step::Start { machine } => work(hand, call, off, machine, Deed::Start).await,
+            Step::Stop { machine } => work(hand, call, off, machine, Deed::Stop).await,
+        }
+    }
+
+    fn may_act(&self, app: &str) -> bool {
+        self.hands.get(app).is_some_and(Result::is_ok)
+    }
+}

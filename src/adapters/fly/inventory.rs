@@ -1,0 +1,217 @@
+//! What runs of an app and what was released, read for a plan.
+//!
+//! The machines must answer; everything else may fail and is then not known. Changes nothing.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::client::read_list;
+use super::hand::{image_of, same_image};
+use super::model::Machine;
+use super::release::{current, list};
+use super::wire::{Ask, FlyError, Side, Wire};
+use crate::domain::hosting::{Inventory, Release, Running};
+
+/// The longest that is waited for what the machines do not depend on.
+const EXTRAS_MAX: Duration = Duration::from_secs(15);
+/// Process groups that serve nobody.
+const SERVANTS: [&str; 2] = [RELEASE_COMMAND, "fly_app_console"];
+/// The process group of a release command's machine.
+const RELEASE_COMMAND: &str = "fly_app_release_command";
+/// The platform whose machines belong to an app's deploys.
+const PLATFORM: &str = "v2";
+
+/// Takes it. Each of `wires` is asked until one may read the machines.
+///
+/// # Errors
+/// A sentence, when none could.
+pub(super) async fn take(wires: &[&Wire], app: &str) -> Result<Inventory, String> {
+    let mut said = String::new();
+    for wire in wires {
+        match machines(wire, app).await {
+            Ok(machines) => return Ok(with_machines(wire, app, machines).await),
+            Err(error) => said = error.to_string(),
+        }
+    }
+    match said.as_str() {
+        "" => Err(format!("there is no token to look at {app} with")),
+        _ => Err(format!("the machines of {app} could not be read: {said}")),
+    }
+}
+
+async fn machines(wire: &Wire, app: &str) -> Result<Vec<Machine>, FlyError> {
+    let answer = wire.question(Ask::get("list machines", app, Side::Machines, &["apps", app, "machines"])).await?;
+    let mut machines = read_list(&answer, "machines", Machine::read)?;
+    machines.retain(Machine::is_there);
+    Ok(machines)
+}
+
+async fn with_machines(wire: &Wire, app: &str, all: Vec<Machine>) -> Inventory {
+    let at = Utc::now();
+    let in_time = |why: &str| format!("{why} within {} s", EXTRAS_MAX.as_secs());
+    let (releases, current, secrets) = tokio::join!(
+        tokio::time::timeout(EXTRAS_MAX, list(wire, app)),
+        tokio::time::timeout(EXTRAS_MAX, current(wire, app)),
+        tokio::time::timeout(EXTRAS_MAX, secrets_at(wire, app)),
+    );
+    let mut machines: Vec<Running> = all.iter().filter(|machine| is_deployed(machine)).map(running).collect();
+    machines.sort_by(|one, other| {
+        let key = |machine: &Running| (machine.group.clone(), machine.region.clone(), machine.name.clone());
+        key(one).cmp(&key(other)).then_with(|| one.id.cmp(&other.id))
+    });
+    let mut releases = releases.unwrap_or_else(|_| Err(in_time("Fly did not tell the releases")));
+    if let Ok(releases) = &mut releases {
+        resolve(releases, &machines);
+    }
+    let current = current.ok().and_then(Result::ok);
+    let command = |definition: &Value| {
+        let command = definition.pointer("/deploy/release_command")?.as_str()?;
+        Some(command.to_owned()).filter(|command| !command.trim().is_empty())
+    };
+    let release_command = current
+        .as_ref()
+        .and_then(|current| command(&current.definition))
+        .or_else(|| all.iter().filter(|machine| group(machine) == RELEASE_COMMAND).find_map(command_of));
+    let told = || current.as_ref().and_then(|current| current.secrets.iter().filter_map(newest_of).max());
+    let secrets_at = secrets.ok().flatten().or_else(told);
+    Inventory { app: app.to_owned(), at, machines, releases, release_command, secrets_at }
+}
+
+/// When a secret was last set, as the Machines API tells it.
+async fn secrets_at(wire: &Wire, app: &str) -> Option<DateTime<Utc>> {
+    let answer = wire.question(Ask::get("list secrets", app, Side::Machines, &["apps", app, "secrets"])).await.ok()?;
+    answer.get("secrets")?.as_array()?.iter().filter_map(newest_of).max()
+}
+
+/// When one secret was last set.
+fn newest_of(secret: &Value) -> Option<DateTime<Utc>> {
+    let at = |key: &str| secret.get(key)?.as_str()?.parse().ok();
+    ["updated_at", "created_at", "createdAt"].into_iter().filter_map(at).max()
+}
+
+/// Whether a deploy is about it: of the platform, and serving.
+fn is_deployed(machine: &Machine) -> bool {
+    let platform = machine.config.pointer("/metadata/fly_platform_version").and_then(Value::as_str);
+    platform == Some(PLATFORM) && !SERVANTS.contains(&group(machine))
+}
+
+fn group(machine: &Machine) -> &str {
+    let said = ["/metadata/fly_process_group", "/env/FLY_PROCESS_GROUP"];
+    said.iter().find_map(|place| machine.config.pointer(place)?.as_str()).unwrap_or("app")
+}
+
+/// What a release command's own machine runs.
+fn command_of(machine: &Machine) -> Option<String> {
+    let words = machine.config.pointer("/init/cmd")?.as_array()?;
+    let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+    Some(words.join(" ")).filter(|command| !command.is_empty())
+}
+
+fn running(machine: &Machine) -> Running {
+    Running {
+        id: machine.id.clone(),
+        name: machine.name.clone(),
+        region: machine.region.clone(),
+        group: group(machine).to_owned(),
+        state: machine.state.clone(),
+        image: image_of(machine),
+        instance: machine.instance_id.clone(),
+        config_sha256: sha256(&machine.config),
+        host_ok: matches!(machine.host_status.as_str(), "ok" | ""),
+        cordoned: machine.cordoned,
+        has_volume: machine.config.get("mounts").and_then(Value::as_array).is_some_and(|mounts| !mounts.is_empty()),
+        may_sleep: machine.may_sleep(),
+        checks: u16::try_from(machine.checks_configured()).unwrap_or(u16::MAX),
+    }
+}
+
+/// Gives releases the digests that machines of the same image tell.
+fn resolve(releases: &mut [Release], machines: &[Running]) {
+    let known: BTreeMap<&str, &String> = machines
+        .iter()
+        .filter_map(|machine| Some((machine.image.reference.as_str(), machine.image.digest.as_ref()?)))
+        .collect();
+    for release in releases.iter_mut().filter(|release| release.image.digest.is_none()) {
+        let exact = known.get(release.image.reference.as_str()).copied();
+        let alike = || machines.iter().find(|machine| same_image(&machine.image, &release.image));
+        release.image.digest = exact.cloned().or_else(|| alike()?.image.digest.clone());
+    }
+}
+
+/// SHA-256 of canonical JSON, in hex.
+fn sha256(value: &Value) -> String {
+    let mut text = String::new();
+    canonical(value, &mut text);
+    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// JSON with its keys in order and no space in it: the same text for the same value, however it was written.
+fn canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(fields) => {
+            let sorted: BTreeMap<&String, &Value> = fields.iter().collect();
+            out.push('{');
+            for (index, (key, value)) in sorted.into_iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                out.push_str(&Value::String(key.clone()).to_string());
+                out.push(':');
+                canonical(value, out);
+            }
+            out.push('}');
+        }
+        Value::Array(values) => {
+            out.push('[');
+            for (index, value) in values.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                canonical(value, out);
+            }
+            out.push(']');
+        }
+        plain => out.push_str(&plain.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_same_configuration_has_the_same_hash() {
+        let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+        let one = parse(r#"{"b": [1, {"y": "\"", "x": null}], "a": true}"#);
+        let mut text = String::new();
+        canonical(&one, &mut text);
+        assert_eq!(text, r#"{"a":true,"b":[1,{"x":null,"y":"\""}]}"#);
+        assert_eq!(sha256(&one), sha256(&parse(r#"{"a":true,"b":[1,{"x":null,"y":"\""}]}"#)));
+        assert_ne!(sha256(&one), sha256(&parse(r#"{"a":true,"b":[{"x":null,"y":"\""},1]}"#)), "an order is an order");
+        // The empty text's own, from FIPS 180-2: the hash is the one that others compute.
+        assert!(sha256(&json!("")).starts_with("12ae32cb"), "{}", sha256(&json!("")));
+    }
+
+    #[test]
+    fn a_deploy_is_about_the_machines_that_serve() {
+        let machine =
+            |config: Value| Machine::read(&json!({"id": "m", "config": config})).unwrap_or_else(|| panic!("one"));
+        let of = |metadata: Value| is_deployed(&machine(json!({"metadata": metadata})));
+        assert!(of(json!({"fly_platform_version": "v2"})));
+        assert!(of(json!({"fly_platform_version": "v2", "fly_process_group": "worker"})));
+        assert!(!of(json!({"fly_platform_version": "v2", "fly_process_group": "fly_app_console"})));
+        assert!(!of(json!({"fly_platform_version": "v2", "fly_process_group": "fly_app_release_command"})));
+        assert!(!of(json!({"fly_process_group": "app"})), "made by hand, outside the app's deploys");
+        assert!(!of(json!(null)));
+    }
+}
