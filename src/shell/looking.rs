@@ -31,6 +31,15 @@ pub fn fly(config: &Config) -> Result<Option<Arc<fly::Client>>, String> {
     Ok(config.fly.token.as_ref().map(client).transpose()?.map(Arc::new))
 }
 
+/// Fly, to act on the apps that there are tokens for.
+///
+/// # Errors
+/// A sentence, when the token to look with or an address cannot be used.
+pub fn hosting(config: &Config, patience: fly::Patience) -> Result<fly::FlyHosting, String> {
+    let at = &config.fly;
+    fly::FlyHosting::new(&at.machines_url, &at.api_url, at.token.as_ref(), &at.deploy_tokens, patience)
+}
+
 /// The clock that can be moved, when configuration asks for one. It goes on from what was `kept` of it, when there is any.
 pub fn virtual_clock(config: &Config, kept: Option<VirtualTime>) -> Option<Arc<VirtualClock>> {
     let settings = config.virtual_clock?;

@@ -34,6 +34,7 @@ use crate::adapters::clock::{SystemClock, Timepiece, VirtualClock};
 use crate::adapters::config::Config;
 use crate::adapters::discord::lane::{Lane, LaneLimits, LaneOptions};
 use crate::adapters::discord::{self, Directory, DiscordChat, Gateway, GatewayOptions, Link, SharedDirectory};
+use crate::adapters::fly::Patience;
 use crate::adapters::probe::Prober;
 use crate::adapters::store;
 use crate::commands::{self, Lists};
@@ -65,6 +66,8 @@ const INBOX_MAX: usize = 512;
 pub struct Settings {
     /// How fast failed posts are repeated.
     pub pace: Pace,
+    /// How long is waited for what at the host.
+    pub patience: Patience,
     /// Whether sled is used.
     pub without_sled: bool,
 }
@@ -194,7 +197,8 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
         warn!("FLY_READ_TOKEN is not set: machines are not looked at");
     }
 
-    let acts: Arc<dyn Acts> = Arc::new(acting::NoActing);
+    let host = looking::hosting(&config, settings.patience).map_err(|why| anyhow!(why))?;
+    let acts: Arc<dyn Acts> = Arc::new(acting::Acting::new(host, &config.state_dir));
     let (door, threshold) = driver::door();
     let (work, work_out) = mpsc::unbounded_channel();
     let lists: Arc<RwLock<Lists>> = Arc::default();

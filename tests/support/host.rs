@@ -11,6 +11,9 @@ use watchbell::domain::input::Stepped;
 /// The app that transcripts act on.
 pub const APP: &str = "lighthouse-checkout";
 
+/// What the machines are called.
+pub const IDS: [&str; 3] = ["1781000a", "1781000b", "1781000c"];
+
 /// How an image behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Character {
@@ -78,9 +81,9 @@ impl Host {
         };
         Self {
             machines: vec![
-                machine("1781000a", "iad", "started"),
-                machine("1781000b", "ord", "started"),
-                machine("1781000c", "ord", "stopped"),
+                machine(IDS[0], "iad", "started"),
+                machine(IDS[1], "ord", "started"),
+                machine(IDS[2], "ord", "stopped"),
             ],
             releases: vec![release(42, 1), release(41, 8), release(40, 15)],
             characters: BTreeMap::new(),

@@ -14,6 +14,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
 use watchbell::adapters::config::Config;
+use watchbell::adapters::fly::Patience;
 use watchbell::commands;
 use watchbell::domain::command_spec::OptionKind;
 use watchbell::domain::ids::InputId;
@@ -53,6 +54,26 @@ const FLY: &str = r#"{
         "machines": [{"region": "ord"}, {"region": "iad", "state": "stopped"}],
         "releases": [{"version": 4, "image": "registry.fly.io/search:deployment-4"}]
     }]
+}"#;
+
+/// What runs on the local Fly in transcripts that act: the same as on the pure floors.
+const ACTED_ON: &str = r#"{
+    "org": "lighthouse",
+    "tokens": [
+        {"token": "local-fly-look", "kind": "readonly"},
+        {"token": "local-fly-act", "kind": "deploy", "app": "lighthouse-checkout"}
+    ],
+    "apps": [{
+        "name": "lighthouse-checkout",
+        "autostop": true,
+        "machines": [{"region": "iad"}, {"region": "ord"}, {"region": "ord", "state": "stopped"}],
+        "releases": [
+            {"version": 40, "image": "registry.fly.io/lighthouse-checkout:deployment-40"},
+            {"version": 41, "image": "registry.fly.io/lighthouse-checkout:deployment-41"},
+            {"version": 42, "image": "registry.fly.io/lighthouse-checkout:deployment-42"}
+        ]
+    }],
+    "settings": {"boot_ms": 2, "stop_ms": 2, "check_every_ms": 20, "autostop_after_ms": 86400000}
 }"#;
 
 /// The wire world.
@@ -194,7 +215,19 @@ impl Wire {
 
     /// The same world, with `search` running on a local Fly.
     pub fn with_fly(mut self, record: Option<&std::path::Path>) -> Result<Self, String> {
-        let workspace = fly::Workspace::from_json(FLY)?;
+        self.run_on_fly(FLY, "search", "search", record)?;
+        Ok(self)
+    }
+
+    /// A service runs as an app of a local Fly.
+    fn run_on_fly(
+        &mut self,
+        there: &str,
+        service: &str,
+        app: &str,
+        record: Option<&std::path::Path>,
+    ) -> Result<(), String> {
+        let workspace = fly::Workspace::from_json(there)?;
         let options = fly::Options { record_dir: record.map(Into::into), ..fly::Options::new(workspace) };
         let running = self.runtime.block_on(fly::start(options)).map_err(|error| error.to_string())?;
         let mut table: toml::Table = self.setup.parse().map_err(|error: toml::de::Error| error.to_string())?;
@@ -203,16 +236,29 @@ impl Wire {
         at.insert("machines_url".to_owned(), running.machines_url().into());
         at.insert("api_url".to_owned(), running.api_url().into());
         table.insert("fly".to_owned(), at.into());
-        for service in table["services"].as_array_mut().into_iter().flatten() {
-            if let (Some("search"), Some(stage)) = (service["name"].as_str(), service.get("production")) {
+        for one in table["services"].as_array_mut().into_iter().flatten() {
+            if one["name"].as_str() == Some(service)
+                && let Some(stage) = one.get("production")
+            {
                 let mut stage = stage.as_table().cloned().unwrap_or_default();
-                stage.insert("fly_app".to_owned(), "search".into());
-                service.as_table_mut().ok_or("no table")?.insert("production".to_owned(), stage.into());
+                stage.insert("fly_app".to_owned(), app.into());
+                one.as_table_mut().ok_or("no table")?.insert("production".to_owned(), stage.into());
             }
         }
         self.setup = toml::to_string(&table).map_err(|error| error.to_string())?;
         self.fly = Some(running);
-        Ok(self)
+        Ok(())
+    }
+
+    /// Machines are called as on the pure floors, in the order in which they were made.
+    fn machine_names(&self) -> Vec<(String, String)> {
+        let Some(fly) = &self.fly else { return Vec::new() };
+        let state = fly.state();
+        let machines = state["apps"][0]["machines"].as_array().cloned().unwrap_or_default();
+        let named = machines.iter().enumerate().filter_map(|(n, machine)| {
+            Some((machine["id"].as_str()?.to_owned(), (*super::host::IDS.get(n)?).to_owned()))
+        });
+        named.collect()
     }
 
     /// The local Fly, when there is one.
@@ -234,7 +280,7 @@ impl Wire {
     }
 
     fn names(&self) -> Names {
-        Names::read(self.discord(), self.zone)
+        Names { machines: self.machine_names(), ..Names::read(self.discord(), self.zone) }
     }
 
     /// Starts the bot on the folder as it is.
@@ -242,16 +288,24 @@ impl Wire {
         let clock = format!("\n[clock]\nvirtual = true\nspeed = 0.0\norigin = \"{}\"\n", self.origin.to_rfc3339());
         let token = self.discord().bot_token();
         let look = self.fly.as_ref().and_then(|fly| fly.token(fly::TokenKind::Readonly, None));
+        let act = self.fly.as_ref().and_then(|fly| fly.token(fly::TokenKind::Deploy, Some("lighthouse-checkout")));
         let env = |name: &str| match name {
             "DISCORD_TOKEN" => Some(token.clone()),
             "FLY_READ_TOKEN" => look.clone(),
+            "FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT" => act.clone(),
             _ => None,
         };
         let file = self.folder.path().join("watchbell.toml");
         let mut config = Config::from_text(&file, &format!("{}{clock}", self.setup), env).map_err(|error| error.0)?;
         config.policy = Policy::parse(&self.policy_text)?;
         config.policy_text.clone_from(&self.policy_text);
-        let settings = Settings { pace: Pace { first_ms: 5, max_ms: 50 }, ..Settings::default() };
+        let patience = Patience {
+            smoke: Duration::from_millis(20),
+            look_every: Duration::from_millis(10),
+            pace: Duration::from_millis(1),
+            ..Patience::default()
+        };
+        let settings = Settings { pace: Pace { first_ms: 5, max_ms: 50 }, patience, ..Settings::default() };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -649,7 +703,8 @@ impl Wire {
                 self.change_policy(key, value)?;
                 Vec::new()
             }
-            Step::Start(_) | Step::Observing | Step::Look(_) => Vec::new(),
+            Step::Fly(what) => return Err(format!("Fly is never “{what}” on the wire: see tests/fly_acts.rs")),
+            Step::Start(_) | Step::Observing | Step::WithFly | Step::Look(_) => Vec::new(),
         })
     }
 }
@@ -679,6 +734,10 @@ impl World for Wire {
             }
             Step::Observing => {
                 self.observing = true;
+                return Ok(Vec::new());
+            }
+            Step::WithFly => {
+                self.run_on_fly(ACTED_ON, "checkout", super::host::APP, None)?;
                 return Ok(Vec::new());
             }
             _ => {}

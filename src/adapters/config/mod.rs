@@ -104,6 +104,8 @@ pub struct Fly {
     pub prometheus_url: String,
     /// The read-only organisation token.
     pub token: Option<SecretString>,
+    /// The tokens to act with, by app.
+    pub deploy_tokens: BTreeMap<String, SecretString>,
 }
 
 /// Our own listeners.
@@ -194,6 +196,7 @@ impl Config {
                 api_url: bare(&file.fly.api_url),
                 prometheus_url: bare(&file.fly.prometheus_url),
                 token: secret(FLY_READ_TOKEN),
+                deploy_tokens: deploy_tokens(&workspace, &env),
             },
             http: Http {
                 private_bind: file.http.private_bind,

@@ -48,7 +48,7 @@ pub fn judge(
         seen = format!("{seen}; I go by what was done, because Fly did not say what runs ({why})");
     }
     if let Some((machine, _, says)) = deploy.trouble() {
-        seen = format!("{seen}. {} in {}: {says}", machine.name, machine.region);
+        seen = format!("{seen}. {} in {}: {says}", machine.id, machine.region);
     }
     let went_wrong = deploy.trouble().is_some();
     let verdict = match answers {

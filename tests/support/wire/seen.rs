@@ -35,6 +35,8 @@ pub struct Names {
     first_pings: BTreeMap<String, Value>,
     /// Every channel.
     pub channels: Vec<Channel>,
+    /// What machines are called in a transcript, by their ids.
+    pub machines: Vec<(String, String)>,
 }
 
 impl Names {
@@ -74,7 +76,7 @@ impl Names {
             })
             .collect();
         let places = channels.iter().map(|channel| (channel.id.clone(), channel.name.clone())).collect();
-        Self { zone, people, roles, places, directory, first_pings, channels }
+        Self { zone, people, roles, places, directory, first_pings, channels, machines: Vec::new() }
     }
 
     /// A channel by its name in a transcript. The newest of that name.
@@ -101,7 +103,8 @@ impl Names {
 
     /// A message line by line.
     pub fn lines(&self, message: &Value) -> Vec<String> {
-        shown(&self.message(message), self).iter().map(|line| steady(line)).collect()
+        let named = |line: String| self.machines.iter().fold(line, |line, (id, name)| line.replace(id, name));
+        shown(&self.message(message), self).iter().map(|line| named(steady(line))).collect()
     }
 }
 
