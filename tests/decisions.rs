@@ -188,13 +188,8 @@ fn a_number_that_was_never_given_out_is_not_looked_for_in_the_record() {
     for command in ["incident show", "incident timeline", "incident export"] {
         let asks = |number: &str| {
             let (id, call) = (InputId::new("asks"), InputKind::Call(bot.call(command, &[("incident", number)])));
-            let ctx = Ctx {
-                state: &bot.state,
-                policy: &bot.policy,
-                workspace: &bot.workspace,
-                now: bot.now,
-                input: &id,
-            };
+            let ctx =
+                Ctx { state: &bot.state, policy: &bot.policy, workspace: &bot.workspace, now: bot.now, input: &id };
             let says = commands::decide(ctx, &call, &Answers::default(), None).err().map(|refusal| refusal.to_string());
             (commands::needs(&ctx, &call), says)
         };

@@ -95,11 +95,7 @@ pub struct Measured {
 impl Measured {
     /// What a start goes on from: the looks that were kept beside the record, as far as they are fresh, and what the record says
     /// is down, whatever was kept.
-    pub fn after_restart(
-        kept: impl IntoIterator<Item = ((Service, Stage), Watched)>,
-        down: &[Down],
-        now: At,
-    ) -> Self {
+    pub fn after_restart(kept: impl IntoIterator<Item = ((Service, Stage), Watched)>, down: &[Down], now: At) -> Self {
         let mut kept: BTreeMap<_, _> = kept.into_iter().collect();
         for down in down {
             kept.entry((down.service.clone(), down.stage)).or_default();

@@ -99,7 +99,8 @@ async fn pagerduty_gets_one_alert_a_person_and_incident_of_this_record() {
     let (_, _, body) = fake.last();
     let key = "watchbell/a1b2c3/INC-7/discord:5";
     assert_eq!((&body["dedup_key"], &body["event_action"]), (&key.into(), &"trigger".into()));
-    let same = PageCall { mark: "a1b2c3-29-4".to_owned(), title: "SEV-1 INC-7 like INC-3".to_owned(), ..call(way.clone()) };
+    let same =
+        PageCall { mark: "a1b2c3-29-4".to_owned(), title: "SEV-1 INC-7 like INC-3".to_owned(), ..call(way.clone()) };
     assert_eq!(pager().page(&same).await, Ok(()));
     assert_eq!(fake.last().2["dedup_key"], key);
     let another = PageCall { mark: "ffffff-17-0".to_owned(), ..call(way.clone()) };

@@ -80,7 +80,8 @@ fn outbox() -> (Outbox<Willing, Willing, Willing>, Threshold) {
     let (door, threshold) = door::door();
     let one = Arc::new(Willing::default());
     let neighbours = Neighbours { chat: Arc::clone(&one), pager: Arc::clone(&one), watch: one };
-    let workspace = toml::from_str(include_str!("../../../tests/support/team.toml")).expect("the team of the transcripts");
+    let workspace =
+        toml::from_str(include_str!("../../../tests/support/team.toml")).expect("the team of the transcripts");
     let (_nobody, work) = mpsc::unbounded_channel();
     (Outbox::new(neighbours, workspace, door, work, "abcdef", PACE), threshold)
 }
