@@ -59,6 +59,9 @@ pub fn decide(
             }
             jobs::plan(&mut draft);
         }
+        InputKind::PolicyRefused { why } => {
+            draft.post(Thing::Team, Target::Incidents, Message::line(text::policy_refused(why)));
+        }
         // Nothing becomes true by a connection; what is shown is compared by the outbox.
         InputKind::ChatReady => {}
         InputKind::Gone(gone) => lost(&mut draft, gone),

@@ -209,6 +209,16 @@ pub fn back(from: DateTime<Utc>, until: DateTime<Utc>, fell_due: usize, zone: Tz
     Text::plain(format!("I was away for {}, {}–{}. {what}", span(until - from), clock(from, zone), clock(until, zone)))
 }
 
+/// The policy's file was changed to something that does not hold together.
+pub fn policy_refused(why: &str) -> Text {
+    Text::plain(format!("The changed policy does not hold together, so the last good one stays in force: {why}"))
+}
+
+/// Too much waits for the bot to take more.
+pub fn busy() -> Text {
+    Text::plain("I'm busy: too much waits already. Nothing was changed. Try again in a few seconds.")
+}
+
 /// The lead is asked whether they are still there.
 pub fn still_there(lead: Option<&Person>, escalate_at: DateTime<Utc>) -> Text {
     let line = match lead {
