@@ -28,7 +28,10 @@ fn with_incident(spec: CommandSpec) -> CommandSpec {
 /// Closed incidents are read back from the store when one is named that is not in memory.
 fn read_back(ctx: &Ctx<'_>, call: &Call) -> Vec<Query> {
     let named = call.word("incident").and_then(|named| named.parse::<IncidentId>().ok());
-    named.filter(|id| !ctx.state.incidents.contains_key(id)).map(Query::ClosedIncident).into_iter().collect()
+    // A number that was never given out needs no search: without the database that would be through the whole record.
+    let was_given_out = |id: &IncidentId| (1..=ctx.state.team.incidents).contains(&id.0);
+    let away = named.filter(|id| was_given_out(id) && !ctx.state.incidents.contains_key(id));
+    away.map(Query::ClosedIncident).into_iter().collect()
 }
 
 /// The incident that is meant, in memory or read back.

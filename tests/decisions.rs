@@ -10,7 +10,9 @@ use watchbell::domain::effect::{Effect, EffectKind, Target};
 use watchbell::domain::fact::Fact;
 use watchbell::domain::health::Transition;
 use watchbell::domain::ids::{EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service};
-use watchbell::domain::input::{Actor, Answers, Call, EffectEnd, EffectOutcome, InputKind, Measurement, Press, Seen};
+use watchbell::domain::input::{
+    Actor, Answers, Call, EffectEnd, EffectOutcome, InputKind, Measurement, Press, Query, Seen,
+};
 use watchbell::domain::message::Text;
 use watchbell::domain::policy::{Policy, SHIPPED};
 use watchbell::domain::state::{Decided, State};
@@ -176,4 +178,71 @@ fn one_service_that_answers_again_does_not_stop_the_calling_for_another_that_is_
     assert_eq!(bot.state.incidents[&IncidentId(1)].escalate_at, called_at, "search is down still");
     bot.look("search", true);
     assert_eq!(bot.state.incidents[&IncidentId(1)].escalate_at, None);
+}
+
+#[test]
+fn a_number_that_was_never_given_out_is_not_looked_for_in_the_record() {
+    let mut bot = Held::new();
+    bot.decide(&InputKind::Call(bot.call("sev3", &[("title", "a printer burns")])));
+    bot.state.incidents.clear();
+    for command in ["incident show", "incident timeline", "incident export"] {
+        let asks = |number: &str| {
+            let (id, call) = (InputId::new("asks"), InputKind::Call(bot.call(command, &[("incident", number)])));
+            let ctx =
+                Ctx { state: &bot.state, policy: &bot.policy, workspace: &bot.workspace, now: bot.now, input: &id };
+            let says = commands::decide(ctx, &call, &Answers::default(), None).err().map(|refusal| refusal.to_string());
+            (commands::needs(&ctx, &call), says)
+        };
+        assert_eq!(asks("1").0, [Query::ClosedIncident(IncidentId(1))]);
+        for number in ["2", "INC-4294967295"] {
+            let (questions, says) = asks(number);
+            assert_eq!(questions, [], "{command} {number}");
+            assert!(says.is_some_and(|says| says.contains("There is no INC-")), "{command} {number}");
+        }
+    }
+}
+
+#[test]
+fn a_reminder_that_was_taken_back_leaves_the_one_before_it_to_be_replaced() {
+    let mut bot = Held::new();
+    bot.decide(&InputKind::Call(bot.call("sev1", &[("title", "checkout is down")])));
+    bot.press("ack:1");
+    let replaced = |decided: &Decided| {
+        decided.effects.iter().find_map(|effect| match &effect.kind {
+            EffectKind::Post { to: Target::Thread(_), replaces, message }
+                if message.buttons.iter().any(|button| button.action.starts_with("update:")) =>
+            {
+                Some((effect.id, *replaces))
+            }
+            _ => None,
+        })
+    };
+    // The first reminder arrives, the next ones do not.
+    let mut reminders = Vec::new();
+    for _ in 0..22 {
+        bot.now += TimeDelta::minutes(1);
+        let decided = bot.decide(&InputKind::Tick);
+        let Some((effect, replaces)) = replaced(&decided) else { continue };
+        if reminders.is_empty() {
+            let posted = Some(Posted { place: Place::new("discord:thread"), message: "first".to_owned() });
+            bot.decide(&InputKind::Effect(EffectOutcome { effect, end: EffectEnd::Done { posted } }));
+        }
+        reminders.push((effect, replaces));
+    }
+    assert!(reminders.len() >= 3, "{reminders:?}");
+    let first = reminders[0].0;
+    for (effect, replaces) in &reminders[1..] {
+        assert_eq!(*replaces, Some(first), "{effect} is to take the place of the one that stands");
+    }
+    // The newest is given up: what stands is still known.
+    let newest = reminders.last().expect("some").0;
+    let why = "the chat did not take it for a day".to_owned();
+    bot.decide(&InputKind::Effect(EffectOutcome { effect: newest, end: EffectEnd::GivenUp { why } }));
+    assert_eq!(bot.state.incidents[&IncidentId(1)].reminder, Some(first));
+    let update = bot.decide(&InputKind::Call(bot.call("update", &[("what", "we found it")])));
+    let replaces = update.effects.iter().find_map(|effect| match &effect.kind {
+        EffectKind::Post { to: Target::Thread(_), replaces, .. } => Some(*replaces),
+        _ => None,
+    });
+    assert_eq!(replaces, Some(Some(first)));
 }

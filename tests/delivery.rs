@@ -22,6 +22,8 @@ use alone::{Alone, Nobody, team};
 struct Slow {
     posts: Mutex<Posts>,
     turns: Option<tokio::sync::Semaphore>,
+    /// Too much was written everywhere to look for anything.
+    too_full: bool,
 }
 
 #[derive(Default)]
@@ -61,6 +63,9 @@ impl Chat for Slow {
     }
 
     async fn find(&self, _: &Where, _: &str, _: DateTime<Utc>) -> Result<Option<Posted>, ChatError> {
+        if self.too_full {
+            return Err(ChatError::CannotTell("more than 5000 messages were written there since".to_owned()));
+        }
         Ok(None)
     }
 
@@ -181,4 +186,22 @@ async fn a_page_that_does_not_go_out_is_seen_from_outside() {
     bot.until("it is being tried", |snapshot| snapshot.calling_for.is_some_and(|waited| waited.as_millis() > 50)).await;
     chat.next(0, &ChatError::NotNow(String::new()));
     bot.until("it is out", |snapshot| snapshot.calling_for.is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_looked_for_is_made_again_when_it_must_wake_somebody_and_given_up_otherwise() {
+    let (mut bot, chat) = start(Slow { too_full: true, ..Slow::default() });
+    bot.call("watchbell live", &[]).await;
+    chat.next(1, &ChatError::InDoubt("the answer was lost".to_owned()));
+    bot.call("sev1", &[("title", "checkout is down")]).await;
+    bot.until("the card is up", |snapshot| snapshot.pending == 0).await;
+    assert!(chat.made().iter().any(|post| post.contains("Named") && post.contains("checkout is down")));
+
+    chat.next(1, &ChatError::InDoubt("the answer was lost".to_owned()));
+    bot.call("incident wake", &[("incident", "1")]).await;
+    bot.until("the call has its end", |snapshot| snapshot.pending == 0).await;
+    let level_two = chat.made().iter().filter(|post| post.contains("Named") && post.contains("Level 2")).count();
+    assert_eq!(level_two, 0, "a second one would be noise: people are paged besides");
+    let timeline = bot.call("incident timeline", &[("incident", "1")]).await;
+    assert!(timeline.contains("Not delivered: more than 5000 messages"), "{timeline}");
 }

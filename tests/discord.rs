@@ -18,7 +18,7 @@ use watchbell::adapters::discord::{
 use watchbell::domain::answer::Answer;
 use watchbell::domain::command_spec::{CommandSpec, OptionKind};
 use watchbell::domain::effect::Urgency;
-use watchbell::domain::ids::{Person, Role};
+use watchbell::domain::ids::{Person, Place, Role};
 use watchbell::domain::input::{Arg, Call, Gone, InputKind};
 use watchbell::domain::message::{ButtonStyle, Card, Choice, Form, FormInput, Menu, Message, Ping, Text, Tone};
 use watchbell::ports::{Chat, ChatError, Clock, Where};
@@ -356,6 +356,41 @@ async fn a_post_is_made_once_and_found_again() {
     assert_eq!(world.sim.counters()["doubled"], 0);
     let nowhere = Where::Named("nowhere".to_owned());
     assert!(matches!(world.chat.post(&nowhere, &message, "1", Urgency::Talk).await, Err(ChatError::Gone(_))));
+}
+
+/// A channel with `messages` in it, one a second, the newest a second old; the oldest carries the mark `1-1`.
+async fn channel_with(messages: u64) -> DiscordChat {
+    use axum::extract::Query;
+    let newest_ms = u64::try_from(Utc::now().timestamp_millis()).unwrap_or_default() - 1_420_070_400_000;
+    let id = move |nth: u64| (newest_ms - nth * 1_000) << 22;
+    let page = move |query: Query<std::collections::BTreeMap<String, String>>| async move {
+        let before = query.get("before").and_then(|id| id.parse().ok()).unwrap_or(u64::MAX);
+        let page = (1..=messages).filter(|nth| id(*nth) < before).take(100).map(|nth| {
+            let mark = if nth == messages { "-# ref 1-1" } else { "what people say" };
+            json!({"id": id(nth).to_string(), "author": {"id": "1"}, "content": format!("x\n{mark}")})
+        });
+        axum::Json(Value::Array(page.collect()))
+    };
+    let app = axum::Router::new()
+        .route("/api/v10/users/@me", get(|| async { axum::Json(json!({"id": "1"})) }))
+        .route("/api/v10/channels/5/messages", get(page));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let api_url = format!("http://{}/api/v10", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let lane = lane(api_url, SecretString::from("local.bot.token"));
+    DiscordChat::new(lane, 1, SharedDirectory::default(), Link::new(Arc::new(WallClock)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_post_is_looked_for_as_far_back_as_can_be_and_never_said_to_be_missing_when_it_cannot() {
+    let place = Where::Place(Place::new("discord:5"));
+    let day = Utc::now() - chrono::TimeDelta::hours(24);
+    let found = channel_with(4_950).await.find(&place, "1-1", day).await;
+    assert!(matches!(&found, Ok(Some(_))), "{found:?}");
+    let too_far = channel_with(6_000).await.find(&place, "1-1", day).await;
+    assert!(matches!(&too_far, Err(ChatError::CannotTell(why)) if why.contains("5000 messages")), "{too_far:?}");
+    let older = channel_with(6_000).await.find(&place, "1-1", Utc::now() - chrono::TimeDelta::minutes(2)).await;
+    assert_eq!(older, Ok(None), "what is older than it can be is not read");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

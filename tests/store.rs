@@ -68,7 +68,7 @@ fn state_of(folder: &Path) -> (State, Vec<String>) {
         match known {
             Ok(known) => {
                 state = known;
-                let (damage, brought) = bring_forward(&journal, &mut views, next, &mut |line| {
+                let (damage, brought) = bring_forward(&journal, &mut views, next, &mut |line: &Line| {
                     add(&mut state, line);
                     openness(line)
                 });
@@ -81,7 +81,7 @@ fn state_of(folder: &Path) -> (State, Vec<String>) {
             }
         }
     }
-    let (damage, _) = bring_forward(&journal, &mut views, 0, &mut |line| {
+    let (damage, _) = bring_forward(&journal, &mut views, 0, &mut |line: &Line| {
         add(&mut state, line);
         openness(line)
     });
@@ -426,7 +426,7 @@ fn without_a_database_the_bot_knows_the_same() {
     assert_eq!(base, Base::Log);
     assert!(views.rows("inc/1").is_err());
     let mut found = State::new();
-    bring_forward(&journal, &mut views, 0, &mut |line| {
+    bring_forward(&journal, &mut views, 0, &mut |line: &Line| {
         add(&mut found, line);
         Brought::default()
     })
@@ -475,7 +475,7 @@ fn a_redacted_secret_is_nowhere_in_the_folder() {
     let seq = journal.head().seq;
     let redaction = Redaction { by: "ana".into(), why: "a password".into(), at: "2026-03-01T02:10:00.000Z".into() };
     journal.redact(&mut views, seq, &redaction, &[r#"{"on":"inc/1","k":"…"}"#.into()], &[]).unwrap();
-    bring_forward(&journal, &mut views, 0, &mut |line| openness(line)).1.unwrap();
+    bring_forward(&journal, &mut views, 0, &mut |line: &Line| openness(line)).1.unwrap();
     assert_eq!(views.rows("inc/1").unwrap().last().unwrap().redacted, Some(redaction));
     drop((journal, views));
     assert!(verify(dir.path()).whole());
@@ -498,7 +498,7 @@ fn a_redacted_secret_is_nowhere_in_the_folder() {
 fn child_that_appends_until_it_is_killed() {
     let Ok(folder) = std::env::var(CHILD_FOLDER) else { return };
     let mut opened = open(Path::new(&folder), &Options { segment_bytes: 200_000, ..Options::at(NOW_MS) }).unwrap();
-    bring_forward(&opened.journal, &mut opened.views, 0, &mut |line| openness(line)).1.unwrap();
+    bring_forward(&opened.journal, &mut opened.views, 0, &mut |line: &Line| openness(line)).1.unwrap();
     for n in 0.. {
         let batch = (0..=n % 4).map(|k| entry(&format!("inc/{}", n % 50), &format!("{n}.{k}"))).collect();
         record(&mut opened.journal, &mut opened.views, batch);

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use watchbell::adapters::store::log::sha256_hex;
 use watchbell::adapters::store::log::torn::Dice;
 use watchbell::adapters::store::{Base, Brought, Options, bring_forward, open};
-use watchbell::ports::journal::{Entry, Journal, Views};
+use watchbell::ports::journal::{Entry, Journal, Line, Views};
 
 const ROUNDS: u64 = 40;
 const IMAGE_BYTES: u64 = 256 << 20;
@@ -77,7 +77,7 @@ fn child_that_appends_until_the_power_is_cut() {
     let options = Options { segment_bytes: 300_000, ..Options::at(1_772_331_000_000) };
     let Ok(mut opened) = open(Path::new(&folder), &options) else { return };
     let from = if let Base::Views { next } = opened.base { next } else { 0 };
-    let (_, _) = bring_forward(&opened.journal, &mut opened.views, from, &mut |_| Brought::default());
+    let (_, _) = bring_forward(&opened.journal, &mut opened.views, from, &mut |_: &Line| Brought::default());
     for n in 0.. {
         let epoch = opened.journal.epoch();
         let Ok(committed) = opened.journal.append(epoch, (0..=n % 5).map(|k| entry(n, k)).collect()) else { return };

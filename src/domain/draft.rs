@@ -220,6 +220,26 @@ impl<'a> Draft<'a> {
         self.effect(on, urgency, EffectKind::Post { to, message, replaces })
     }
 
+    /// The ping about an incident that what is said next takes the place of: the newest one that stands or is still on its way.
+    /// One that was taken back hands on what it was to take the place of.
+    pub fn newest_ping(&self, id: IncidentId) -> Option<EffectId> {
+        let incident = self.incident(id).ok()?;
+        let withdrawn = |ping: EffectId| {
+            self.facts.iter().any(|(_, fact)| matches!(fact, Fact::Withdrawn { effect, .. } if *effect == ping))
+        };
+        let mut newest = incident.reminder?;
+        while !incident.standing.contains_key(&newest) {
+            match &self.ctx.state.pending.get(&newest)?.kind {
+                EffectKind::Post { replaces, .. } if withdrawn(newest) => {
+                    // Always an older one; a record that says otherwise must not hold the loop up.
+                    newest = replaces.filter(|older| *older < newest)?;
+                }
+                _ => break,
+            }
+        }
+        Some(newest)
+    }
+
     /// Puts up an incident's card. While observing in the test channel, pinging no one.
     pub fn card(&mut self, id: IncidentId, pings: Vec<Ping>) {
         let (to, pings) = if self.live { (Target::Incidents, pings) } else { (Target::Test, Vec::new()) };

@@ -122,13 +122,13 @@ impl Reminder {
         if self.review_button {
             message = message.button(format!("review:{n}"), "Review written", ButtonStyle::Success);
         }
-        let replaces = incident.reminder.filter(|reminder| incident.standing.contains_key(reminder));
         escalate::superseded(draft, id);
         if self.pings.is_empty() {
             draft.post(id, Target::Thread(id), message);
         } else {
             message = message.and(text::reason(&self.why.join("; ")));
             message.pings = self.pings;
+            let replaces = draft.newest_ping(id);
             draft.replace(id, Target::Thread(id), message, replaces);
         }
         Ok(())
@@ -291,12 +291,7 @@ fn review(
         },
     );
     let incident = draft.incident(id)?;
-    let line = Text::plain(format!("{}: the review ", text::head(incident)));
-    reminder.lines.push(if now > due {
-        line.text(format!("is {} late. What happened, what helped, what changes?", text::span(now - due)))
-    } else {
-        line.text("is due ").relative(due).text(". What happened, what helped, what changes?")
-    });
+    reminder.lines.push(text::review_due(incident, due, now));
     reminder.ping(incident.lead().cloned().map(Ping::Person), "you led it, and its review is not written");
     reminder.review_button = true;
     Ok(())

@@ -52,7 +52,6 @@ pub fn call(draft: &mut Draft<'_>, id: IncidentId, level: u8, why: EscalationRea
         // Whoever leads is awake, and mostly the one who asked.
         people.retain(|person| incident.lead() != Some(person));
     }
-    let replaces = incident.reminder.filter(|id| incident.standing.contains_key(id));
     let line = text::escalated(incident, level, why, respond_within, next);
     let words = text::page(incident, next, draft.ctx.workspace.team.zone);
     let roles = draft.ctx.policy.level(level).roles.clone();
@@ -62,6 +61,7 @@ pub fn call(draft: &mut Draft<'_>, id: IncidentId, level: u8, why: EscalationRea
     }
     message.pings = pings;
     draft.fact(id, Fact::Escalated { level, why, next });
+    let replaces = draft.newest_ping(id);
     draft.replace(id, Target::Incidents, message, replaces);
     draft.page(Some(id), &people, &words);
     Ok(())

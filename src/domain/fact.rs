@@ -328,14 +328,17 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         posted: Option<Posted>,
     },
-    /// An effect was given up.
+    /// An effect was given up: it was refused, or not taken for too long. As far as the neighbours say it was not done; a page
+    /// or a post whose answer was lost may have been.
     GivenUp {
         /// Which.
         effect: EffectId,
         /// Why.
         why: String,
     },
-    /// An effect is not wanted any more.
+    /// An effect is not wanted any more, from now on. What had not gone out by then does not; what was on the wire at that
+    /// moment may still arrive, and nothing further is recorded about it. Who reads the record takes it as “nobody was to be
+    /// called by this any more”, never as “nobody was”.
     Withdrawn {
         /// Which.
         effect: EffectId,

@@ -65,7 +65,7 @@ pub struct Incident {
     pub thread: Option<Place>,
     /// Posts that a later one may take the place of.
     pub standing: BTreeMap<EffectId, Posted>,
-    /// The newest reminder, to be replaced by the next.
+    /// The newest ping that stands or is on its way, to be replaced by what is said next (`Draft::newest_ping`).
     pub reminder: Option<EffectId>,
     /// The timeline: everything about it, in order.
     pub timeline: Vec<Entry>,

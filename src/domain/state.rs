@@ -92,6 +92,25 @@ pub struct Measured {
     pub watched: BTreeMap<(Service, Stage), Watched>,
 }
 
+impl Measured {
+    /// What a start goes on from: the looks that were kept beside the record, as far as they are fresh, and what the record says
+    /// is down, whatever was kept.
+    pub fn after_restart(kept: impl IntoIterator<Item = ((Service, Stage), Watched)>, down: &[Down], now: At) -> Self {
+        let mut kept: BTreeMap<_, _> = kept.into_iter().collect();
+        for down in down {
+            kept.entry((down.service.clone(), down.stage)).or_default();
+        }
+        let since = |key: &(Service, Stage)| {
+            down.iter().find(|down| down.service == key.0 && down.stage == key.1).map(|down| down.since)
+        };
+        let counts = |(key, looks): ((Service, Stage), Watched)| {
+            let looks = looks.after_restart(since(&key), now)?;
+            Some((key, looks))
+        };
+        Self { watched: kept.into_iter().filter_map(counts).collect() }
+    }
+}
+
 /// One decision as it stands on the record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decided {
@@ -133,9 +152,7 @@ impl State {
     fn apply_fact(&mut self, on: Thing, at: At, fact: &Fact) {
         match fact {
             Fact::Done { effect, posted } => self.done(*effect, posted.as_ref()),
-            Fact::GivenUp { effect, .. } | Fact::Withdrawn { effect, .. } => {
-                self.pending.remove(effect);
-            }
+            Fact::GivenUp { effect, .. } | Fact::Withdrawn { effect, .. } => self.not_done(*effect),
             _ => {}
         }
         match on {
@@ -202,6 +219,16 @@ impl State {
                 }
             }
             EffectKind::Page { .. } | EffectKind::Look { .. } => {}
+        }
+    }
+
+    /// What never came about takes nothing's place: the ping that it was to replace is the newest again.
+    fn not_done(&mut self, id: EffectId) {
+        let Some(effect) = self.pending.remove(&id) else { return };
+        if let (Thing::Incident(on), EffectKind::Post { replaces, .. }) = (effect.on, effect.kind)
+            && let Some(incident) = self.incidents.get_mut(&on).filter(|incident| incident.reminder == Some(id))
+        {
+            incident.reminder = replaces;
         }
     }
 

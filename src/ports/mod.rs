@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::effect::Urgency;
 use crate::domain::health::HealthReport;
-use crate::domain::ids::{Person, Place, Posted, Service};
+use crate::domain::ids::{IncidentId, Person, Place, Posted, Service};
 use crate::domain::input::Measurement;
 use crate::domain::message::Message;
 use crate::domain::workspace::Way;
@@ -40,6 +40,8 @@ pub enum ChatError {
     InDoubt(String),
     /// It was not done and may work later.
     NotNow(String),
+    /// Whether it was done cannot be found out, now or later.
+    CannotTell(String),
     /// It was refused and will be refused again.
     Refused(String),
     /// What it was about (message, thread, channel, person) is not there.
@@ -50,7 +52,9 @@ impl std::fmt::Display for ChatError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             ChatError::InDoubt(why) => write!(f, "it may or may not have been done: {why}"),
-            ChatError::NotNow(why) | ChatError::Refused(why) | ChatError::Gone(why) => f.write_str(why),
+            ChatError::NotNow(why) | ChatError::CannotTell(why) | ChatError::Refused(why) | ChatError::Gone(why) => {
+                f.write_str(why)
+            }
         }
     }
 }
@@ -67,7 +71,8 @@ pub trait Chat: Send + Sync + 'static {
         urgency: Urgency,
     ) -> impl Future<Output = Result<Posted, ChatError>> + Send;
 
-    /// Looks through the newest messages of a place, back to `since`, for the one that carries `mark`.
+    /// Looks through the newest messages of a place, back to `since`, for the one that carries `mark`. When more was written
+    /// there than can be read, the answer is `CannotTell`, never that it is not there.
     fn find(
         &self,
         to: &Where,
@@ -124,6 +129,15 @@ pub struct PageCall {
     pub body: String,
     /// A link to the incident.
     pub link: Option<String>,
+    /// The incident that it is about; none for a test.
+    pub incident: Option<IncidentId>,
+}
+
+impl PageCall {
+    /// What tells this record from any other: what its marks begin with.
+    pub fn record(&self) -> &str {
+        self.mark.split('-').next().unwrap_or_default()
+    }
 }
 
 /// Waking people by other ways than the chat.

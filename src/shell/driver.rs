@@ -34,7 +34,7 @@ use crate::domain::ids::{EffectId, IncidentId, InputId, Thing};
 use crate::domain::input::{Answers, Input, InputKind, Itself, Started};
 use crate::domain::policy::Policy;
 use crate::domain::refusal::Refusal;
-use crate::domain::state::{Decided, State};
+use crate::domain::state::{Decided, Measured, State};
 use crate::domain::workspace::Workspace;
 use crate::domain::{bot, jobs, services, text};
 use crate::ports::Watch;
@@ -158,7 +158,8 @@ where
         let last_seen = self.state.latest.max(self.last_alive());
         let watched = self.parts.views.get_note(WATCHED_NOTE).ok().flatten();
         let watched: Option<Vec<_>> = watched.and_then(|note| serde_json::from_slice(&note).ok());
-        self.state.measured.watched = watched.into_iter().flatten().collect();
+        let kept = watched.into_iter().flatten();
+        self.state.measured = Measured::after_restart(kept, &self.state.team.down, self.now());
         if let Err(end) = self.begin(last_seen) {
             return end;
         }
@@ -201,12 +202,12 @@ where
                 self.settle_views();
                 continue;
             }
-            let ticked = batch.iter().any(|inbound| matches!(inbound.input.kind, InputKind::Tick));
+            let tried = batch.iter().any(|inbound| self.is_what_is_due(inbound));
             let before = self.state.seq;
             if let Err(end) = self.decide_batch(batch) {
                 return end;
             }
-            let idle = ticked && self.state.seq == before;
+            let idle = tried && self.state.seq == before;
             if idle && !self.idle_tick {
                 error!("Something is due and nothing comes of it; it is looked at again in a while");
             }
@@ -294,10 +295,10 @@ where
     /// A tick when a promise is due, and one input for every job that is.
     fn add_what_is_due(&mut self, batch: &mut VecDeque<Inbound>) {
         let now = self.now();
-        if !self.may_record() {
+        if !self.may_record() || self.idle_tick {
             return;
         }
-        if !self.idle_tick && self.state.due_incidents(now).next().is_some() {
+        if self.state.due_incidents(now).next().is_some() {
             self.ticks += 1;
             let id = InputId::new(format!("tick:{}:{}", self.parts.journal.epoch(), self.ticks));
             batch.push_back(Inbound {
@@ -315,6 +316,15 @@ where
                 let beat = Some(self.door.pulse().beat());
                 batch.push_back(Inbound { input: Input { id, kind }, reply: None, answers: None, beat });
             }
+        }
+    }
+
+    /// Whether this decides about what is due. A job that asks first is decided when it comes back.
+    fn is_what_is_due(&self, inbound: &Inbound) -> bool {
+        match inbound.input.kind {
+            InputKind::Tick => true,
+            InputKind::Job { .. } => self.questions(inbound).is_none(),
+            _ => false,
         }
     }
 
@@ -460,10 +470,10 @@ where
         if !written.is_empty() {
             self.publish_lists();
         }
-        for id in touched {
+        for id in touched.into_iter().flat_map(|id| [Some(id), State::aged_by(id)]).flatten() {
             self.state.release(id);
-            if let Some(aged) = State::aged_by(id) {
-                self.state.release(aged);
+            if !self.state.incidents.contains_key(&id) {
+                let _ = self.parts.outbox.send(Work::Forget(id));
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Both ways give the same state; a test holds them against each other. Nothing in a file stops this: what cannot be read is
 //! reported, what is unknown is counted.
 
-use crate::adapters::store::{Base, Brought, FileJournal, SledViews, bring_forward};
+use crate::adapters::store::{Base, Brought, FileJournal, Fold, SledViews, bring_forward};
 use crate::domain::ids::{InputId, Thing};
 use crate::domain::state::{Decided, INPUTS_REMEMBERED, State, TeamState};
 use crate::ports::journal::{Journal, Line, Note, Views};
@@ -22,7 +22,7 @@ pub struct Loaded {
 /// Reads the state.
 pub fn load(journal: &FileJournal, views: &mut SledViews, base: Base) -> Loaded {
     let mut findings = Vec::new();
-    let (mut state, from) = match base {
+    let (state, from) = match base {
         Base::Views { next } => match from_views(journal, views) {
             Ok(state) => (state, next),
             Err(why) => {
@@ -33,13 +33,9 @@ pub fn load(journal: &FileJournal, views: &mut SledViews, base: Base) -> Loaded 
         },
         Base::Log => (State::default(), 0),
     };
-    let mut unknown = 0;
-    let (damage, brought) = bring_forward(journal, views, from, &mut |line| {
-        let (decided, more) = record::decided(line);
-        unknown += more;
-        take_in(&mut state, line, &decided);
-        Brought { open: settle(&mut state, &decided), docs: Vec::new() }
-    });
+    let mut folding = Folding { state, unknown: 0 };
+    let (damage, brought) = bring_forward(journal, views, from, &mut folding);
+    let Folding { mut state, unknown } = folding;
     findings.extend(damage.iter().map(ToString::to_string));
     if let Err(error) = brought {
         findings.push(error.to_string());
@@ -57,6 +53,25 @@ pub fn load(journal: &FileJournal, views: &mut SledViews, base: Base) -> Loaded 
     }
     remember_inputs(journal, &mut state, head.seq);
     Loaded { state, findings }
+}
+
+/// A state on its way through the log.
+struct Folding {
+    state: State,
+    unknown: usize,
+}
+
+impl Fold for Folding {
+    fn line(&mut self, line: &Line) -> Brought {
+        let (decided, more) = record::decided(line);
+        self.unknown += more;
+        take_in(&mut self.state, line, &decided);
+        Brought { open: settle(&mut self.state, &decided), docs: Vec::new() }
+    }
+
+    fn docs(&mut self) -> Vec<(String, Vec<u8>)> {
+        vec![(TEAM_DOC.to_owned(), team_doc(&self.state))]
+    }
 }
 
 /// What is open, from the views; the rest of the log follows.
@@ -139,5 +154,58 @@ fn remember_inputs(journal: &FileJournal, state: &mut State, head: u64) {
         if !line.input.is_empty() {
             state.remember(&InputId::new(line.input));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::adapters::store;
+    use crate::domain::fact::Fact;
+    use crate::domain::ids::Person;
+
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).expect("a folder");
+        for found in fs::read_dir(from).expect("a folder").map(|found| found.expect("an entry").path()) {
+            let target = to.join(found.file_name().expect("a name"));
+            if found.is_dir() {
+                copy(&found, &target);
+            } else {
+                fs::copy(&found, &target).expect("a copy");
+            }
+        }
+    }
+
+    fn started(folder: &Path) -> (State, store::Opened) {
+        let mut opened = store::open(folder, &store::Options::at(1_795_449_600_000)).expect("it opens");
+        let Loaded { state, findings } = load(&opened.journal, &mut opened.views, opened.base);
+        assert_eq!(findings, Vec::<String>::new());
+        (state, opened)
+    }
+
+    #[test]
+    fn two_kills_in_a_row_leave_the_team_as_the_record_has_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (before, after) = (folder.path().join("before"), folder.path().join("after"));
+        {
+            let (mut state, mut opened) = started(&before);
+            opened.views.settle().expect("it settles");
+            let fact = Fact::WentLive { by: Person::new("discord:1") };
+            let (seq, at, input) = (state.seq + 1, chrono::DateTime::UNIX_EPOCH, InputId::new("one"));
+            let decided = Decided { seq, at, input, facts: vec![(Thing::Team, fact)], effects: Vec::new() };
+            state.apply(&decided);
+            let epoch = opened.journal.epoch();
+            // Killed before the database heard of it.
+            opened.journal.append(epoch, vec![record::entry(&decided, "lighthouse")]).expect("room");
+        }
+        let (state, opened) = started(&before);
+        assert!(state.team.live);
+        // Killed again right after the start: what stands on the disk now is what the next one finds.
+        copy(&before, &after);
+        assert_eq!(started(&after).0.team, state.team);
+        drop(opened);
     }
 }

@@ -5,6 +5,8 @@
 //! What is only shown (cards, titles, pins) is kept to its newest form, one in flight an incident.
 
 mod attempts;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use tracing::info;
 
 pub use attempts::Pace;
-use attempts::{Attempts, Delivery, delete, page, show};
+use attempts::{Attempts, Delivery, PAGE_GIVE_UP_AFTER, delete, page, show};
 
 use super::door::{Door, Inbound};
 use super::driver::look;
@@ -48,6 +50,8 @@ pub enum Work {
     Withdraw(EffectId),
     /// Make an incident look like this.
     Show(Box<Shown>, Beat),
+    /// The loop has let go of a closed incident: what is known of it here need not be kept.
+    Forget(IncidentId),
     /// The chat is there again: what waits for it need not wait longer.
     Wake,
 }
@@ -107,6 +111,8 @@ struct Standing {
     titled: Option<String>,
     titling: bool,
     again: bool,
+    /// Whether the loop has let go of it.
+    over: bool,
 }
 
 /// Who goes first: the least. The urgent, and among these the worst incident; what belongs to none comes last.
@@ -114,6 +120,7 @@ type Rank = (Urgency, u8);
 
 /// What is in flight under a key.
 struct Flight {
+    id: EffectId,
     rank: Rank,
     to: Option<Where>,
 }
@@ -200,11 +207,15 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 self.queues.entry(key).or_default().push_back(Job { effect, again, beat });
             }
             Work::Withdraw(id) => {
-                self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
                 for queue in self.queues.values_mut() {
                     queue.retain(|job| job.effect.id != id);
                 }
-                self.wake.notify_waiters();
+                self.queues.retain(|_, queue| !queue.is_empty());
+                // Only what is on its way has to hear of it; what has ended never asks, and would be remembered for ever.
+                if self.running.values().any(|flight| flight.id == id) {
+                    self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+                    self.wake.notify_waiters();
+                }
             }
             Work::Show(shown, beat) => {
                 let standing = self.standing.entry(shown.incident).or_default();
@@ -224,6 +235,12 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 self.show_beats.entry(shown.incident).or_default().push(beat);
                 standing.wanted = Some(*shown);
                 standing.again = true;
+                standing.over = false;
+            }
+            Work::Forget(id) => {
+                if let Some(standing) = self.standing.get_mut(&id) {
+                    standing.over = true;
+                }
             }
             Work::Wake => self.wake.notify_waiters(),
         }
@@ -263,29 +280,28 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
 
     /// What was made is known here before the record has it back.
     fn remember(&mut self, effect: &Effect, end: &EffectEnd) {
-        match (&effect.kind, end) {
-            (EffectKind::Card { incident, .. }, EffectEnd::Done { posted: Some(posted) }) => {
-                self.standing.entry(*incident).or_default().card = Some(posted.clone());
-            }
-            (EffectKind::Thread { incident }, EffectEnd::Done { posted: Some(posted) }) => {
-                self.standing.entry(*incident).or_default().thread = Some(posted.place.clone());
-            }
-            (EffectKind::Post { replaces, .. }, EffectEnd::Done { posted: Some(posted) }) => {
-                if let Thing::Incident(id) = effect.on {
-                    let standing = self.standing.entry(id).or_default();
+        let (Thing::Incident(id), EffectEnd::Done { posted: Some(posted) }) = (effect.on, end) else { return };
+        // The loop says how an incident looks before it asks for anything about it: one that is not known here was let go of.
+        let Some(standing) = self.standing.get_mut(&id) else { return };
+        match &effect.kind {
+            EffectKind::Card { .. } => standing.card = Some(posted.clone()),
+            EffectKind::Thread { .. } => standing.thread = Some(posted.place.clone()),
+            EffectKind::Post { replaces, .. } => {
+                // As on the record: nothing takes the place of a post that pings nobody.
+                if effect.urgency <= Urgency::Ping {
                     standing.posts.insert(effect.id, posted.clone());
-                    if let Some(old) = replaces.and_then(|old| standing.posts.remove(&old)) {
-                        let chat = Arc::clone(&self.neighbours.chat);
-                        let beat = self.door.pulse().beat();
-                        let pace = self.pace;
-                        tokio::spawn(async move {
-                            delete(&*chat, &old, pace).await;
-                            drop(beat);
-                        });
-                    }
+                }
+                if let Some(old) = replaces.and_then(|old| standing.posts.remove(&old)) {
+                    let chat = Arc::clone(&self.neighbours.chat);
+                    let beat = self.door.pulse().beat();
+                    let pace = self.pace;
+                    tokio::spawn(async move {
+                        delete(&*chat, &old, pace).await;
+                        drop(beat);
+                    });
                 }
             }
-            _ => {}
+            EffectKind::Page { .. } | EffectKind::Look { .. } => {}
         }
     }
 
@@ -331,9 +347,9 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 .filter_map(|(key, queue)| queue.front().map(|job| (self.rank(&job.effect), job.effect.id, key)))
                 .collect();
             ready.sort_unstable();
-            let next = ready.into_iter().find_map(|(rank, _, key)| {
+            let next = ready.into_iter().find_map(|(rank, id, key)| {
                 let to = self.queues.get(key).and_then(|queue| self.line_of(&queue.front()?.effect));
-                self.has_room(rank, to.as_ref()).then(|| (key.clone(), Flight { rank, to }))
+                self.has_room(rank, to.as_ref()).then(|| (key.clone(), Flight { id, rank, to }))
             });
             let Some((key, flight)) = next else { break };
             let Some(queue) = self.queues.get_mut(&key) else { break };
@@ -352,6 +368,8 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
         for id in ready {
             self.start_showing(id);
         }
+        // What is over and looks as it should: the loop asks anew should it ever be taken up again.
+        self.standing.retain(|_, one| !one.over || one.again || one.showing || one.titling);
     }
 
     fn start(&mut self, key: String, flight: Flight, job: Job) {
@@ -422,7 +440,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 }
                 None => nowhere(),
             },
-            EffectKind::Page { person, way, text, .. } => {
+            EffectKind::Page { person, way, text, incident, .. } => {
                 let ways = self.workspace.ways(person);
                 let Some(way) = ways.get(usize::from(*way)).cloned() else {
                     return given_up("that way to reach them is not configured any more".to_owned());
@@ -438,9 +456,10 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                     title: text.chars().take(100).collect(),
                     body: text.clone(),
                     link: None,
+                    incident: *incident,
                 };
                 let pager = Arc::clone(&self.neighbours.pager);
-                Box::pin(async move { page(&*pager, &call, &delivery.attempts).await })
+                Box::pin(async move { page(&*pager, &call, &delivery.attempts, PAGE_GIVE_UP_AFTER).await })
             }
             EffectKind::Look { services, .. } => {
                 let watch = Arc::clone(&self.neighbours.watch);

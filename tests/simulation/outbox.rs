@@ -1,7 +1,8 @@
 //! The outbox as `shell/outbox.rs` has it, one step at a time: queues that keep their order, repeats, and the look for a mark
 //! before anything that may have been done is done again.
 //!
-//! A model: where the real one waits, this one says what it waits for. A rule changed there must be changed here.
+//! A model: where the real one waits, this one says what it waits for. A rule changed there must be changed here. What the
+//! model's chat never says (a place too full to be read back) is in tests/delivery.rs.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,8 +16,8 @@ use crate::domain::message::{Message, Ping, Text};
 use crate::domain::workspace::{Way, Workspace};
 use crate::log::torn::Dice;
 
-/// Attempts at a page by one way.
-const PAGE_ATTEMPTS_MAX: u32 = 6;
+/// How long a page by one way is tried before it is given up.
+const PAGE_GIVE_UP_AFTER: TimeDelta = TimeDelta::minutes(30);
 /// How long a post is tried before it is given up.
 const POST_GIVE_UP_AFTER: TimeDelta = TimeDelta::hours(24);
 
@@ -240,7 +241,7 @@ impl Outbox {
         let Some(job) = self.running.get_mut(key) else { return Step::Pause(TimeDelta::zero()) };
         job.attempt += 1;
         let is_page = matches!(job.way, Manner::Page);
-        if is_page && job.attempt >= PAGE_ATTEMPTS_MAX {
+        if is_page && now - job.began >= PAGE_GIVE_UP_AFTER {
             return self.end(key, Some(EffectEnd::GivenUp { why: "it did not go out".to_owned() }));
         }
         if !is_page && now - job.began > POST_GIVE_UP_AFTER {

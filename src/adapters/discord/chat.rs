@@ -24,8 +24,9 @@ use crate::ports::{Chat, ChatError, Condition, Where};
 const POST_GIVE_UP_MS: u64 = 60_000;
 /// Messages of one page when a channel is read back; Discord's own bound.
 const PAGE_MESSAGES: usize = 100;
-/// Pages read back at most.
-const PAGES_MAX: usize = 10;
+/// Pages read back at most: 5,000 messages, more than a team writes into one channel in the day that is looked back over, and as
+/// many as can be asked for in a minute. What stands before them is not known to be there or not.
+const PAGES_MAX: usize = 50;
 /// Marks and direct-message channels that are remembered.
 const REMEMBERED_MAX: usize = 1_000;
 /// So many times in a row Discord must say that a channel of the configuration is not there before that is believed: it says so
@@ -232,7 +233,10 @@ impl Chat for DiscordChat {
             }
             before = oldest;
         }
-        Ok(None)
+        Err(ChatError::CannotTell(format!(
+            "it may have been posted before: more than {} messages were written there since, so it cannot be looked for",
+            PAGES_MAX * PAGE_MESSAGES
+        )))
     }
 
     async fn edit(&self, posted: &Posted, message: &Message) -> Result<(), ChatError> {

@@ -5,7 +5,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::Sent;
-use crate::domain::ids::IncidentId;
 use crate::ports::{ChatError, PageCall};
 
 /// Pushover's own address.
@@ -19,6 +18,8 @@ const PUSHOVER_EXPIRE_S: u32 = 3600;
 /// Characters that the services take, and a little less.
 const TITLE_CHARS_MAX: usize = 100;
 const BODY_CHARS_MAX: usize = 900;
+/// Characters of PagerDuty's `dedup_key`.
+const DEDUP_KEY_CHARS_MAX: usize = 255;
 
 /// ntfy, published as JSON to the server with the topic in the body (docs.ntfy.sh/publish). A message with a sequence id that
 /// was used before replaces the first without ringing again, on servers since 2.16.
@@ -61,7 +62,8 @@ pub(super) fn pushover(call: &PageCall, url: Option<&str>, token: &SecretString,
     Sent { written: url.clone(), url, headers: Vec::new(), body, drops_repeats: false }
 }
 
-/// PagerDuty Events API v2. All pages of one incident are one alert there: its own escalation rings on.
+/// PagerDuty Events API v2. All pages of one person about one incident are one alert there: its own escalation rings on, until
+/// somebody acknowledges or resolves it there.
 pub(super) fn pagerduty(call: &PageCall, url: Option<&str>, key: &SecretString) -> Sent {
     let mut body = json!({
         "routing_key": key.expose_secret(),
@@ -99,17 +101,15 @@ pub(super) fn webhook(call: &PageCall, url: &str, token: Option<&SecretString>) 
     Sent { url: url.to_owned(), written: url.to_owned(), headers, body, drops_repeats: true }
 }
 
-/// The incident named in the title, or the page's own mark.
+/// One for each incident of this record and each person, or the page's own for a test. Numbers begin anew with a new record: its
+/// INC-7 must not join the alert of an old one, which may be acknowledged and so rings nobody. And whoever is called later must
+/// not be passed over because another was called before over the same key.
 fn dedup_key(call: &PageCall) -> String {
-    let incident = call
-        .title
-        .split(|c: char| c.is_whitespace() || matches!(c, ':' | ',' | '.'))
-        .filter(|word| word.starts_with("INC-"))
-        .find_map(|word| word.parse::<IncidentId>().ok());
-    match incident {
-        Some(id) => format!("watchbell/{id}"),
+    let key = match call.incident {
+        Some(id) => format!("watchbell/{}/{id}/{}", call.record(), call.person),
         None => format!("watchbell/page/{}", call.mark),
-    }
+    };
+    key.chars().take(DEDUP_KEY_CHARS_MAX).collect()
 }
 
 fn bearer(token: &SecretString) -> SecretString {

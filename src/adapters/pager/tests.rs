@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use serde_json::Value;
 
 use super::*;
-use crate::domain::ids::Person;
+use crate::domain::ids::{IncidentId, Person};
 
 /// What a stand-in was sent, and what it answers.
 #[derive(Clone, Default)]
@@ -48,12 +48,13 @@ fn pager() -> HttpPager {
 
 fn call(way: Way) -> PageCall {
     PageCall {
-        mark: "17-0".to_owned(),
+        mark: "a1b2c3-17-0".to_owned(),
         person: Person::new("discord:5"),
         way,
         title: "SEV-1 INC-7 checkout is down. Ack by 03:07".to_owned(),
         body: "mcp answered 500 for two minutes".to_owned(),
         link: Some("https://chat.example/7".to_owned()),
+        incident: Some(IncidentId(7)),
     }
 }
 
@@ -70,7 +71,7 @@ async fn ntfy_rings_at_the_highest_priority_and_can_be_told_apart() {
         serde_json::json!({
             "topic": "long-topic", "title": "SEV-1 INC-7 checkout is down. Ack by 03:07",
             "message": "mcp answered 500 for two minutes", "priority": 5, "tags": ["rotating_light"],
-            "sequence_id": "watchbell-17-0", "click": "https://chat.example/7",
+            "sequence_id": "watchbell-a1b2c3-17-0", "click": "https://chat.example/7",
         })
     );
 }
@@ -91,15 +92,23 @@ async fn pushover_repeats_until_it_is_confirmed() {
 }
 
 #[tokio::test]
-async fn pagerduty_gets_one_alert_an_incident() {
+async fn pagerduty_gets_one_alert_a_person_and_incident_of_this_record() {
     let (fake, base) = Fake::start(202, "{}").await;
     let way = Way::Pagerduty { key_env: "KEY".into(), url: Some(base) };
     assert_eq!(pager().page(&call(way.clone())).await, Ok(()));
     let (_, _, body) = fake.last();
-    assert_eq!((&body["dedup_key"], &body["event_action"]), (&"watchbell/INC-7".into(), &"trigger".into()));
-    let test = PageCall { title: "A test page".to_owned(), ..call(way) };
+    let key = "watchbell/a1b2c3/INC-7/discord:5";
+    assert_eq!((&body["dedup_key"], &body["event_action"]), (&key.into(), &"trigger".into()));
+    let same =
+        PageCall { mark: "a1b2c3-29-4".to_owned(), title: "SEV-1 INC-7 like INC-3".to_owned(), ..call(way.clone()) };
+    assert_eq!(pager().page(&same).await, Ok(()));
+    assert_eq!(fake.last().2["dedup_key"], key);
+    let another = PageCall { mark: "ffffff-17-0".to_owned(), ..call(way.clone()) };
+    assert_eq!(pager().page(&another).await, Ok(()));
+    assert_eq!(fake.last().2["dedup_key"], "watchbell/ffffff/INC-7/discord:5", "another record's INC-7 is another");
+    let test = PageCall { incident: None, ..call(way) };
     assert_eq!(pager().page(&test).await, Ok(()));
-    assert_eq!(fake.last().2["dedup_key"], "watchbell/page/17-0");
+    assert_eq!(fake.last().2["dedup_key"], "watchbell/page/a1b2c3-17-0");
 }
 
 #[tokio::test]
@@ -108,8 +117,8 @@ async fn a_webhook_carries_the_mark_as_its_key() {
     let way = Way::Webhook { url: format!("{base}/hook"), token_env: Some("HOOK".into()) };
     assert_eq!(pager().page(&call(way)).await, Ok(()));
     let (_, headers, body) = fake.last();
-    assert_eq!(headers["idempotency-key"], "17-0");
-    assert_eq!((&body["mark"], &body["version"]), (&"17-0".into(), &1.into()));
+    assert_eq!(headers["idempotency-key"], "a1b2c3-17-0");
+    assert_eq!((&body["mark"], &body["version"]), (&"a1b2c3-17-0".into(), &1.into()));
 }
 
 #[tokio::test]

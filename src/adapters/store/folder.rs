@@ -237,6 +237,24 @@ pub struct Brought {
     pub docs: Vec<(String, Vec<u8>)>,
 }
 
+/// What becomes of the lines that are brought forward.
+pub trait Fold {
+    /// Takes a line in.
+    fn line(&mut self, line: &Line) -> Brought;
+
+    /// Documents as they are after the newest line. Asked for once a batch, and taken in with it: a database that was killed
+    /// on the way must never hold lines that its documents do not know of.
+    fn docs(&mut self) -> Vec<(String, Vec<u8>)> {
+        Vec::new()
+    }
+}
+
+impl<F: FnMut(&Line) -> Brought> Fold for F {
+    fn line(&mut self, line: &Line) -> Brought {
+        self(line)
+    }
+}
+
 /// Reads the log from a line on, shows every line to `fold`, and takes it into the views when they are on: on a thread of
 /// their own, since a database that is made anew costs as much as reading the log does. Goes on without views when they
 /// fail on the way. Returns the damage met and what became of the views.
@@ -244,7 +262,7 @@ pub fn bring_forward(
     journal: &dyn Journal,
     views: &mut dyn Views,
     from: u64,
-    fold: &mut dyn FnMut(&Line) -> Brought,
+    fold: &mut dyn Fold,
 ) -> (Vec<Damage>, Result<(), ViewsError>) {
     let log_id = journal.log_id().to_owned();
     if views.off().is_some() {
@@ -271,7 +289,7 @@ pub fn bring_forward(
 fn read_all(
     journal: &dyn Journal,
     from: u64,
-    fold: &mut dyn FnMut(&Line) -> Brought,
+    fold: &mut dyn Fold,
     mut to: Option<mpsc::SyncSender<(Vec<Line>, Brought)>>,
 ) -> Vec<Damage> {
     let mut damage = Vec::new();
@@ -279,21 +297,23 @@ fn read_all(
     for line in journal.read_from(from) {
         match line {
             Ok(line) => {
-                let more = fold(&line);
+                let more = fold.line(&line);
                 let Some(sender) = &to else { continue };
                 brought.open.extend(more.open);
                 brought.docs.extend(more.docs);
                 lines.push(line);
-                if lines.len() >= BRING_LINES
-                    && sender.send((std::mem::take(&mut lines), std::mem::take(&mut brought))).is_err()
-                {
-                    to = None;
+                if lines.len() >= BRING_LINES {
+                    brought.docs.extend(fold.docs());
+                    if sender.send((std::mem::take(&mut lines), std::mem::take(&mut brought))).is_err() {
+                        to = None;
+                    }
                 }
             }
             Err(found) => damage.push(found),
         }
     }
     if let Some(sender) = to {
+        brought.docs.extend(fold.docs());
         let _nobody_takes_it = sender.send((lines, brought));
     }
     damage

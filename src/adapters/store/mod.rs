@@ -26,8 +26,8 @@ mod views;
 pub use disk_fs::FsDisk;
 #[cfg(feature = "shell")]
 pub use folder::{
-    Base, Brought, FileJournal, Finding, Imported, OpenError, Opened, Options, Severity, bring_forward, import, open,
-    read_from, resume, verify,
+    Base, Brought, FileJournal, Finding, Fold, Imported, OpenError, Opened, Options, Severity, bring_forward, import,
+    open, read_from, resume, verify,
 };
 #[cfg(feature = "shell")]
 pub use views::{SLED_DIR, SledViews};

@@ -254,3 +254,41 @@ fn sleep_counts_as_well_and_green_keeps_its_beginning() {
     assert_eq!(watched.observe(&red(10), &policy()), None);
     assert_eq!(watched.green_since(), Some(at(0)), "an older look changes nothing");
 }
+
+#[test]
+fn what_was_seen_before_a_restart_counts_only_while_it_is_fresh_and_the_record_says_what_is_down() {
+    use crate::domain::state::{Down, Measured};
+
+    let looks = |looks: &[Measurement]| {
+        let mut watched = Watched::default();
+        for look in looks {
+            watched.observe(look, &policy());
+        }
+        watched
+    };
+    let is_green = looks(&[green(0), green(30), green(60)]);
+    let is_red = looks(&[red(-240), red(-120), red(0), red(60)]);
+    assert!(is_red.down_since().is_some());
+    let key = |name: &str| (Service::new(name), Stage::Production);
+    let kept = [(key("green"), is_green), (key("red"), is_red)];
+    let down = |name: &str| Down {
+        service: Service::new(name),
+        stage: Stage::Production,
+        since: at(-240),
+        why: "connection refused".to_owned(),
+    };
+
+    let soon = Measured::after_restart(kept.clone(), &[], at(100)).watched;
+    assert_eq!(soon[&key("green")].green_since(), Some(at(0)));
+    assert_eq!(soon[&key("red")].down_since(), None, "that it is down was never recorded: it must be said yet");
+    assert_eq!(soon[&key("red")].reds_in_a_row(), 4);
+
+    let late = Measured::after_restart(kept.clone(), &[], at(60 + 121)).watched;
+    assert!(late.is_empty(), "nobody knows what has been since: {late:?}");
+
+    for now in [at(100), at(60 + 121)] {
+        let recorded = Measured::after_restart(kept.clone(), &[down("red"), down("never-seen")], now).watched;
+        assert_eq!(recorded[&key("red")].down_since(), Some(at(-240)));
+        assert_eq!(recorded[&key("never-seen")].down_since(), Some(at(-240)));
+    }
+}

@@ -2,11 +2,15 @@
 //!
 //! Pure, and small enough to be kept beside the record: it is what measurements leave behind, for they are not recorded.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::input::{Measurement, Seen};
 use crate::domain::policy;
+
+/// What was seen before a restart counts for this long: as long as it takes to call a service down. Nobody knows what happened
+/// since.
+const COUNTS_FOR: TimeDelta = TimeDelta::minutes(2);
 
 /// What a look changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +43,17 @@ impl Watched {
     /// A service that the record says is down, when nothing else is remembered of it.
     pub fn down(since: DateTime<Utc>) -> Self {
         Self { first_red: Some(since), down_since: Some(since), ..Self::default() }
+    }
+
+    /// What still counts of it after a restart; nothing when the newest look is too old. Whether it is down, and since when, is
+    /// what the record says: a service may only be called down once, and only what was called down is called up again.
+    pub fn after_restart(self, down_since: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<Self> {
+        let is_fresh = self.last.is_some_and(|last| now.signed_duration_since(last) <= COUNTS_FOR);
+        match down_since {
+            _ if !is_fresh => down_since.map(Self::down),
+            Some(since) => Some(Self { first_red: self.first_red.or(Some(since)), down_since, ..self }),
+            None => Some(Self { down_since, ..self }),
+        }
     }
 
     /// Takes in one look. Down is a row of failures, long enough and over time enough; one look that is well ends it, and

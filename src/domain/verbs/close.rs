@@ -196,8 +196,8 @@ pub fn finish(draft: &mut Draft<'_>, id: IncidentId, by: Option<Person>, why: Op
     }
     let incident = draft.incident(id)?;
     card = card.and(Text::plain(format!("{}.", text::capital(&text::kept(incident, now)))));
-    let reminder = incident.reminder.filter(|reminder| incident.standing.contains_key(reminder));
-    draft.replace(id, Target::Thread(id), card, reminder);
+    let replaces = draft.newest_ping(id);
+    draft.replace(id, Target::Thread(id), card, replaces);
     if announce && draft.ctx.workspace.channels.announce.is_some() {
         let notice = text::notice(draft.incident(id)?, &Text::default(), None);
         draft.post(id, Target::Announce, Message::line(notice));
@@ -241,10 +241,9 @@ pub fn cancel(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, why: Text) -> 
     draft.fact(id, Fact::Cancelled { by: who.person.clone(), why: why.clone() });
     end_promises(draft, id, "cancelled", |_| false)?;
     escalate::end(draft, id, "cancelled");
-    let incident = draft.incident(id)?;
-    let reminder = incident.reminder.filter(|reminder| incident.standing.contains_key(reminder));
-    let line = Text::default().person(&who.person).text(" cancelled it: ").join(why);
-    draft.replace(id, Target::Thread(id), Message::line(line), reminder);
+    let line = text::cancelled(&who.person, why);
+    let replaces = draft.newest_ping(id);
+    draft.replace(id, Target::Thread(id), Message::line(line), replaces);
     if announce && draft.ctx.workspace.channels.announce.is_some() {
         let notice = text::notice(draft.incident(id)?, &Text::default(), None);
         draft.post(id, Target::Announce, Message::line(notice));

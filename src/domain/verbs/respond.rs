@@ -35,7 +35,6 @@ pub fn acknowledge(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result
         });
     }
     let takes_lead = incident.lead().is_none();
-    let reminder = incident.reminder.filter(|id| incident.standing.contains_key(id));
     draft.fact(id, Fact::Acknowledged { by: who.person.clone(), by_declaring: false });
     draft.fact(id, Fact::PromiseKept { promise: PromiseKind::Acknowledge });
     if takes_lead {
@@ -44,7 +43,8 @@ pub fn acknowledge(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result
     escalate::stop(draft, id, "acknowledged");
     plan_updates(draft, id)?;
     let line = Message::line(text::acknowledged(&who.person, false, takes_lead));
-    draft.replace(id, Target::Thread(id), line, reminder);
+    let replaces = draft.newest_ping(id);
+    draft.replace(id, Target::Thread(id), line, replaces);
     Ok(Text::plain(if takes_lead { format!("{id} is yours: you lead.") } else { format!("You have {id}.") }))
 }
 

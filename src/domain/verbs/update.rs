@@ -94,8 +94,7 @@ fn give(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, update: Update, no_c
     }
     let has_audience = draft.ctx.workspace.channels.announce.is_some();
     let announced = has_audience && update.announce.unwrap_or(incident.announce && !no_change);
-    let (severity, reminder) =
-        (incident.severity, incident.reminder.filter(|reminder| incident.standing.contains_key(reminder)));
+    let severity = incident.severity;
     let age = now - incident.time(Moment::Declared).unwrap_or(now);
     draft.fact(
         id,
@@ -127,7 +126,8 @@ fn give(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, update: Update, no_c
     if let Some(due) = due {
         card = card.field("Next update", Text::default().relative(due));
     }
-    draft.replace(id, Target::Thread(id), Message::card(card), reminder);
+    let replaces = draft.newest_ping(id);
+    draft.replace(id, Target::Thread(id), Message::card(card), replaces);
     if announced {
         let notice = text::notice(draft.incident(id)?, &update.what, due);
         draft.post(id, Target::Announce, Message::line(notice));

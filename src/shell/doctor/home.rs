@@ -78,7 +78,9 @@ pub(super) fn waking(config: &Config) -> Vec<Check> {
                 member.name
             ));
         } else {
-            found.ok(format!("{}: {}; try them with /oncall test", member.name, ways.join(", then ")));
+            let rings_on = member.wake.iter().any(|way| matches!(way, Way::Pagerduty { .. }));
+            let rings_on = if rings_on { "; an alert at PagerDuty has to be acknowledged there as well" } else { "" };
+            found.ok(format!("{}: {}; try them with /oncall test{rings_on}", member.name, ways.join(", then ")));
         }
     }
     match &config.dead_man {

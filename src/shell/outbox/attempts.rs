@@ -21,8 +21,9 @@ use crate::shell::door::Door;
 /// Attempts at a post into a channel from the set-up that Discord says is not there. It says so for a moment of channels
 /// that are: this many take about three minutes.
 const GONE_ATTEMPTS_MAX: u32 = 20;
-/// Attempts at a page by one way.
-const PAGE_ATTEMPTS_MAX: u32 = 6;
+/// How long a page by one way is tried before it is given up, in wire time. The service may be away for a while, and this may be
+/// the only way that wakes somebody; after half an hour the ladder has long called others.
+pub(super) const PAGE_GIVE_UP_AFTER: Duration = Duration::from_secs(30 * 60);
 /// How long a post is tried before it is given up, in wire time.
 const POST_GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// How far back a channel is read for a post that may have been made before a restart.
@@ -109,7 +110,15 @@ impl<Ch: Chat> Delivery<Ch> {
                     Err(ChatError::Gone(why)) if may_come_back(attempt) => {
                         info!(mark = %self.mark, reason = %why, "A channel is said to be gone; it is looked for again");
                     }
-                    Err(ChatError::Refused(why) | ChatError::Gone(why)) => return Some(EffectEnd::GivenUp { why }),
+                    // Too much was written there since. What must wake somebody is sent again: twice is better than not at
+                    // all. Anything else would be noise, and the record says why it is not known whether it stands.
+                    Err(ChatError::CannotTell(why)) if self.urgency == Urgency::Page => {
+                        warn!(mark = %self.mark, reason = %why, "What must wake somebody is posted again, unseen");
+                        in_doubt = false;
+                    }
+                    Err(ChatError::Refused(why) | ChatError::Gone(why) | ChatError::CannotTell(why)) => {
+                        return Some(EffectEnd::GivenUp { why });
+                    }
                     Err(error) => info!(mark = %self.mark, reason = %error, "Could not read the channel back yet"),
                 }
             }
@@ -127,7 +136,7 @@ impl<Ch: Chat> Delivery<Ch> {
                         warn!(mark = %self.mark, reason = %why, "A post was refused and is given up");
                         return Some(EffectEnd::GivenUp { why });
                     }
-                    Err(ChatError::InDoubt(why)) => {
+                    Err(ChatError::InDoubt(why) | ChatError::CannotTell(why)) => {
                         info!(mark = %self.mark, reason = %why, "A post may or may not have been made; looking");
                         in_doubt = true;
                         if attempt == 0 {
@@ -181,21 +190,33 @@ impl<Ch: Chat> Delivery<Ch> {
     }
 }
 
-pub(super) async fn page<P: Pager>(pager: &P, call: &PageCall, attempts: &Attempts) -> Option<EffectEnd> {
-    let mut last = String::new();
-    for attempt in 0..PAGE_ATTEMPTS_MAX {
+/// Pages somebody by another way than the chat, again and again until it is out, withdrawn, refused, or of no use any more.
+pub(super) async fn page<P: Pager>(
+    pager: &P,
+    call: &PageCall,
+    attempts: &Attempts,
+    give_up_after: Duration,
+) -> Option<EffectEnd> {
+    let began = tokio::time::Instant::now();
+    let mut attempt = 0;
+    loop {
         if attempts.is_withdrawn() {
             return None;
         }
-        match pager.page(call).await {
+        let why = match pager.page(call).await {
             Ok(()) => return Some(EffectEnd::Done { posted: None }),
             Err(ChatError::Refused(why) | ChatError::Gone(why)) => return Some(EffectEnd::GivenUp { why }),
             // A page that may have gone out is sent again: woken twice is better than not at all.
-            Err(ChatError::InDoubt(why) | ChatError::NotNow(why)) => last = why,
+            Err(ChatError::InDoubt(why) | ChatError::NotNow(why) | ChatError::CannotTell(why)) => why,
+        };
+        if began.elapsed() >= give_up_after {
+            warn!(mark = %call.mark, reason = %why, "A page did not go out for too long and is given up");
+            return Some(EffectEnd::GivenUp { why: format!("{why}; tried for {} min", give_up_after.as_secs() / 60) });
         }
+        info!(mark = %call.mark, reason = %why, "A page has to be tried again");
         attempts.pause(attempt).await;
+        attempt = attempt.saturating_add(1);
     }
-    Some(EffectEnd::GivenUp { why: format!("{last} ({PAGE_ATTEMPTS_MAX} attempts)") })
 }
 
 /// Deletes a post that another has taken the place of. Not being able to leaves an old reminder standing, no more.
