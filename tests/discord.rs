@@ -30,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct WallClock;
 
 impl Clock for WallClock {
+    #[expect(clippy::disallowed_methods, reason = "the local Discord stamps with it")]
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }
@@ -347,7 +348,7 @@ async fn a_post_is_made_once_and_found_again() {
     world.sim.fault(fault).await.expect("set");
     let doubt = world.chat.post(&world.incidents(), &Message::line("plain"), "17-4", Urgency::Talk).await;
     assert!(matches!(doubt, Err(ChatError::InDoubt(_))), "{doubt:?}");
-    let since = Utc::now();
+    let since = WallClock.now();
     for mark in ["17-3", "17-4"] {
         assert!(world.chat.find(&world.incidents(), mark, since).await.expect("read").is_some(), "{mark}");
     }
@@ -360,7 +361,7 @@ async fn a_post_is_made_once_and_found_again() {
 /// A channel with `messages` in it, one a second, the newest a second old; the oldest carries the mark `1-1`.
 async fn channel_with(messages: u64) -> DiscordChat {
     use axum::extract::Query;
-    let newest_ms = u64::try_from(Utc::now().timestamp_millis()).unwrap_or_default() - 1_420_070_400_000;
+    let newest_ms = u64::try_from(WallClock.now().timestamp_millis()).unwrap_or_default() - 1_420_070_400_000;
     let id = move |nth: u64| (newest_ms - nth * 1_000) << 22;
     let page = move |query: Query<std::collections::BTreeMap<String, String>>| async move {
         let before = query.get("before").and_then(|id| id.parse().ok()).unwrap_or(u64::MAX);
@@ -383,12 +384,12 @@ async fn channel_with(messages: u64) -> DiscordChat {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_post_is_looked_for_as_far_back_as_can_be_and_never_said_to_be_missing_when_it_cannot() {
     let place = Where::Place(Place::new("discord:5"));
-    let day = Utc::now() - chrono::TimeDelta::hours(24);
+    let day = WallClock.now() - chrono::TimeDelta::hours(24);
     let found = channel_with(4_950).await.find(&place, "1-1", day).await;
     assert!(matches!(&found, Ok(Some(_))), "{found:?}");
     let too_far = channel_with(6_000).await.find(&place, "1-1", day).await;
     assert!(matches!(&too_far, Err(ChatError::CannotTell(why)) if why.contains("5000 messages")), "{too_far:?}");
-    let older = channel_with(6_000).await.find(&place, "1-1", Utc::now() - chrono::TimeDelta::minutes(2)).await;
+    let older = channel_with(6_000).await.find(&place, "1-1", WallClock.now() - chrono::TimeDelta::minutes(2)).await;
     assert_eq!(older, Ok(None), "what is older than it can be is not read");
 }
 

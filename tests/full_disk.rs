@@ -2,6 +2,8 @@
 //! has to do anything for it to go on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::mpsc;
@@ -119,5 +121,32 @@ async fn what_went_out_while_the_disk_was_full_is_recorded_once_there_is_room() 
         let done = facts.iter().filter(|fact| matches!(fact, Fact::Done { effect, .. } if *effect == id)).count();
         let withdrawn = facts.iter().any(|fact| matches!(fact, Fact::Withdrawn { effect, .. } if *effect == id));
         assert!(done == 1 && !withdrawn, "{id}: done {done} times, withdrawn {withdrawn}: {facts:#?}");
+    }
+}
+
+/// Asks the loop many times over; each time it would also do what it thinks is due.
+async fn ask_often(bot: &mut Alone) {
+    for _ in 0..200 {
+        bot.call("incident list", &[]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_cannot_be_recorded_is_not_tried_in_a_circle() {
+    for full in [true, false] {
+        let mut world = World::start();
+        world.bot.call("watchbell live", &[]).await;
+        world.bot.until("the jobs are planned", |snapshot| snapshot.next_due.is_some()).await;
+        if full {
+            world.fill();
+        }
+        // Or what it has to say is longer than the record takes.
+        world.bot.looker.too_long.store(!full, Ordering::SeqCst);
+        world.bot.clock.advance(TimeDelta::days(1));
+        let looks = Arc::clone(&world.bot.looker.looks);
+        world.bot.until("the digest was tried", |_| looks.load(Ordering::SeqCst) > 0).await;
+        ask_often(&mut world.bot).await;
+        let tried = looks.load(Ordering::SeqCst);
+        assert!(tried <= 10, "full {full}: tried {tried} times in a moment");
     }
 }

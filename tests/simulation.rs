@@ -1,15 +1,15 @@
 //! The simulation: a team, its services, a chat, a pager and a disk, all of them unreliable, around the real decisions and the
-//! real log. One seed is one history of days, played in milliseconds and always the same.
+//! real log. One seed is one history of hours, played in milliseconds and always the same.
 //!
 //! Real: every decision, the fold, the stored form, the way back from a full disk, the log and its recovery. Modelled, from
 //! `shell/driver.rs` and `shell/outbox.rs`: the order of writing and letting go, and how the outbox repeats. After every step
-//! DESIGN's invariants 1, 2, 3, 4, 6 and 8 are checked; `tests/faults.sh` shows that each check can fail.
+//! the promises 1, 2, 3, 4, 6 and 8 of ARCHITECTURE.md are checked; `tests/faults.sh` shows that each check can fail.
 //!
 //! ```text
-//! cargo test --no-default-features --test simulation                                  300 seeds
-//! SEEDS=2000 cargo test --no-default-features --test simulation played                2,000, minutes without optimisation
-//! SEEDS=1000000 cargo test --release --no-default-features --test simulation played   a million
-//! SEED=42 cargo test --no-default-features --test simulation played                   one, with its trace when it fails
+//! cargo test --no-default-features --test simulation                                                300 seeds (100 with the shell)
+//! SEEDS=2000 cargo test --profile histories --no-default-features --test simulation played          2,000, as the gate does
+//! SEEDS=1000000 cargo test --profile histories --no-default-features --test simulation played       a million
+//! SEED=42 cargo test --profile histories --no-default-features --test simulation played             one, with its trace when it fails
 //! ```
 
 pub use watchbell::{commands, domain, ports};

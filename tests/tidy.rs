@@ -184,6 +184,49 @@ fn the_list_of_commands_is_in_step() {
     assert!(kept == written, "docs/commands.md is out of step: `watchbell commands > docs/commands.md`");
 }
 
+/// What stands between backticks in a document, fenced blocks left out.
+fn quoted(document: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(document)).expect("a document");
+    let prose: String = text.split("```").step_by(2).collect();
+    prose.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_map_names_what_is_there() {
+    let sources: Vec<(String, String)> =
+        ["src", "commands", "tests"].iter().flat_map(|folder| files(folder, "rs")).collect();
+    let tests: String = sources.iter().map(|(_, text)| text.as_str()).collect();
+    let mut wrong = Vec::new();
+    for document in
+        ["ARCHITECTURE.md", "README.md", "docs/reliability.md", "docs/performance.md", "docs/live-checklist.md"]
+    {
+        for word in quoted(document) {
+            let is_plain = word.chars().all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || one == '_');
+            if word.ends_with(".rs") && !word.contains(['*', ' ', '{']) {
+                let there = |path: &String| *path == word || path.ends_with(&format!("/{word}"));
+                if word != "commands/NAME.rs" && !sources.iter().any(|(path, _)| there(path)) {
+                    wrong.push(format!("{document} names the file {word}"));
+                }
+            } else if is_plain && word.matches('_').count() >= 3 && !tests.contains(&format!("fn {word}(")) {
+                wrong.push(format!("{document} names the test {word}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "these are not there: {wrong:#?}");
+
+    let map = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("the map");
+    let words: Vec<&str> = map.split(|one: char| !one.is_ascii_alphanumeric() && one != '_').collect();
+    for folder in ["src", "src/adapters", "src/shell", "src/sim", "src/demo"] {
+        for entry in fs::read_dir(root().join(folder)).expect("a folder").flatten() {
+            let name = entry.file_name().to_string_lossy().trim_end_matches(".rs").to_owned();
+            assert!(
+                ["mod", "lib"].contains(&name.as_str()) || words.contains(&name.as_str()),
+                "{folder}/{name} is not on the map"
+            );
+        }
+    }
+}
+
 #[test]
 fn no_path_of_a_machine_stands_anywhere() {
     let places = [["/wo", "rk/"].concat(), ["/ro", "ot/"].concat(), ["/ho", "me/"].concat()];

@@ -18,8 +18,10 @@ pub const REREAD_AFTER: Duration = Duration::from_secs(60);
 /// The highest speed: an hour of promise time a second of real time.
 pub const SPEED_MAX: f64 = 3600.0;
 
-// When clippy.toml bans `Utc::now`, this one place says so:
-// #[expect(clippy::disallowed_methods, reason = "the one reader of the time of day; everything else takes now as an argument")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one reader of promise time; everything else takes now as an argument"
+)]
 fn wall() -> DateTime<Utc> {
     Utc::now()
 }

@@ -109,6 +109,15 @@ impl Inner {
     }
 }
 
+/// This moment on the wall's clock.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "when things happened on the page is real; promise time is asked of the bot"
+)]
+fn wall() -> DateTime<Utc> {
+    Utc::now()
+}
+
 /// A stretch of the wall clock as promise time.
 fn scaled(wall: TimeDelta, speed: f64) -> TimeDelta {
     TimeDelta::milliseconds((wall.num_milliseconds() as f64 * speed) as i64)
@@ -267,7 +276,7 @@ impl BotProcess {
         while began.elapsed() < UP_WITHIN {
             let ready = self.http.get(self.url("readyz")).timeout(Duration::from_secs(2)).send().await;
             if ready.is_ok_and(|answer| answer.status().is_success()) {
-                self.lock().up_since.get_or_insert_with(Utc::now);
+                self.lock().up_since.get_or_insert_with(wall);
                 return Ok(());
             }
             // Left down after too many failures: waiting longer brings nothing.
@@ -301,16 +310,16 @@ impl BotProcess {
         };
         let mut inner = self.lock();
         if let Some(state) = &state {
-            inner.up_since.get_or_insert_with(Utc::now);
+            inner.up_since.get_or_insert_with(wall);
             inner.late = state["reminders_late"].as_u64().unwrap_or(inner.late);
             inner.overdue = state["overdue_s"].as_f64().is_some_and(|seconds| seconds > 60.0);
             let speed = state["virtual"]["speed"].as_f64().unwrap_or(1.0);
             if let Some(now) = state["promise_now"].as_str().and_then(|text| text.parse().ok()) {
-                inner.heard(Utc::now(), now, speed);
+                inner.heard(wall(), now, speed);
             }
         }
         let (promise_now, speed) = match inner.promise {
-            Some((then, at, speed)) => (Some(then + scaled(Utc::now() - at, speed)), speed),
+            Some((then, at, speed)) => (Some(then + scaled(wall() - at, speed)), speed),
             None => (None, 1.0),
         };
         BotInfo {
@@ -335,7 +344,7 @@ impl BotProcess {
     /// When it does not answer.
     pub async fn move_clock(&self, wanted: &Value) -> anyhow::Result<()> {
         // What is posted before the answer is here belongs to the time after the jump.
-        let asked = Utc::now();
+        let asked = wall();
         let answer = self
             .http
             .post(self.url("control/clock"))

@@ -61,6 +61,9 @@ pub fn decide(
             }
             jobs::plan(&mut draft);
         }
+        InputKind::PolicyRefused { why } => {
+            draft.post(Thing::Team, Target::Incidents, Message::line(text::policy_refused(why)));
+        }
         // Nothing becomes true by a connection; what is shown is compared by the outbox.
         InputKind::ChatReady => {}
         InputKind::Gone(gone) => lost(&mut draft, gone),
@@ -125,14 +128,10 @@ fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome) {
             if let (EffectKind::Page { person, via, .. }, Thing::Incident(incident)) = (&effect.kind, on)
                 && draft.incident(incident).is_ok_and(|incident| incident.status.is_open())
             {
-                let line =
-                    super::message::Text::plain("I could not reach ").person(person).text(format!(" by {via}: {why}"));
-                draft.post(incident, Target::Thread(incident), Message::line(line));
+                draft.post(incident, Target::Thread(incident), Message::line(text::not_reached(person, via, why)));
             }
             if let (EffectKind::Page { person, via, incident: None, .. }, Thing::Team) = (&effect.kind, on) {
-                let line = super::message::Text::plain("The test page did not reach ").person(person);
-                let line = line.text(format!(" by {via}: {why}"));
-                draft.post(Thing::Team, Target::Incidents, Message::line(line));
+                draft.post(Thing::Team, Target::Incidents, Message::line(text::test_not_reached(person, via, why)));
             }
         }
     }

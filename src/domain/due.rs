@@ -295,12 +295,7 @@ fn review(
         },
     );
     let incident = draft.incident(id)?;
-    let line = Text::plain(format!("{}: the review ", text::head(incident)));
-    reminder.lines.push(if now > due {
-        line.text(format!("is {} late. What happened, what helped, what changes?", text::span(now - due)))
-    } else {
-        line.text("is due ").relative(due).text(". What happened, what helped, what changes?")
-    });
+    reminder.lines.push(text::review_due(incident, due, now));
     reminder.ping(incident.lead().cloned().map(Ping::Person), "you led it, and its review is not written");
     reminder.review_button = true;
     Ok(())

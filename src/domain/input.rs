@@ -50,6 +50,11 @@ pub enum InputKind {
         /// SHA-256 of the texts, in hex.
         hash: String,
     },
+    /// The policy's file was changed to something that does not hold together; the last good one stays in force.
+    PolicyRefused {
+        /// What is wrong with it.
+        why: String,
+    },
     /// The chat is connected anew: what is shown there must be compared with what should be.
     ChatReady,
     /// A message, thread or channel was removed or closed in the chat by somebody else.

@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 
 use super::effect::Target;
 use super::fact::{EscalationReason, Status};
-use super::ids::{Person, Role, Service};
+use super::ids::{IncidentId, Person, Role, Service};
 use super::incident::Incident;
 use super::message::{Ping, Text};
 use super::policy::Severity;
@@ -209,6 +209,61 @@ pub fn back(from: DateTime<Utc>, until: DateTime<Utc>, fell_due: usize, zone: Tz
         n => format!("What fell due meanwhile stands with its {n} incidents."),
     };
     Text::plain(format!("I was away for {}, {}–{}. {what}", span(until - from), clock(from, zone), clock(until, zone)))
+}
+
+/// The policy's file was changed to something that does not hold together.
+pub fn policy_refused(why: &str) -> Text {
+    Text::plain(format!("The changed policy does not hold together, so the last good one stays in force: {why}"))
+}
+
+/// Too much waits for the bot to take more.
+pub fn busy() -> Text {
+    Text::plain("I'm busy: too much waits already. Nothing was changed. Try again in a few seconds.")
+}
+
+/// An answer did not arrive: said where it was asked, without the answer.
+pub fn undelivered(name: &str, what: &str) -> Text {
+    Text::plain(format!("{name}: my answer to {what} did not reach you; ask again."))
+}
+
+/// A page came to nothing.
+pub fn not_reached(person: &Person, via: &str, why: &str) -> Text {
+    Text::plain("I could not reach ").person(person).text(format!(" by {via}: {why}"))
+}
+
+/// A page that was only a test came to nothing.
+pub fn test_not_reached(person: &Person, via: &str, why: &str) -> Text {
+    Text::plain("The test page did not reach ").person(person).text(format!(" by {via}: {why}"))
+}
+
+/// The record lost its end. `team_known` says whether the database still knew of the team; `next` is the next number when the
+/// lost lines used some.
+pub fn lost_end(what: &str, team_known: bool, next: Option<IncidentId>, live: bool) -> String {
+    let numbers = match (team_known, next) {
+        (false, _) => ". What numbers were used and whether I was live could not be read".to_owned(),
+        (true, Some(next)) => format!(". The next incident is {next}"),
+        (true, None) => String::new(),
+    };
+    let mode = if live { "I am live." } else { "I am observing: /watchbell live lets me call people." };
+    format!(
+        "My record lost its end: {what}{numbers}. {mode} I remind of nothing that was open and is not in /incident list: look \
+         through the cards here by hand."
+    )
+}
+
+/// The review is due, or late.
+pub fn review_due(incident: &Incident, due: DateTime<Utc>, now: DateTime<Utc>) -> Text {
+    let line = Text::plain(format!("{}: the review ", head(incident)));
+    if now > due {
+        line.text(format!("is {} late. What happened, what helped, what changes?", span(now - due)))
+    } else {
+        line.text("is due ").relative(due).text(". What happened, what helped, what changes?")
+    }
+}
+
+/// It was none.
+pub fn cancelled(by: &Person, why: Text) -> Text {
+    Text::default().person(by).text(" cancelled it: ").join(why)
 }
 
 /// The lead is asked whether they are still there.

@@ -205,12 +205,12 @@ where
                 self.settle_views();
                 continue;
             }
-            let ticked = batch.iter().any(|inbound| matches!(inbound.input.kind, InputKind::Tick));
+            let tried = batch.iter().any(|inbound| self.is_what_is_due(inbound));
             let before = self.state.seq;
             if let Err(end) = self.decide_batch(batch) {
                 return end;
             }
-            let idle = ticked && self.state.seq == before;
+            let idle = tried && self.state.seq == before;
             if idle && !self.idle_tick {
                 error!("Something is due and nothing comes of it; it is looked at again in a while");
             }
@@ -298,10 +298,10 @@ where
     /// A tick when a promise is due, and one input for every job that is.
     fn add_what_is_due(&mut self, batch: &mut VecDeque<Inbound>) {
         let now = self.now();
-        if !self.may_record() {
+        if !self.may_record() || self.idle_tick {
             return;
         }
-        if !self.idle_tick && self.state.is_due(now) {
+        if self.state.is_due(now) {
             self.ticks += 1;
             let id = InputId::new(format!("tick:{}:{}", self.parts.journal.epoch(), self.ticks));
             batch.push_back(Inbound {
@@ -319,6 +319,15 @@ where
                 let beat = Some(self.door.pulse().beat());
                 batch.push_back(Inbound { input: Input { id, kind }, reply: None, answers: None, beat });
             }
+        }
+    }
+
+    /// Whether this decides about what is due. A job that asks first is decided when it comes back.
+    fn is_what_is_due(&self, inbound: &Inbound) -> bool {
+        match inbound.input.kind {
+            InputKind::Tick => true,
+            InputKind::Job { .. } => self.questions(inbound).is_none(),
+            _ => false,
         }
     }
 

@@ -4,15 +4,19 @@
 
 pub mod acting;
 pub mod anchor;
+mod connecting;
 pub mod doctor;
 pub mod door;
 pub mod driver;
 pub mod init;
+mod itself;
 pub mod load;
 pub mod looking;
 pub mod outbox;
+pub mod policy_file;
 pub mod private;
 pub mod pulse;
+mod pump;
 pub mod record;
 pub mod recover;
 pub mod undelivered;
@@ -24,7 +28,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use chrono::{DateTime, Utc};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -33,21 +36,19 @@ use tracing::{info, warn};
 use crate::adapters::clock::{SystemClock, Timepiece, VirtualClock};
 use crate::adapters::config::Config;
 use crate::adapters::discord::lane::{Lane, LaneLimits, LaneOptions};
-use crate::adapters::discord::{self, Directory, DiscordChat, Gateway, GatewayOptions, Link, SharedDirectory};
+use crate::adapters::discord::{self, Directory, DiscordChat, GatewayOptions, Link, SharedDirectory};
 use crate::adapters::fly::Patience;
 use crate::adapters::probe::Prober;
 use crate::adapters::store;
 use crate::commands::{self, Lists};
-use crate::domain::answer::Answer;
-use crate::domain::ids::InputId;
-use crate::domain::input::{Input, InputKind, Itself};
-use crate::domain::message::Message;
 use crate::ports::journal::Journal as _;
-use crate::ports::{Chat, ChatError, Clock, Watch};
+use crate::ports::{Chat, Clock};
 
 use acting::Acts;
+use connecting::{Connecting, NotConnected};
 use driver::{Door, Driver, End, Parts};
 use outbox::{Neighbours, Outbox, Pace};
+use policy_file::{PolicyFile, PolicyTrouble};
 use undelivered::Asked;
 
 /// Discord's API, when configuration names no other.
@@ -61,8 +62,11 @@ const OVERDUE_S: f64 = 60.0;
 /// Inputs from the chat that may wait for the loop.
 const INBOX_MAX: usize = 512;
 
+/// How soon Discord is called again after it turned the bot away.
+const TURNED_AWAY_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
 /// What differs between the real bot and a test.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// How fast failed posts are repeated.
     pub pace: Pace,
@@ -70,6 +74,14 @@ pub struct Settings {
     pub patience: Patience,
     /// Whether sled is used.
     pub without_sled: bool,
+    /// How soon Discord is called again after it turned the bot away.
+    pub turned_away_again: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { pace: Pace::default(), patience: Patience::default(), without_sled: false, turned_away_again: TURNED_AWAY_AGAIN_AFTER }
+    }
 }
 
 /// A running bot.
@@ -93,7 +105,7 @@ pub struct Bot {
 }
 
 impl Bot {
-    /// Runs until the record fails, Discord turns the bot away, or it is told to stop.
+    /// Runs until the record fails, it is told to stop, or Discord never let it in and there is nothing to keep.
     ///
     /// # Errors
     /// Why it cannot go on.
@@ -134,8 +146,8 @@ impl Bot {
 /// Starts a bot.
 ///
 /// # Errors
-/// A sentence: the folder is in use, Discord turns the bot away or does not know the server, a token is missing. Discord
-/// being out of reach is no error: everything else works, and it is called again until it answers.
+/// A sentence: the folder is in use, a token is missing, or Discord turns the bot away or does not know the server while there is
+/// nothing to keep. With something to keep, and when Discord is out of reach, everything else works, and it is called again.
 pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
     let movable = movable_clock(&config)?;
     let clock: Arc<dyn Timepiece> = match &movable {
@@ -204,7 +216,8 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
     let lists: Arc<RwLock<Lists>> = Arc::default();
     let log_id = journal.log_id().to_owned();
     let up_since = clock.now();
-    let itself = about_itself(up_since, store_says, Arc::clone(&chat), lane.clone());
+    let policy_trouble = PolicyTrouble::default();
+    let itself = itself::about_itself(up_since, store_says, Arc::clone(&chat), policy_trouble.clone());
     let parts = Parts {
         journal,
         views,
@@ -229,6 +242,9 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
         chat: Arc::clone(&chat),
         guild,
         lane: lane.clone(),
+        link: link.clone(),
+        door: door.clone(),
+        turned_away_again: settings.turned_away_again,
         gateway: Box::new({
             let (chat, link, lane, asked) = (Arc::clone(&chat), link.clone(), lane.clone(), asked.clone());
             move || GatewayOptions {
@@ -244,32 +260,37 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
             }
         }),
     };
-    let first = match connecting.once().await {
-        Ok(gateway) => Some(gateway),
-        Err(NotConnected::Never(error)) => return Err(error),
-        Err(NotConnected::NotYet(error)) => {
-            warn!(error = %error, "Discord does not answer; everything else goes on, and it is called again");
-            None
+    let first = connecting.once().await;
+    match &first {
+        Ok(_) => {}
+        Err(NotConnected::Never(_)) if state.open().next().is_none() && state.pending.is_empty() => {
+            // Nobody waits for anything: whoever starts it looks, and reads what is wrong.
+            let Err(NotConnected::Never(error)) = first else { bail!("Discord turned me away") };
+            return Err(error);
         }
-    };
+        Err(NotConnected::Never(error) | NotConnected::NotYet(error)) => {
+            warn!(error = %format!("{error:#}"), "Not connected to Discord; everything else goes on, and it is called again");
+        }
+    }
 
     let listener = TcpListener::bind(config.http.private_bind)
         .await
         .with_context(|| format!("cannot listen on {} ([http] private_bind)", config.http.private_bind))?;
     let private = listener.local_addr()?;
-    let about = private_port(&config, &door, &plain_clock, movable.clone(), Arc::clone(&chat));
+    let about = private_port(&config, &door, &plain_clock, movable.clone(), Arc::clone(&chat), policy_trouble.clone());
 
     let (stop, stopped) = watch::channel(false);
     let mut tasks = vec![
         tokio::spawn(outbox.run()),
-        tokio::spawn(pump(inbox_out, door.clone(), asked)),
-        tokio::spawn(measure(Arc::clone(&prober), door.clone())),
+        tokio::spawn(pump::pump(inbox_out, door.clone(), asked)),
+        tokio::spawn(pump::measure(Arc::clone(&prober), door.clone())),
         tokio::spawn(async move {
             let _ = axum::serve(listener, private::routes(about)).await;
         }),
     ];
-    if config.policy_file.is_some() {
-        tasks.push(tokio::spawn(follow_policy(config.clone(), door.clone())));
+    if let Some(file) = config.policy_file.clone() {
+        let texts = (config.policy_text.clone(), config.workspace_text.clone());
+        tasks.push(tokio::spawn(PolicyFile::new(file, texts, door.clone(), policy_trouble).follow()));
     }
     if let Some(url) = config.dead_man.clone() {
         tasks.push(tokio::spawn(dead_man(url, door.clone(), Arc::clone(&plain_clock))));
@@ -279,62 +300,6 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
     info!(private = %private, "Watchbell is up");
     let connection = tokio::spawn(connecting.stay(first));
     Ok(Bot { door, clock, movable, prober, link, private, stop, end, connection, tasks })
-}
-
-/// Getting connected to the chat, as often as it takes.
-struct Connecting {
-    chat: Arc<DiscordChat>,
-    guild: u64,
-    lane: Lane,
-    gateway: Box<dyn Fn() -> GatewayOptions + Send + Sync>,
-}
-
-/// Why the bot is not connected.
-enum NotConnected {
-    /// It will not be, without somebody changing something.
-    Never(anyhow::Error),
-    /// It may be later.
-    NotYet(anyhow::Error),
-}
-
-impl Connecting {
-    async fn once(&self) -> Result<Gateway, NotConnected> {
-        let sorted = |what: &str, error: ChatError| {
-            let sentence = anyhow!("{what}: {error}");
-            match error {
-                ChatError::Refused(_) | ChatError::Gone(_) => NotConnected::Never(sentence),
-                ChatError::NotNow(_) | ChatError::InDoubt(_) | ChatError::CannotTell(_) => {
-                    NotConnected::NotYet(sentence)
-                }
-            }
-        };
-        // Before the gateway: who presses something must be known by their roles.
-        let refreshed = self.chat.refresh().await;
-        refreshed.map_err(|error| sorted("cannot read the server's roles and channels", error))?;
-        let gateway = Gateway::connect((self.gateway)()).await.map_err(NotConnected::NotYet)?;
-        let registered = discord::register(&self.lane, self.guild, &commands::specs()).await;
-        registered.map_err(|error| sorted("Discord does not take the commands", error))?;
-        Ok(gateway)
-    }
-
-    /// Resolves when the bot cannot be connected any more.
-    async fn stay(self, first: Option<Gateway>) -> anyhow::Error {
-        /// The longest wait between two calls.
-        const AGAIN_AFTER_MAX: Duration = Duration::from_secs(60);
-        if let Some(mut gateway) = first {
-            return gateway.ended().await;
-        }
-        let mut wait = Duration::from_secs(1);
-        loop {
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(AGAIN_AFTER_MAX);
-            match self.once().await {
-                Ok(mut gateway) => return gateway.ended().await,
-                Err(NotConnected::Never(error)) => return error,
-                Err(NotConnected::NotYet(error)) => info!(error = %error, "Discord does not answer yet"),
-            }
-        }
-    }
 }
 
 /// The clock that can be moved, when configuration asks for one. It goes on from where it stopped.
@@ -361,102 +326,13 @@ fn keep_clock(clock: &VirtualClock, state_dir: &Path) {
     }
 }
 
-/// Reads the policy's file again when it has changed. One that does not hold together leaves the last good one in force.
-async fn follow_policy(config: Config, door: Door) {
-    /// How often the file is looked at.
-    const LOOK_EVERY: Duration = Duration::from_secs(30);
-    let Some(file) = config.policy_file.clone() else { return };
-    let mut text = config.policy_text.clone();
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let Ok(now) = fs::read_to_string(&file) else {
-            warn!(file = %file.display(), "The policy cannot be read; the last good one stays in force");
-            continue;
-        };
-        if now == text {
-            continue;
-        }
-        text.clone_from(&now);
-        match crate::domain::policy::Policy::parse(&now) {
-            Ok(policy) => {
-                info!(file = %file.display(), "A changed policy is in force");
-                door.adopt(policy, crate::adapters::config::hash(&now, &config.workspace_text)).await;
-            }
-            Err(why) => {
-                warn!(reason = %why, "The changed policy does not hold together; the last good one stays in force")
-            }
-        }
-    }
-}
-
-/// Carries what people do from the chat to the loop.
-async fn pump(mut inbox: mpsc::Receiver<discord::Inbound>, door: Door, asked: Asked) {
-    while let Some(discord::Inbound { input, reply }) = inbox.recv().await {
-        asked.note(&input);
-        let reply = reply.map(|reply| Box::new(move |answer: Answer| reply.give(answer)) as driver::Reply);
-        if let Err(Some(reply)) = door.bring(input, reply) {
-            let words = "I'm busy: too much waits already. Nothing was changed. Try again in a few seconds.";
-            reply(Answer::Say { message: Message::line(words), only_you: true });
-        }
-    }
-}
-
-/// Carries looks at services to the loop.
-async fn measure(prober: Arc<Prober>, door: Door) {
-    let mut count: u64 = 0;
-    loop {
-        let look = prober.next_measurement().await;
-        count += 1;
-        let id = InputId::new(format!("look:{count}:{}", look.at.timestamp_millis()));
-        // A look that finds the loop busy is dropped: the next one says more.
-        let _ = door.bring(Input { id, kind: InputKind::Measured(look) }, None);
-    }
-}
-
-fn about_itself(
-    up_since: DateTime<Utc>,
-    store_says: Vec<String>,
-    chat: Arc<DiscordChat>,
-    lane: Lane,
-) -> driver::AboutItself {
-    Arc::new(move |snapshot| {
-        let condition = chat.condition();
-        let waiting = lane.waiting();
-        let discord = match (&condition.trouble, condition.up) {
-            (_, true) => "connected".to_owned(),
-            (Some(why), false) => why.clone(),
-            (None, false) => "not connected".to_owned(),
-        };
-        let waits = match (private::stuck_for(snapshot), waiting.count) {
-            (Some(stuck), _) => {
-                format!("a page or ping has not gone out for {} s; {} on their way", stuck.as_secs(), snapshot.pending)
-            }
-            (None, 0) => "nothing waits".to_owned(),
-            (None, n) => format!("{n} waiting, the oldest for {} s", waiting.oldest_ms / 1_000),
-        };
-        let sends = waiting.oldest_ms < 30_000 && private::stuck_for(snapshot).is_none();
-        let store: Vec<&str> = snapshot.trouble.iter().chain(&store_says).map(String::as_str).collect();
-        let is_sound = store.is_empty();
-        let store = if is_sound { "sound".to_owned() } else { store.join(" ") };
-        Itself {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            up_since: Some(up_since),
-            caught_up: None,
-            parts: vec![
-                ("Discord".to_owned(), condition.up, discord),
-                ("To send".to_owned(), sends, waits),
-                ("Record".to_owned(), is_sound, store),
-            ],
-        }
-    })
-}
-
 fn private_port(
     config: &Config,
     door: &Door,
     clock: &Arc<dyn Clock>,
     movable: Option<Arc<VirtualClock>>,
     chat: Arc<DiscordChat>,
+    policy: PolicyTrouble,
 ) -> Arc<private::About> {
     let state_dir = config.state_dir.clone();
     let kept = movable.clone();
@@ -472,6 +348,7 @@ fn private_port(
             }
         }),
         chat: Box::new(move || chat.condition()),
+        policy: Box::new(move || policy.get()),
         token: config.http.control_token.clone(),
     })
 }

@@ -38,6 +38,8 @@ pub struct About {
     pub keep_clock: Box<dyn Fn() + Send + Sync>,
     /// How the chat is.
     pub chat: Box<dyn Fn() -> Condition + Send + Sync>,
+    /// What is wrong with the policy's file.
+    pub policy: Box<dyn Fn() -> Option<String> + Send + Sync>,
     /// The token that control wants.
     pub token: Option<SecretString>,
 }
@@ -54,7 +56,8 @@ pub fn routes(about: Arc<About>) -> Router {
         .with_state(about)
 }
 
-/// Ready: the loop answers, the record can be written, the chat is connected, and what calls people goes out.
+/// Ready: the loop answers, the record can be written, the chat is connected, and what calls people goes out. What is wrong and
+/// keeps nobody from being called is said, and no reason not to be ready.
 async fn ready(State(about): State<Arc<About>>) -> Response {
     let chat = (about.chat)();
     let mut missing = Vec::new();
@@ -67,13 +70,19 @@ async fn ready(State(about): State<Arc<About>>) -> Response {
         }
         _ => missing.push("the loop does not answer".to_owned()),
     }
-    if !chat.up {
-        missing.push(format!("chat: {}", chat.trouble.unwrap_or_else(|| "not connected".to_owned())));
+    let mut besides: Vec<String> = (about.policy)().map(|why| format!("policy: {why}")).into_iter().collect();
+    match (chat.up, chat.trouble) {
+        (false, why) => missing.push(format!("chat: {}", why.unwrap_or_else(|| "not connected".to_owned()))),
+        (true, Some(why)) => besides.push(format!("chat: {why}")),
+        (true, None) => {}
     }
-    if missing.is_empty() {
-        return (StatusCode::OK, "ready\n".to_owned()).into_response();
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join("; "))).into_response()
+    let (status, words) = match missing.is_empty() {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
+    missing.append(&mut besides);
+    let says = if missing.is_empty() { format!("{words}\n") } else { format!("{words}: {}\n", missing.join("; ")) };
+    (status, says).into_response()
 }
 
 /// Prometheus's text format, version 0.0.4.

@@ -18,6 +18,7 @@ use crate::domain::fact::Fact;
 use crate::domain::ids::{DeployId, EffectId, IncidentId, InputId, Person, Thing};
 use crate::domain::message::{Message, Text};
 use crate::domain::state::{Decided, State, TeamState};
+use crate::domain::text;
 use crate::ports::journal::{Journal, Views};
 
 /// In the name of a database that was set aside because it knew more than the log.
@@ -72,31 +73,25 @@ pub fn recover(
 ) {
     let mut facts = Vec::new();
     let mut live = state.team.live;
-    let mut words = format!("My record lost its end: {what}");
-    match team {
-        Some(team) => {
-            if team.incidents > state.team.incidents {
-                // Its card stands in the channel and nothing is known of it: so much is true of the last of them, and it
-                // uses up the numbers up to it.
-                let last = IncidentId(team.incidents);
-                facts.push((Thing::Incident(last), Fact::CardLost));
-                words.push_str(&format!(". The next incident is INC-{}", last.0.saturating_add(1)));
-            }
-            if team.deploys_used > state.team.deploys_used {
-                facts.push((Thing::Deploy(DeployId(team.deploys_used)), Fact::CardLost));
-            }
-            if team.live != live {
-                live = team.live;
-                let by = Person::new("watchbell");
-                facts.push((Thing::Team, if live { Fact::WentLive { by } } else { Fact::WentObserving { by } }));
-            }
+    let mut next = None;
+    if let Some(team) = team {
+        if team.incidents > state.team.incidents {
+            // Its card stands in the channel and nothing is known of it: so much is true of the last of them, and it
+            // uses up the numbers up to it.
+            let last = IncidentId(team.incidents);
+            facts.push((Thing::Incident(last), Fact::CardLost));
+            next = Some(IncidentId(last.0.saturating_add(1)));
         }
-        None => words.push_str(". What numbers were used and whether I was live could not be read"),
+        if team.deploys_used > state.team.deploys_used {
+            facts.push((Thing::Deploy(DeployId(team.deploys_used)), Fact::CardLost));
+        }
+        if team.live != live {
+            live = team.live;
+            let by = Person::new("watchbell");
+            facts.push((Thing::Team, if live { Fact::WentLive { by } } else { Fact::WentObserving { by } }));
+        }
     }
-    words.push_str(if live { ". I am live." } else { ". I am observing: /watchbell live lets me call people." });
-    words.push_str(
-        " I remind of nothing that was open and is not in /incident list: look through the cards here by hand.",
-    );
+    let words = text::lost_end(what, team.is_some(), next, live);
     error!(words = %words, "The record lost its end");
     let seq = state.seq + 1;
     let to = if live { Target::Incidents } else { Target::Test };

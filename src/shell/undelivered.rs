@@ -12,7 +12,8 @@ use crate::domain::answer::Answer;
 use crate::domain::effect::Urgency;
 use crate::domain::ids::InputId;
 use crate::domain::input::{Input, InputKind};
-use crate::domain::message::{Message, Text};
+use crate::domain::message::Message;
+use crate::domain::text;
 use crate::ports::{Chat, Where};
 
 /// How many of the newest askers are remembered: more than can wait for an answer at once.
@@ -48,7 +49,7 @@ impl Asked {
         let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let whose = asked.iter().rev().find(|(id, ..)| *id == lost.input);
         let (name, what) = whose.map_or(("Whoever just asked", "that"), |(_, name, what)| (name.as_str(), what));
-        Some(Message::line(Text::plain(format!("{name}: my answer to {what} did not reach you; ask again."))))
+        Some(Message::line(text::undelivered(name, what)))
     }
 }
 
@@ -74,6 +75,7 @@ mod tests {
     use super::*;
     use crate::domain::ids::{Person, Place};
     use crate::domain::input::{Actor, Call};
+    use crate::domain::message::Text;
 
     fn lost(answer: Answer) -> Undelivered {
         let place = Place::new("discord:1");

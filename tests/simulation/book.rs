@@ -1,7 +1,7 @@
 //! What an auditor keeps beside the record: told of every decision in order, says what must never be.
 //!
-//! Shares nothing with the state: it reads facts only, so that a mistake in the fold does not hide itself. Invariants 2, 3, 4
-//! and 6 of DESIGN section 4, as far as the record shows them.
+//! Shares nothing with the state: it reads facts only, so that a mistake in the fold does not hide itself. Promises 2, 3, 4
+//! and 6 of ARCHITECTURE.md, as far as the record shows them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

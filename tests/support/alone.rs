@@ -2,6 +2,7 @@
 //! wants at the other end of the outbox.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -20,6 +21,7 @@ use watchbell::domain::state::State;
 use watchbell::domain::workspace::Workspace;
 use watchbell::ports::Watch;
 use watchbell::shell::acting::NoActing;
+use watchbell::ports::journal::LINE_BYTES_MAX;
 use watchbell::shell::driver::{Door, Driver, Parts, Snapshot, door};
 use watchbell::shell::outbox::Work;
 
@@ -27,7 +29,8 @@ const TEAM: &str = include_str!("team.toml");
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Looks at nothing.
+/// Nobody at all, for the other end of the outbox.
+#[allow(dead_code, reason = "not every test has an outbox")]
 pub struct Nobody;
 
 impl Watch for Nobody {
@@ -40,11 +43,37 @@ impl Watch for Nobody {
     }
 }
 
+/// Looks at nothing, counts how often, and has too much to say about it when it is told to.
+#[derive(Clone, Default)]
+pub struct Looker {
+    pub looks: Arc<AtomicU32>,
+    pub too_long: Arc<AtomicBool>,
+}
+
+impl Watch for Looker {
+    async fn look(&self, _: Option<&Service>) -> HealthReport {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        let auth = match self.too_long.load(Ordering::SeqCst) {
+            true => Err("no ".repeat(LINE_BYTES_MAX)),
+            false => Ok("lighthouse".to_owned()),
+        };
+        HealthReport { at: DateTime::UNIX_EPOCH, auth, stages: Vec::new() }
+    }
+
+    async fn next_measurement(&self) -> Measurement {
+        std::future::pending().await
+    }
+}
+
 /// The loop, running.
 pub struct Alone {
     pub door: Door,
     #[allow(dead_code, reason = "not every test fills or reads it")]
     pub disk: TornDisk,
+    #[allow(dead_code, reason = "not every test moves it")]
+    pub clock: Arc<VirtualClock>,
+    #[allow(dead_code, reason = "not every test asks it")]
+    pub looker: Looker,
     inputs: u32,
     _stop: watch::Sender<bool>,
 }
@@ -68,11 +97,13 @@ impl Alone {
         let (journal, _) = Log::open(Box::new(disk.clone()), &options).expect("a log");
         let (outbox, work) = mpsc::unbounded_channel();
         let (door, threshold) = door();
+        let clock = Arc::new(VirtualClock::new(VirtualTime::starting(now, 0.0)));
+        let looker = Looker::default();
         let parts = Parts {
             journal,
             views: SledViews::none("not needed here"),
-            clock: Arc::new(VirtualClock::new(VirtualTime::starting(now, 0.0))),
-            watch: Arc::new(Nobody),
+            clock: Arc::clone(&clock),
+            watch: Arc::new(looker.clone()),
             acts: Arc::new(NoActing),
             policy: Policy::parse(SHIPPED).expect("the shipped policy"),
             workspace: team(),
@@ -83,7 +114,7 @@ impl Alone {
         };
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(Driver::new(parts, State::default(), door.clone(), threshold).run(stopped));
-        (Self { door, disk, inputs: 0, _stop: stop }, work)
+        (Self { door, disk, clock, looker, inputs: 0, _stop: stop }, work)
     }
 
     /// Types a command and gives back the answer as it prints.

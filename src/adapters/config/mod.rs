@@ -161,6 +161,7 @@ impl Config {
         })?;
 
         let workspace = file.workspace();
+        let deploy_tokens = deploy_tokens(&workspace, &env);
         refuse::workspace(&workspace, &name)?;
         for (key, url) in file.addresses() {
             refuse::address(&url, &key, &name, refuse::Reach::Neighbour)?;
@@ -196,7 +197,7 @@ impl Config {
                 api_url: bare(&file.fly.api_url),
                 prometheus_url: bare(&file.fly.prometheus_url),
                 token: secret(FLY_READ_TOKEN),
-                deploy_tokens: deploy_tokens(&workspace, &env),
+                deploy_tokens,
             },
             http: Http {
                 private_bind: file.http.private_bind,

@@ -109,10 +109,12 @@ impl Gateway {
         let run = move || {
             own.block_on(async move {
                 tokio::select! {
-                    error = stay_connected(&options, &events, &runtime, url) => drop(end.send(error)),
-                    _ = stopped => {}
+                    error = stay_connected(&options, &events, &runtime, url) => {
+                        events.link.down(&format!("{error:#}"));
+                        drop(end.send(error));
+                    }
+                    _ = stopped => events.link.down("disconnected"),
                 }
-                events.link.down("disconnected");
             });
             // Whatever serenity still waits for is not waited for.
             own.shutdown_background();

@@ -22,6 +22,7 @@ use super::lane::{self, Lane, LaneError, Request, Route};
 use crate::domain::answer::Answer;
 use crate::domain::ids::{InputId, Place};
 use crate::domain::message::{ButtonStyle, Form, Message};
+use crate::domain::text;
 
 /// After this long the press is acknowledged whatever the bot does.
 const DEFER_AFTER: Duration = Duration::from_millis(1_000);
@@ -43,7 +44,6 @@ const LOST: &str =
 const FORM_LATE: &str = "That took me too long to open the form by itself.";
 const FORM_LABEL: &str = "Open the form";
 const FORM_GONE: &str = "That form is not there any more. Start again from the command or button.";
-const BUSY: &str = "I'm busy: too much waits already. Nothing was changed. Try again in a few seconds.";
 const ELSEWHERE: &str = "I only work on the server that I was set up for.";
 const SEE_BELOW: &str = "The answer is below, for everyone.";
 
@@ -161,7 +161,7 @@ impl Desk {
 
     /// Says that too much waits.
     pub(super) fn busy() -> Answer {
-        Answer::only_you(Message::line(BUSY))
+        Answer::only_you(Message::line(text::busy()))
     }
 
     /// Says that the bot works elsewhere.

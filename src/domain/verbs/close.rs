@@ -241,7 +241,7 @@ pub fn cancel(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, why: Text) -> 
     draft.fact(id, Fact::Cancelled { by: who.person.clone(), why: why.clone() });
     end_promises(draft, id, "cancelled", |_| false)?;
     escalate::end(draft, id, "cancelled");
-    let line = Text::default().person(&who.person).text(" cancelled it: ").join(why);
+    let line = text::cancelled(&who.person, why);
     let replaces = draft.newest_ping(id);
     draft.replace(id, Target::Thread(id), Message::line(line), replaces);
     if announce && draft.ctx.workspace.channels.announce.is_some() {

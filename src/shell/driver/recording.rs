@@ -168,5 +168,12 @@ where
 
 /// Whether an input tells what has happened already: it is no use to refuse it, and nobody will send it again.
 fn has_happened(kind: &InputKind) -> bool {
-    matches!(kind, InputKind::Effect(_) | InputKind::Started(_) | InputKind::PolicyAdopted { .. } | InputKind::Gone(_))
+    matches!(
+        kind,
+        InputKind::Effect(_)
+            | InputKind::Started(_)
+            | InputKind::PolicyAdopted { .. }
+            | InputKind::PolicyRefused { .. }
+            | InputKind::Gone(_)
+    )
 }

@@ -43,6 +43,11 @@ pub enum FaultKind {
     },
     /// Heartbeats are not acknowledged.
     NoAck,
+    /// Whoever comes to the gateway is turned away with this code: 4004, the token; 4014, the intents.
+    TurnAway {
+        /// The code.
+        code: u16,
+    },
     /// Events are dispatched twice.
     Duplicate,
     /// Interactions are not dispatched.
@@ -121,6 +126,9 @@ impl Faults {
         match &fault.kind {
             FaultKind::Answer { status, .. } if !(400..600).contains(status) => {
                 return Err(format!("{status} is no refusing status"));
+            }
+            FaultKind::TurnAway { code } if !(4_000..5_000).contains(code) => {
+                return Err(format!("{code} is no code that the gateway closes with"));
             }
             FaultKind::Down { mode } if mode != "close" && mode != "503" => {
                 return Err(format!("mode must be close or 503, not {mode}"));
@@ -201,6 +209,11 @@ impl Faults {
         }
         self.drop_spent();
         true
+    }
+
+    /// With which code the gateway turns everybody away, when it does.
+    pub fn turns_away(&self) -> Option<u16> {
+        self.list.iter().find_map(|fault| if let FaultKind::TurnAway { code } = fault.kind { Some(code) } else { None })
     }
 
     /// Whether a fault of this kind is set.

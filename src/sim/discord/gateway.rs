@@ -263,6 +263,9 @@ fn identify(state: &mut State, connection: &mut Connection, data: &Value) -> boo
         let _ = connection.out.send(Out::Close(code, reason));
         false
     };
+    if let Some(code) = state.faults.turns_away() {
+        return close(code, "Turned away.");
+    }
     if !token_is_right(state, &data["token"]) {
         return close(4004, "Authentication failed.");
     }
@@ -312,6 +315,10 @@ fn identify(state: &mut State, connection: &mut Connection, data: &Value) -> boo
 }
 
 fn resume(state: &mut State, connection: &mut Connection, data: &Value) -> bool {
+    if let Some(code) = state.faults.turns_away() {
+        let _ = connection.out.send(Out::Close(code, "Turned away."));
+        return false;
+    }
     if !token_is_right(state, &data["token"]) {
         let _ = connection.out.send(Out::Close(4004, "Authentication failed."));
         return false;
