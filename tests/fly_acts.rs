@@ -24,7 +24,7 @@ fn quick() -> Patience {
         smoke: Duration::from_millis(50),
         wait_call: Duration::from_secs(1),
         look_every: Duration::from_millis(20),
-        passing: Duration::from_secs(2),
+        passing: Duration::from_secs(3),
         write: Duration::from_secs(2),
         pace: Duration::from_millis(1),
         ..Patience::default()

@@ -200,7 +200,7 @@ impl Guest {
         }
         let cpus = u32::from(self.cpus);
         let (least, most) = (cpus * sizes.per_cpu_mb_min, cpus * sizes.per_cpu_mb_max);
-        let fits = (least..=most).contains(&self.memory_mb) && self.memory_mb % sizes.step_mb == 0;
+        let fits = (least..=most).contains(&self.memory_mb) && self.memory_mb.is_multiple_of(sizes.step_mb);
         (!fits).then(|| {
             format!(
                 "{} {} CPUs have from {least} to {most} MB of memory, in steps of {} MB; not {} MB",

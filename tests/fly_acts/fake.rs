@@ -14,6 +14,9 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+/// Something that happens to the world.
+pub type Happening = Arc<dyn Fn(&mut World) + Send + Sync>;
+
 /// What happens instead of what Fly does.
 #[derive(Clone)]
 pub enum Twist {
@@ -24,7 +27,7 @@ pub enum Twist {
     /// It does it, and something in between answers this.
     DoneAnd(u16, Value),
     /// Before it does it, this happens.
-    First(Arc<dyn Fn(&mut World) + Send + Sync>),
+    First(Happening),
 }
 
 /// A request that was heard.
@@ -51,7 +54,7 @@ pub struct World {
     pub twists: BTreeMap<&'static str, VecDeque<Twist>>,
     pub heard: Vec<Heard>,
     /// What a renewal does to the world.
-    pub on_renewal: Option<Arc<dyn Fn(&mut World) + Send + Sync>>,
+    pub on_renewal: Option<Happening>,
 }
 
 #[derive(Clone, Default)]

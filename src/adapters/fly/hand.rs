@@ -54,10 +54,14 @@ impl Default for Patience {
 pub(super) struct Until(Instant);
 
 impl Until {
-    /// From now on, with some of it kept for giving the lease back.
+    /// A step's: from now on, with some of it kept for giving the lease back.
+    pub(super) fn step(within: Duration) -> Self {
+        Self::after(within.min(STEP_MAX) - GIVE_BACK_MAX.min(within / 4))
+    }
+
+    /// From now on.
     pub(super) fn after(within: Duration) -> Self {
-        let within = within.min(STEP_MAX);
-        Self(Instant::now() + within - GIVE_BACK_MAX.min(within / 4))
+        Self(Instant::now() + within.min(STEP_MAX))
     }
 
     /// What is left.

@@ -24,4 +24,6 @@ mod tests;
 pub use client::Client;
 pub use hand::Patience;
 pub use hosting::FlyHosting;
+pub use model::{App, Check, Event, Exit, Machine, Release, TokenInfo};
+pub use token::Token;
 pub use wire::{FlyError, QUESTION_MAX};

@@ -156,7 +156,7 @@ pub(super) async fn current(wire: &Wire, app: &str) -> Result<Current, FlyError>
 
 /// Puts a release on record, running; the one that this step made before, when it did.
 pub(super) async fn open(hand: &Hand, call: &StepCall, off: &CallOff, image: &Image) -> StepEnd {
-    let until = Until::after(call.within);
+    let until = Until::step(call.within);
     match tokio::time::timeout(until.left(), open_in_time(hand, call, off, image, until)).await {
         Ok(end) => end,
         Err(_) => failed(Trouble::Unreachable, "Fly did not take the release on record in time", None),
@@ -260,7 +260,7 @@ pub(super) async fn close(hand: &Hand, call: &StepCall, release: &ReleaseRef, en
         ReleaseEnd::Failed => "failed",
         ReleaseEnd::Interrupted => "interrupted",
     };
-    match write(hand, call, release, status, Until::after(call.within)).await {
+    match write(hand, call, release, status, Until::step(call.within)).await {
         Ok(()) => StepEnd::Done { before: None, after: None, release: Some(release.clone()) },
         Err((trouble, says)) => {
             let says = format!("release v{} is not marked as {status} on Fly's record: {says}", release.version);

@@ -34,7 +34,7 @@ pub(super) enum Deed<'a> {
 
 /// Does it.
 pub(super) async fn work(hand: &Arc<Hand>, call: &StepCall, off: &CallOff, id: &str, deed: Deed<'_>) -> StepEnd {
-    let until = Until::after(call.within);
+    let until = Until::step(call.within);
     let first = match hand.machine(id, until).await {
         Ok(machine) => machine,
         Err(error) => return unread(id, &error),

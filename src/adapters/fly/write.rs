@@ -106,7 +106,7 @@ impl Write<'_> {
     /// How the step ended.
     pub(super) async fn send(&self, off: &CallOff) -> Result<Machine, StepEnd> {
         let (hand, id) = (self.hand, self.fresh.id.as_str());
-        let passing = Until::after(hand.patience.passing);
+        let mut passing: Option<Until> = None;
         // How many answers were lost, and of how many of those the request may have been heard.
         let (mut lost, mut heard) = (0, 0);
         loop {
@@ -122,15 +122,16 @@ impl Write<'_> {
                 Err(error) => error,
             };
             match meaning(&error) {
-                Meaning::Passing if !passing.is_over() && !self.until.is_over() => {
+                Meaning::Passing => {
+                    let passing = *passing.get_or_insert_with(|| Until::after(hand.patience.passing));
+                    if passing.is_over() || self.until.is_over() {
+                        let says = format!("machine {id} stays between two states: {error}");
+                        return Err(self.refused(Trouble::Refused, says).await);
+                    }
                     self.until.sleep(PASSING_AGAIN).await;
                 }
-                Meaning::Passing => {
-                    let says = format!("machine {id} stays between two states: {error}");
-                    return Err(self.refused(Trouble::Refused, says).await);
-                }
                 Meaning::TooFast if !self.until.is_over() => {
-                    self.until.sleep(backoff(2, &error).max(PASSING_AGAIN)).await
+                    self.until.sleep(backoff(0, &error).max(PASSING_AGAIN)).await;
                 }
                 Meaning::TooFast => return Err(self.refused(Trouble::Unreachable, error.to_string()).await),
                 Meaning::Unknown => {
