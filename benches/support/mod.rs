@@ -113,11 +113,14 @@ impl Record {
         let message = effect.id.to_string();
         let posted = |place: String| EffectEnd::Done { posted: Some(Posted { place: Place::new(place), message }) };
         match &effect.kind {
-            EffectKind::Card { .. } => posted("discord:incidents".to_owned()),
+            EffectKind::Card { .. } | EffectKind::Board { .. } => posted("discord:incidents".to_owned()),
             EffectKind::Thread { incident } => posted(format!("discord:thread-{incident}")),
             EffectKind::Post { .. } => posted(format!("discord:thread-{}", effect.on)),
             EffectKind::Page { .. } => EffectEnd::Done { posted: None },
             EffectKind::Look { .. } => EffectEnd::Looked { report: self.report() },
+            EffectKind::Act { .. } | EffectKind::Survey { .. } => {
+                EffectEnd::GivenUp { why: "nothing is done at a host here".to_owned() }
+            }
         }
     }
 
@@ -131,6 +134,7 @@ impl Record {
             match query {
                 Query::Health(_) => answers.health = Some(self.report()),
                 Query::ClosedIncident(_) | Query::RecentIncidents(_) => answers.recent = Some(Vec::new()),
+                Query::Inventory(_) => {}
                 Query::Itself => answers.itself = Some(Itself::default()),
             }
         }

@@ -50,7 +50,6 @@ pub enum Urgency {
 }
 
 /// What to do.
-#[expect(clippy::large_enum_variant, reason = "effects are few and made once; a box would only add a hop")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum EffectKind {

@@ -80,7 +80,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { pace: Pace::default(), patience: Patience::default(), without_sled: false, turned_away_again: TURNED_AWAY_AGAIN_AFTER }
+        Self {
+            pace: Pace::default(),
+            patience: Patience::default(),
+            without_sled: false,
+            turned_away_again: TURNED_AWAY_AGAIN_AFTER,
+        }
     }
 }
 

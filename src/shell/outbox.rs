@@ -143,6 +143,7 @@ struct Job {
 }
 
 /// The end of a job or of a showing.
+#[expect(clippy::large_enum_variant, reason = "passes through a channel once; most of what passes is the large one")]
 enum Ended {
     Job { key: String, effect: Effect, end: Option<EffectEnd>, _beat: Beat },
     Shown { on: Thing, sent: Option<(Message, String, bool)>, _beats: Vec<Beat> },

@@ -20,8 +20,8 @@ use watchbell::domain::policy::{Policy, SHIPPED};
 use watchbell::domain::state::State;
 use watchbell::domain::workspace::Workspace;
 use watchbell::ports::Watch;
-use watchbell::shell::acting::NoActing;
 use watchbell::ports::journal::LINE_BYTES_MAX;
+use watchbell::shell::acting::NoActing;
 use watchbell::shell::driver::{Door, Driver, Parts, Snapshot, door};
 use watchbell::shell::outbox::Work;
 

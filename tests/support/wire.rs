@@ -280,7 +280,9 @@ impl Wire {
     }
 
     fn names(&self) -> Names {
-        Names { machines: self.machine_names(), ..Names::read(self.discord(), self.zone) }
+        let mut names = Names::read(self.discord(), self.zone);
+        names.machines = self.machine_names();
+        names
     }
 
     /// Starts the bot on the folder as it is.

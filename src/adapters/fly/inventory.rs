@@ -51,6 +51,7 @@ async fn machines(wire: &Wire, app: &str) -> Result<Vec<Machine>, FlyError> {
     Ok(machines)
 }
 
+#[expect(clippy::disallowed_methods, reason = "when Fly was asked is wire time")]
 async fn with_machines(wire: &Wire, app: &str, all: Vec<Machine>) -> Inventory {
     let at = Utc::now();
     let in_time = |why: &str| format!("{why} within {} s", EXTRAS_MAX.as_secs());

@@ -225,6 +225,7 @@ async fn open_in_time(hand: &Hand, call: &StepCall, off: &CallOff, image: &Image
 ///
 /// Guess: a release carries our mark only in the metadata that is written after it was made, and only GraphQL's older list tells
 /// metadata. Where that says nothing, the newest release of all counts as ours when it is open, young and of our image.
+#[expect(clippy::disallowed_methods, reason = "Fly stamps its releases with wire time")]
 async fn made_before(wire: &Wire, app: &str, known: &[Release], image: &Image, mark: &str) -> Option<ReleaseRef> {
     let newest = known.iter().max_by_key(|release| release.version)?;
     let ours = ReleaseRef { id: newest.id.clone(), version: newest.version };

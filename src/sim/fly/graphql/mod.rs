@@ -207,6 +207,10 @@ fn app_node(state: &State, app: &App) -> Value {
         "appUrl": url, "platformVersion": "machines", "organization": organization(state),
         "currentRelease": current.clone(), "currentReleaseUnprocessed": current, "release": releases.clone(),
         "releases": nodes(releases.clone()), "releasesUnprocessed": nodes(releases),
+        "secrets": app.secrets.iter().map(|one| json!({
+            "__typename": "Secret", "id": format!("{}/{}", app.name, one.name), "name": one.name, "digest": one.digest,
+            "createdAt": stamp(one.created_at), "user": null,
+        })).collect::<Vec<_>>(),
         "machines": nodes(app.machines.iter().map(|one| machine(app, one)).collect()),
         "healthChecks": nodes(app.machines.iter().flat_map(checks).collect()),
         "hostIssues": nodes(app.host_issues.iter().map(|issue| json!({
