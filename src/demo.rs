@@ -22,6 +22,7 @@ use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use watchbell::adapters::clock::SPEED_MAX;
+use watchbell::adapters::config::{FLY_READ_TOKEN, fly_deploy_command};
 use watchbell::sim::{discord, fly};
 
 use bot::BotProcess;
@@ -170,6 +171,17 @@ impl Demo {
     }
 }
 
+/// What the local Fly lets the bot in with: to look, and to act on each app.
+fn tokens(workspace: &fly::Workspace) -> Vec<(String, String)> {
+    let look =
+        workspace.token(fly::TokenKind::Readonly, None).map(|token| (FLY_READ_TOKEN.to_owned(), token.to_owned()));
+    let act = workspace.apps.iter().filter_map(|app| {
+        let token = workspace.token(fly::TokenKind::Deploy, Some(&app.name))?;
+        Some((fly_deploy_command(&app.name).1, token.to_owned()))
+    });
+    look.into_iter().chain(act).collect()
+}
+
 /// Runs the demo until told to stop.
 ///
 /// # Errors
@@ -180,9 +192,9 @@ pub async fn demo(arguments: DemoArguments, told_to_stop: impl Future<Output = (
     let state = folder.path().to_owned();
 
     let workspace = fly::Workspace::from_json(FLY).map_err(|why| anyhow!("{why}"))?;
-    let token = workspace.token(fly::TokenKind::Readonly, None).unwrap_or_default().to_owned();
+    let tokens = tokens(&workspace);
     let fly = Arc::new(fly::start(fly::Options::new(workspace)).await.context("the local Fly")?);
-    let bot = Arc::new(BotProcess::new(&state, &token));
+    let bot = Arc::new(BotProcess::new(&state, tokens));
     let demo = Arc::new(Demo {
         discord: Mutex::new(None),
         fly: Arc::clone(&fly),

@@ -40,7 +40,7 @@ pub struct BotProcess {
     state: PathBuf,
     private_port: u16,
     control_token: String,
-    fly_token: String,
+    fly_tokens: Vec<(String, String)>,
     http: reqwest::Client,
     inner: Arc<Mutex<Inner>>,
 }
@@ -145,8 +145,8 @@ pub struct BotInfo {
 }
 
 impl BotProcess {
-    /// A bot that is not started yet.
-    pub fn new(state: &Path, fly_token: &str) -> Self {
+    /// A bot that is not started yet. `fly_tokens` are variables and what stands in them, for the bot alone.
+    pub fn new(state: &Path, fly_tokens: Vec<(String, String)>) -> Self {
         let private_port = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .map_or(0, |address| address.port());
@@ -159,7 +159,7 @@ impl BotProcess {
             state: state.to_owned(),
             private_port,
             control_token: format!("{:032x}", fastrand::u128(..)),
-            fly_token: fly_token.to_owned(),
+            fly_tokens,
             http: reqwest::Client::new(),
             inner: Arc::new(Mutex::new(inner)),
         }
@@ -182,12 +182,13 @@ impl BotProcess {
         let file = self.state.join("watchbell.toml");
         std::fs::write(&file, setup).with_context(|| format!("cannot write {}", file.display()))?;
         // The child inherits this process's environment; its own secrets are added for it alone.
-        let envs = [
+        let own = [
             ("DISCORD_TOKEN", discord_token.to_owned()),
-            ("FLY_READ_TOKEN", self.fly_token.clone()),
             ("WATCHBELL_CONTROL_TOKEN", self.control_token.clone()),
             (super::HELD, "1".to_owned()),
         ];
+        let own = own.map(|(name, value)| (name.to_owned(), value));
+        let envs: Vec<(String, String)> = own.into_iter().chain(self.fly_tokens.iter().cloned()).collect();
         let program = std::env::current_exe().context("cannot find this program")?;
         let log = self.log();
         let spawn = move || -> anyhow::Result<Child> {
@@ -196,7 +197,7 @@ impl BotProcess {
             Ok(Command::new(&program)
                 .args(["run", "--config"])
                 .arg(&file)
-                .envs(envs.iter().map(|(name, value)| (*name, value.as_str())))
+                .envs(envs.iter().map(|(name, value)| (name, value)))
                 .stdin(Stdio::piped())
                 .stdout(out.try_clone()?)
                 .stderr(out)

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 use tracing::error;
 
+use crate::adapters::config::fly_deploy_command;
 use crate::adapters::store::{FsDisk, log::blob};
 use crate::domain::hosting::{Inventory, StepEnd, Trouble};
 use crate::domain::input::Stepped;
@@ -86,16 +87,9 @@ impl Acts for NoActing {
     }
 }
 
-/// The environment variable that holds an app's token.
-pub fn token_name(app: &str) -> String {
-    format!("FLY_DEPLOY_TOKEN_{}", app.to_uppercase().replace(|one: char| !one.is_ascii_alphanumeric(), "_"))
-}
-
 fn no_token(app: &str) -> String {
-    format!(
-        "there is no {}: make one with `fly tokens create deploy --app {app}` and give it to me in the environment",
-        token_name(app)
-    )
+    let (command, variable) = fly_deploy_command(app);
+    format!("there is no {variable}: make one with `{command}` and give it to me in the environment")
 }
 
 /// Configurations become files named by their content, safe on the disk before the record names them.

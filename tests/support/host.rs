@@ -27,13 +27,13 @@ pub enum Character {
 
 /// What stands in the way at the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum Lack {
     /// There is no token to act.
-    NoToken,
+    Token,
     /// There is no room on the hardware.
-    NoRoom,
+    Room,
     /// The list of releases does not answer.
-    NoReleases,
+    Releases,
 }
 
 /// One app.
@@ -44,7 +44,7 @@ pub struct Host {
     /// How images behave, by tag.
     pub characters: BTreeMap<String, Character>,
     /// What stands in the way.
-    pub fault: Option<Fault>,
+    pub lacks: Option<Lack>,
     /// Nothing comes to its end for now.
     pub holds: bool,
 }
@@ -87,20 +87,20 @@ impl Host {
             ],
             releases: vec![release(42, 1), release(41, 8), release(40, 15)],
             characters: BTreeMap::new(),
-            fault: None,
+            lacks: None,
             holds: false,
         }
     }
 
     /// What a plan is made of.
     pub fn inventory(&self, now: DateTime<Utc>) -> Result<Inventory, String> {
-        if self.fault == Some(Fault::NoToken) {
+        if self.lacks == Some(Lack::Token) {
             return Err("there is no FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT: make one with `fly tokens create deploy \
                         --app lighthouse-checkout` and give it to me"
                 .to_owned());
         }
-        let releases = match self.fault {
-            Some(Fault::NoReleases) => Err("it answered 503".to_owned()),
+        let releases = match self.lacks {
+            Some(Lack::Releases) => Err("it answered 503".to_owned()),
             _ => Ok(self.releases.clone()),
         };
         Ok(Inventory {
@@ -143,12 +143,12 @@ impl Host {
             says: says.to_owned(),
             before,
         };
-        match (self.fault, step) {
-            (Some(Fault::NoToken), _) => return failed(Trouble::NoRights, "there is no token to act", None),
-            (Some(Fault::NoReleases), Step::OpenRelease { .. } | Step::CloseRelease { .. }) => {
+        match (self.lacks, step) {
+            (Some(Lack::Token), _) => return failed(Trouble::NoRights, "there is no token to act", None),
+            (Some(Lack::Releases), Step::OpenRelease { .. } | Step::CloseRelease { .. }) => {
                 return failed(Trouble::Unreachable, "the list of releases does not answer", None);
             }
-            (Some(Fault::NoRoom), Step::Update { .. } | Step::Restart { .. }) => {
+            (Some(Lack::Room), Step::Update { .. } | Step::Restart { .. }) => {
                 return failed(Trouble::NoRoom, "there is no room on its hardware", None);
             }
             _ => {}

@@ -19,7 +19,7 @@ use watchbell::domain::state::{Decided, State};
 use watchbell::domain::workspace::{Stage, Workspace};
 use watchbell::domain::{bot, jobs, services, view};
 
-use super::host::{self, Character, Fault, Host};
+use super::host::{self, Character, Host, Lack};
 use super::world::{
     Behaviour, CAST, Plain, Step, TEAM, World, block, changed_policy, page_line, place_key, place_name, place_order,
     shown,
@@ -341,12 +341,12 @@ impl Pure {
     fn fly(&mut self, what: &str) -> Result<(), String> {
         let host = self.host.as_mut().ok_or("say `with fly` first")?;
         match (what, what.split_once(" is ")) {
-            ("well again", _) => host.fault = None,
+            ("well again", _) => host.lacks = None,
             ("holds", _) => host.holds = true,
             ("goes on", _) => host.holds = false,
-            ("no token", _) => host.fault = Some(Fault::NoToken),
-            ("no room", _) => host.fault = Some(Fault::NoRoom),
-            ("no releases", _) => host.fault = Some(Fault::NoReleases),
+            ("no token", _) => host.lacks = Some(Lack::Token),
+            ("no room", _) => host.lacks = Some(Lack::Room),
+            ("no releases", _) => host.lacks = Some(Lack::Releases),
             (_, Some((image, character))) => {
                 let character = match character {
                     "unhealthy" => Character::Unhealthy,

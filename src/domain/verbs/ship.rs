@@ -3,7 +3,6 @@
 //! Pure. No gate stands here: a rollback and a restart are refused only for want of the right, of something to go back to, or
 //! because somebody else is at work on the app; a rollback takes over from whoever is.
 
-use super::still_open;
 use crate::domain::deploy::{Deploy, Kind, Phase, Plan, Verdict, plan, run};
 use crate::domain::draft::{Ctx, Draft};
 use crate::domain::fact::Fact;
@@ -231,6 +230,12 @@ pub fn go(
     if !matches!(deploy.phase, Phase::Planned { .. }) {
         return Err(Refusal::because(deploys::not_waiting(&deploy)));
     }
+    if !draft.ctx.state.team.live {
+        return Err(Refusal::because(format!(
+            "I am only observing and change nothing. Live, I would now {}. `/watchbell live` lets me.",
+            deploys::intent(&deploy.plan)
+        )));
+    }
     refuse_while_busy(&draft.ctx, &deploy.plan)?;
     let machines = match inventory {
         Some(Ok(inventory)) => now_there(&deploy, inventory)?,
@@ -299,12 +304,4 @@ pub fn stop(draft: &mut Draft<'_>, who: &Actor, id: DeployId) -> Result<Text, Re
 pub fn offered<'a>(ctx: &Ctx<'a>, services: &[Service]) -> Option<&'a Service> {
     let spec = |service: &Service| ctx.workspace.services.iter().find(|spec| spec.name == *service);
     services.iter().filter_map(spec).find(|spec| spec.production.fly_app.is_some()).map(|spec| &spec.name)
-}
-
-/// Refuses what an incident's button asks for once the incident is over.
-///
-/// # Errors
-/// When it is closed.
-pub fn for_open(draft: &Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
-    still_open(draft, id).map(|_| ())
 }
