@@ -112,9 +112,12 @@ async fn turned_away_the_bot_calls_people_by_other_ways_says_so_and_comes_back()
     discord.call("gateway", json!({"do": "invalidate", "resumable": false})).await.expect("done");
     until("it says so", async || says_no(&bot).await).await;
     pages_ana(&bot, &ntfy, "1", "checkout is down").await;
+    assert!(discord.clear_fault(fault));
+    until("it is connected again, in the same life", async || bot.link.condition().up).await;
 
     // A start with something to keep goes on as well.
     bot.stop().await;
+    let fault = discord.fault(json!({"kind": "turn_away", "code": 4004})).await.expect("a fault");
     let bot = start(folder.path(), &discord, &address).await.expect("it starts although it is turned away");
     until("it says so again", async || says_no(&bot).await).await;
     pages_ana(&bot, &ntfy, "2", "search is down").await;

@@ -47,6 +47,8 @@ pub const BATCH_MAX: usize = 256;
 const ANSWERS_KEPT: usize = 512;
 /// How long something that is due and brings nothing about is left alone.
 const IDLE_TICK_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(5);
+/// The same in real time: whatever else happens meanwhile, and however the clock is moved.
+const IDLE_FOR: Duration = Duration::from_secs(5);
 
 /// The note that says when the bot was last there.
 const ALIVE_NOTE: &str = "alive";
@@ -107,7 +109,8 @@ pub struct Driver<J, V, C, W> {
     noted_alive: Option<DateTime<Utc>>,
     /// What this process caught up on when it started, in a sentence.
     caught_up: Option<String>,
-    idle_tick: bool,
+    /// Until when what is due is left alone, because nothing came of it.
+    idle_until: Option<Instant>,
 }
 
 /// An input that is decided, until its batch is on the disk.
@@ -152,7 +155,7 @@ where
             ticks: 0,
             noted_alive: None,
             caught_up: None,
-            idle_tick: false,
+            idle_until: None,
         }
     }
 
@@ -201,7 +204,6 @@ where
             self.add_what_is_due(&mut batch);
             self.note_alive();
             if batch.is_empty() {
-                self.idle_tick = false;
                 self.settle_views();
                 continue;
             }
@@ -211,10 +213,10 @@ where
                 return end;
             }
             let idle = tried && self.state.seq == before;
-            if idle && !self.idle_tick {
+            if idle {
                 error!("Something is due and nothing comes of it; it is looked at again in a while");
+                self.idle_until = Some(Instant::now() + IDLE_FOR);
             }
-            self.idle_tick = idle;
         }
     }
 
@@ -291,14 +293,14 @@ where
         let longest = now + if quiet { chrono::TimeDelta::seconds(60) } else { ALIVE_EVERY };
         let due = self.state.next_due().filter(|_| self.asking.is_empty() || self.state.next_due() > Some(now));
         // Something that is due and brings nothing about must not be looked at in a circle.
-        let due = if self.idle_tick || !self.may_record() { due.map(|due| due.max(now + IDLE_TICK_WAIT)) } else { due };
+        let due = if self.is_idle() || !self.may_record() { due.map(|due| due.max(now + IDLE_TICK_WAIT)) } else { due };
         due.map_or(longest, |due| due.min(longest))
     }
 
     /// A tick when a promise is due, and one input for every job that is.
     fn add_what_is_due(&mut self, batch: &mut VecDeque<Inbound>) {
         let now = self.now();
-        if !self.may_record() || self.idle_tick {
+        if !self.may_record() || self.is_idle() {
             return;
         }
         if self.state.is_due(now) {
@@ -320,6 +322,11 @@ where
                 batch.push_back(Inbound { input: Input { id, kind }, reply: None, answers: None, beat });
             }
         }
+    }
+
+    /// Whether what is due is left alone for a while.
+    fn is_idle(&self) -> bool {
+        self.idle_until.is_some_and(|until| Instant::now() < until)
     }
 
     /// Whether this decides about what is due. A job that asks first is decided when it comes back.

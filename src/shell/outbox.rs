@@ -409,6 +409,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             elsewhere: Vec::new(),
             mark: format!("{}-{}", self.mark_prefix, effect.id),
             urgency: effect.urgency,
+            must_stand: matches!(effect.kind, EffectKind::Card { .. } | EffectKind::Page { .. }),
             again,
             attempts: Attempts {
                 pace: self.pace,

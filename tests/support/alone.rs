@@ -12,13 +12,13 @@ use watchbell::adapters::store::SledViews;
 use watchbell::adapters::store::log::torn::TornDisk;
 use watchbell::adapters::store::log::{Log, LogOptions};
 use watchbell::domain::answer::Answer;
-use watchbell::domain::health::HealthReport;
+use watchbell::domain::health::{HealthReport, ProbeFinding, StageHealth};
 use watchbell::domain::ids::{InputId, Person, Place, Role, Service};
 use watchbell::domain::input::{Actor, Arg, Call, Input, InputKind, Itself, Measurement};
 use watchbell::domain::message::Text;
 use watchbell::domain::policy::{Policy, SHIPPED};
 use watchbell::domain::state::State;
-use watchbell::domain::workspace::Workspace;
+use watchbell::domain::workspace::{Stage, Workspace};
 use watchbell::ports::Watch;
 use watchbell::ports::journal::LINE_BYTES_MAX;
 use watchbell::shell::acting::NoActing;
@@ -53,11 +53,19 @@ pub struct Looker {
 impl Watch for Looker {
     async fn look(&self, _: Option<&Service>) -> HealthReport {
         self.looks.fetch_add(1, Ordering::SeqCst);
-        let auth = match self.too_long.load(Ordering::SeqCst) {
-            true => Err("no ".repeat(LINE_BYTES_MAX)),
-            false => Ok("lighthouse".to_owned()),
+        let too_long = || ProbeFinding {
+            probe: "health".to_owned(),
+            ok: false,
+            took_ms: None,
+            status: None,
+            says: "no ".repeat(LINE_BYTES_MAX),
+            slow: false,
+            very_slow: false,
         };
-        HealthReport { at: DateTime::UNIX_EPOCH, auth, stages: Vec::new() }
+        let probes = self.too_long.load(Ordering::SeqCst).then(too_long).into_iter().collect();
+        let stages =
+            vec![StageHealth { service: Service::new("checkout"), stage: Stage::Production, app: None, probes }];
+        HealthReport { at: DateTime::UNIX_EPOCH, auth: Ok("lighthouse".to_owned()), stages }
     }
 
     async fn next_measurement(&self) -> Measurement {

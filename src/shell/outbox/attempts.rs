@@ -89,6 +89,8 @@ pub(super) struct Delivery<Ch> {
     /// Other places where an earlier life may have made it.
     pub(super) elsewhere: Vec<Where>,
     pub(super) urgency: Urgency,
+    /// Whether twice is better than not at all.
+    pub(super) must_stand: bool,
     pub(super) again: bool,
     pub(super) attempts: Attempts,
 }
@@ -110,10 +112,10 @@ impl<Ch: Chat> Delivery<Ch> {
                     Err(ChatError::Gone(why)) if may_come_back(attempt) => {
                         info!(mark = %self.mark, reason = %why, "A channel is said to be gone; it is looked for again");
                     }
-                    // Too much was written there since. What must wake somebody is sent again: twice is better than not at
-                    // all. Anything else would be noise, and the record says why it is not known whether it stands.
-                    Err(ChatError::CannotTell(why)) if self.urgency == Urgency::Page => {
-                        warn!(mark = %self.mark, reason = %why, "What must wake somebody is posted again, unseen");
+                    // Too much was written there since. A page or a card is sent again: twice is better than not at all.
+                    // Anything else would be noise, and the record says why it is not known whether it stands.
+                    Err(ChatError::CannotTell(why)) if self.must_stand => {
+                        warn!(mark = %self.mark, reason = %why, "What must stand is posted again without having been looked for");
                         in_doubt = false;
                     }
                     Err(ChatError::Refused(why) | ChatError::Gone(why) | ChatError::CannotTell(why)) => {
