@@ -146,7 +146,7 @@ impl Filler {
         // One that is new is held although it is over, so what was held before is looked at again.
         let mut touched = std::mem::take(&mut self.held);
         touched.extend(facts.filter_map(|(on, _)| match on {
-            Thing::Team => None,
+            Thing::Team | Thing::Deploy(_) => None,
             Thing::Incident(id) => Some(*id),
         }));
         let (mut open, mut held) = (Vec::new(), BTreeSet::new());
