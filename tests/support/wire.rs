@@ -73,7 +73,7 @@ const ACTED_ON: &str = r#"{
             {"version": 42, "image": "registry.fly.io/lighthouse-checkout:deployment-42"}
         ]
     }],
-    "settings": {"boot_ms": 2, "stop_ms": 2, "check_every_ms": 20, "autostop_after_ms": 86400000}
+    "settings": {"boot_ms": 2, "stop_ms": 2, "check_every_ms": 20, "autostop_after_ms": 86400000, "rate_limits": false}
 }"#;
 
 /// The wire world.

@@ -65,7 +65,7 @@ pub fn card(ctx: &Ctx<'_>, deploy: &Deploy) -> Message {
 fn tone(deploy: &Deploy) -> Tone {
     match (deploy.verdict, deploy.trouble()) {
         (Some(verdict), _) if verdict.is_good() => Tone::Good,
-        (Some(Verdict::Cancelled), _) => Tone::Quiet,
+        (Some(Verdict::Cancelled | Verdict::Superseded), _) => Tone::Quiet,
         (Some(Verdict::Failed | Verdict::Unknown), _) | (None, Some(_)) => Tone::Bad,
         _ => Tone::Warn,
     }
@@ -150,7 +150,14 @@ pub fn ways_on(deploy: &Deploy) -> Vec<Button> {
     let back = |label: &str| Button::new(format!("rollback:{about}"), label, ButtonStyle::Danger);
     let image_is_bad = deploy.trouble().is_some_and(|(_, trouble, _)| trouble.is_of_the_image());
     match (verdict, plan.kind) {
-        (Verdict::Succeeded | Verdict::Done | Verdict::Cancelled | Verdict::ServingAlthoughFailed, _) => Vec::new(),
+        (
+            Verdict::Succeeded
+            | Verdict::Done
+            | Verdict::Cancelled
+            | Verdict::Superseded
+            | Verdict::ServingAlthoughFailed,
+            _,
+        ) => Vec::new(),
         (_, Kind::Rollback) if image_is_bad => vec![back("Roll back further"), again, restart],
         (_, Kind::Rollback) => vec![again, restart],
         (_, Kind::Deploy) => vec![back("Roll back"), again],

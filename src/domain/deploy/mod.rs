@@ -174,6 +174,8 @@ pub enum Verdict {
     Failed,
     /// It could not be found out.
     Unknown,
+    /// Another change was started before it could be judged.
+    Superseded,
     /// Nobody said yes in time, or somebody said no.
     Cancelled,
 }
@@ -189,6 +191,7 @@ impl Verdict {
             Verdict::ServingTheOld => "not done; what ran before still answers",
             Verdict::Failed => "failed: it does not answer",
             Verdict::Unknown => "unknown: it could not be looked at",
+            Verdict::Superseded => "not judged: another change was started",
             Verdict::Cancelled => "cancelled",
         }
     }
@@ -266,6 +269,11 @@ impl Deploy {
     /// Whether something may still be done.
     pub fn is_open(&self) -> bool {
         self.phase != Phase::Over
+    }
+
+    /// Whether somebody said yes and it is not over.
+    pub fn is_started(&self) -> bool {
+        self.is_open() && self.started_at.is_some()
     }
 
     /// Whether machines are being worked on: nobody else may.

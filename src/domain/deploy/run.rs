@@ -23,6 +23,16 @@ const ASLEEP_AT_ONCE_MAX: usize = 10;
 pub fn start(draft: &mut Draft<'_>, id: DeployId, by: &Person, machines: Option<Vec<Running>>) {
     draft.fact(id, Fact::DeployStarted { by: by.clone(), machines });
     let Some(deploy) = draft.deploy(id).cloned() else { return };
+    // What is being watched on the same app can be judged no more: what is seen from now on is this one's doing.
+    let is_watched = |other: &&Deploy| other.id != id && other.plan.app == deploy.plan.app && other.is_started();
+    let watched: Vec<(DeployId, Verdict)> = (draft.ctx.state.team.deploys.values().filter(is_watched))
+        .filter(|other| !other.is_running())
+        .map(|other| (other.id, other.verdict.unwrap_or(Verdict::Superseded)))
+        .collect();
+    for (other, verdict) in watched {
+        let seen = format!("{id} was started before more could be seen");
+        draft.fact(other, Fact::DeployJudged { verdict, seen, watch: None });
+    }
     tell(draft, &deploy, deploys::started(&deploy, by));
     if let Some(incident) = deploy.incident
         && draft.incident(incident).is_ok_and(|incident| incident.status == Status::Investigating)
@@ -184,7 +194,7 @@ pub fn surveyed(
     machines: &Result<Inventory, String>,
     report: Option<&HealthReport>,
 ) {
-    let Some(deploy) = draft.deploy(id).cloned() else { return };
+    let Some(deploy) = draft.deploy(id).cloned().filter(Deploy::is_open) else { return };
     let last = deploy.phase == Phase::LastLook;
     let (verdict, seen) = judge::judge(&deploy, machines.as_ref(), report);
     let watch_for = draft.ctx.policy.deploys.watch_for.delta();
@@ -212,7 +222,8 @@ fn tell(draft: &mut Draft<'_>, deploy: &Deploy, line: Text) {
 }
 
 fn record(draft: &mut Draft<'_>, deploy: &Deploy, what: Text) {
-    if let Some(incident) = deploy.incident {
+    // One that was closed long ago is not brought back for a line.
+    if let Some(incident) = deploy.incident.filter(|id| draft.incident(*id).is_ok()) {
         draft.fact(incident, Fact::Acted { deploy: deploy.id, what });
     }
 }
