@@ -140,7 +140,7 @@ fn close(draft: &mut Draft<'_>, deploy: &Deploy) {
     let ended = match deploy.trouble() {
         Some(_) => ReleaseEnd::Failed,
         // Said while the last machine was in hand, a stop left nothing out: every machine runs it.
-        None if deploy.stopped_by.is_none() => ReleaseEnd::Complete,
+        None if deploy.done() == deploy.machines.len() => ReleaseEnd::Complete,
         None => ReleaseEnd::Interrupted,
     };
     draft.fact(deploy.id, Fact::ReleaseClosing);
