@@ -110,8 +110,8 @@ pub struct Host {
     nonces: u64,
     /// How often each mark changed each machine.
     changes: BTreeMap<(String, String), u32>,
-    /// Restarts whose lease had ended when they were asked for again: nothing says any more that they were done.
-    forgotten: BTreeSet<String>,
+    /// Restarts that were asked for again when their lease was gone: nothing says any more that they were done.
+    pub forgotten: BTreeSet<String>,
 }
 
 fn image(tag: &str) -> Image {

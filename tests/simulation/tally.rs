@@ -37,6 +37,8 @@ pub struct Tally {
     pub taken_over: u64,
     /// Machines in hand when the process died.
     pub torn_steps: u64,
+    /// Restarts done once more, because nothing said any more that they were done.
+    pub restarted_again: u64,
 }
 
 impl Tally {
@@ -60,6 +62,7 @@ impl Tally {
         self.steps += other.steps;
         self.taken_over += other.taken_over;
         self.torn_steps += other.torn_steps;
+        self.restarted_again += other.restarted_again;
     }
 
     /// Histories in which nothing happens prove nothing.

@@ -754,6 +754,7 @@ impl World {
         let (plans, deploys) = self.book.ships.count();
         (self.tally.plans, self.tally.deploys, self.tally.steps) = (plans, deploys, self.book.ships.steps);
         self.tally.taken_over = self.book.ships.taken_over;
+        self.tally.restarted_again = self.host.forgotten.len() as u64;
         let export = bot.export();
         if export.contains(CANARY) {
             let line = export.lines().find(|line| line.contains(CANARY)).unwrap_or_default();
