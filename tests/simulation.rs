@@ -1,9 +1,10 @@
-//! The simulation: a team, its services, a chat, a pager and a disk, all of them unreliable, around the real decisions and the
-//! real log. One seed is one history of hours, played in milliseconds and always the same.
+//! The simulation: a team, its services, a chat, a pager, a host and a disk, all of them unreliable, around the real decisions and
+//! the real log. One seed is one history of hours, played in milliseconds and always the same.
 //!
 //! Real: every decision, the fold, the stored form, the way back from a full disk, the log and its recovery. Modelled, from
-//! `shell/driver.rs` and `shell/outbox.rs`: the order of writing and letting go, and how the outbox repeats. After every step
-//! the promises 1, 2, 3, 4, 6 and 8 of ARCHITECTURE.md are checked; `tests/faults.sh` shows that each check can fail.
+//! `shell/driver.rs` and `shell/outbox.rs`: the order of writing and letting go, and how the outbox repeats; from
+//! `adapters/fly`: how a step knows itself again. After every step the promises 1 to 8 of ARCHITECTURE.md are checked;
+//! `tests/faults.sh` shows that each check can fail.
 //!
 //! ```text
 //! cargo test --no-default-features --test simulation                                                300 seeds (100 with the shell)
@@ -20,10 +21,16 @@ mod book;
 mod bot;
 #[path = "simulation/chat.rs"]
 mod chat;
+#[path = "simulation/host.rs"]
+mod host;
 #[path = "simulation/outbox.rs"]
 mod outbox;
 #[path = "simulation/power.rs"]
 mod power;
+#[path = "simulation/ships.rs"]
+mod ships;
+#[path = "simulation/tally.rs"]
+mod tally;
 #[path = "simulation/team.rs"]
 mod team;
 #[path = "simulation/world.rs"]
@@ -42,7 +49,8 @@ mod undo;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use world::{Tally, World};
+use tally::Tally;
+use world::World;
 
 /// Histories that a run of the tests plays. With the shell built in it is the same code once more: a sample is enough.
 const SEEDS: u64 = if cfg!(feature = "shell") { 100 } else { 300 };

@@ -404,6 +404,11 @@ pub enum Fact {
     },
     /// The release's end is being put on the host's record.
     ReleaseClosing,
+    /// How the release ended could not be put on the host's record: there it stays open.
+    ReleaseLeftOpen {
+        /// Why.
+        trouble: String,
+    },
     /// Machines are let settle before the service is judged.
     Settling {
         /// Until when.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ships::Ships;
 use crate::domain::effect::{Effect, EffectKind, Target};
 use crate::domain::fact::{At, EscalationReason, Fact, Status};
 use crate::domain::ids::{EffectId, IncidentId, Thing};
@@ -48,6 +49,8 @@ pub struct Book {
     made: BTreeMap<EffectId, Made>,
     ended: BTreeMap<EffectId, &'static str>,
     incidents: BTreeMap<IncidentId, Told>,
+    /// What is known of deploys.
+    pub ships: Ships,
 }
 
 impl Book {
@@ -64,6 +67,7 @@ impl Book {
         if !self.inputs.insert(decided.input.as_str().to_owned()) {
             return Err(format!("4: the input {} was decided about twice", decided.input));
         }
+        self.ships.read(decided)?;
         for (on, fact) in &decided.facts {
             match (on, fact) {
                 (_, Fact::Done { effect, .. }) => self.end(*effect, "done")?,

@@ -9,14 +9,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::book::Book;
 use super::outbox::{Outbox, Standing};
 use super::power::{Power, Powered};
+use super::ships;
 use super::team::Setup;
 use crate::commands;
 use crate::domain::answer::Answer;
+use crate::domain::deploy::board;
 use crate::domain::draft::Ctx;
 use crate::domain::fact::Fact;
 use crate::domain::health::HealthReport;
-use crate::domain::ids::{IncidentId, InputId, Thing};
-use crate::domain::input::{Answers, InputKind, Itself, Started};
+use crate::domain::hosting::Inventory;
+use crate::domain::ids::{DeployId, IncidentId, InputId, Thing};
+use crate::domain::input::{Answers, InputKind, Itself, Query, Started};
 use crate::domain::policy::Policy;
 use crate::domain::state::{Decided, State};
 use crate::domain::{bot, jobs, services, view};
@@ -149,6 +152,9 @@ impl Bot {
             Self { state, outbox, inbox, log, policy, hash, answered: BTreeMap::new(), ticks: 0, refused_at: None };
         let all: Vec<IncidentId> = bot.state.incidents.keys().copied().collect();
         all.into_iter().for_each(|id| bot.show(id, now, setup));
+        let open: Vec<DeployId> =
+            bot.state.team.deploys.values().filter(|deploy| deploy.is_open()).map(|deploy| deploy.id).collect();
+        open.into_iter().for_each(|id| bot.show_deploy(id, now, setup));
         Ok((bot, found))
     }
 
@@ -173,16 +179,17 @@ impl Bot {
         Some(self.refused_at.map_or(DateTime::UNIX_EPOCH, |at| at + FULL_DISK_WAIT))
     }
 
-    /// One batch: everything that waits, and what is due.
+    /// One batch: everything that waits, and what is due. `host` is what the host says to whoever asks it meanwhile.
     pub fn turn(
         &mut self,
         now: DateTime<Utc>,
         setup: &Setup,
         book: &mut Book,
         dies: Option<Dies>,
+        host: Option<Result<Inventory, String>>,
     ) -> Result<Turn, Failure> {
         let mut batch = std::mem::take(&mut self.inbox);
-        if self.state.due_incidents(now).next().is_some() {
+        if self.state.is_due(now) {
             self.ticks += 1;
             batch.push((InputId::new(format!("tick:{}:{}", self.log.epoch(), self.ticks)), InputKind::Tick));
         }
@@ -199,7 +206,7 @@ impl Bot {
             if self.state.has_seen(id) || self.answered.contains_key(id) {
                 continue;
             }
-            let (answer, decided) = self.decide(id, kind, now, setup);
+            let (answer, decided) = self.decide(id, kind, now, setup, host.as_ref())?;
             if let Some(decided) = decided {
                 undo.note(&self.state, &decided);
                 self.state.apply(&decided);
@@ -263,25 +270,30 @@ impl Bot {
         kind: &InputKind,
         now: DateTime<Utc>,
         setup: &Setup,
-    ) -> (Option<Answer>, Option<Decided>) {
+        host: Option<&Result<Inventory, String>>,
+    ) -> Result<(Option<Answer>, Option<Decided>), Failure> {
         let changed = match kind {
             InputKind::Measured(look) => services::observe(&mut self.state, look, &self.policy.health),
             _ => None,
         };
         let now = self.state.latest.map_or(now, |latest| latest.max(now));
         let ctx = Ctx { state: &self.state, policy: self.policy, workspace: setup.workspace, now, input: id };
+        let asks = commands::needs(&ctx, kind).iter().any(|query| matches!(query, Query::Inventory(_)));
         let report = HealthReport { at: now, auth: Ok("team".to_owned()), stages: Vec::new() };
         let answers = Answers {
             health: Some(report),
             recent: Some(Vec::new()),
             itself: Some(Itself::default()),
-            inventory: None,
+            inventory: asks.then(|| host.cloned()).flatten(),
         };
-        match commands::decide(ctx, kind, &answers, changed.as_ref()) {
+        Ok(match commands::decide(ctx, kind, &answers, changed.as_ref()) {
             Ok(decision) if decision.facts.is_empty() && decision.effects.is_empty() => (decision.answer, None),
             Ok(decision) => (decision.answer.clone(), Some(bot::line(&self.state, now, id, decision))),
-            Err(refusal) => (Some(commands::refused(&refusal)), None),
-        }
+            Err(refusal) => match ships::wrongly_refused(&self.state, kind, &answers, &refusal) {
+                Some(why) => return Err(Failure::Broken(why)),
+                None => (Some(commands::refused(&refusal)), None),
+            },
+        })
     }
 
     fn let_go(
@@ -294,12 +306,16 @@ impl Bot {
     ) {
         self.answered.extend(held);
         let mut touched: BTreeSet<IncidentId> = BTreeSet::new();
+        let mut deploys: BTreeSet<DeployId> = BTreeSet::new();
         for (on, _) in written.iter().flat_map(|decided| &decided.facts) {
-            if let Thing::Incident(id) = on {
-                touched.insert(*id);
+            match on {
+                Thing::Incident(id) => drop(touched.insert(*id)),
+                Thing::Deploy(id) => drop(deploys.insert(*id)),
+                Thing::Team => {}
             }
         }
         touched.iter().for_each(|id| self.show(*id, now, setup));
+        deploys.into_iter().for_each(|id| self.show_deploy(id, now, setup));
         for decided in written {
             for effect in decided.effects.iter().filter(|effect| self.state.pending.contains_key(&effect.id)) {
                 self.outbox.take(effect.clone(), false);
@@ -329,6 +345,13 @@ impl Bot {
         if incident.thread.is_some() {
             standing.thread.clone_from(&incident.thread);
         }
+    }
+
+    fn show_deploy(&mut self, id: DeployId, now: DateTime<Utc>, setup: &Setup) {
+        let Some(deploy) = self.state.team.deploys.get(&id) else { return };
+        let input = InputId::new("show");
+        let ctx = Ctx { state: &self.state, policy: self.policy, workspace: setup.workspace, now, input: &input };
+        self.outbox.boards.insert(id, board::card(&ctx, deploy));
     }
 
     /// The record, verbatim.

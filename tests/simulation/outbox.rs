@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::chat::{Reply, Request};
+use super::host::Call;
 use crate::domain::effect::{Effect, EffectKind, Target};
-use crate::domain::ids::{EffectId, IncidentId, Place, Posted, Thing};
-use crate::domain::input::EffectEnd;
+use crate::domain::ids::{DeployId, EffectId, IncidentId, Place, Posted, Thing};
+use crate::domain::input::{EffectEnd, Stepped};
 use crate::domain::message::{Message, Ping, Text};
 use crate::domain::workspace::{Way, Workspace};
 use crate::log::torn::Dice;
@@ -28,6 +29,10 @@ pub enum Step {
     Send(EffectId, Request),
     /// Looks at the services.
     Look,
+    /// Does a step at the host.
+    Act(Call),
+    /// Looks at what came of a deploy.
+    Survey,
     /// Waits.
     Pause(TimeDelta),
     /// Is over; with a result unless it was withdrawn.
@@ -40,6 +45,8 @@ enum Manner {
     Thread { under: String },
     Page,
     Look,
+    Act(Call),
+    Survey,
     Impossible(String),
 }
 
@@ -77,6 +84,8 @@ pub struct Outbox {
     withdrawn: BTreeSet<EffectId>,
     /// Incidents as they should look and where they stand.
     pub standing: BTreeMap<IncidentId, Standing>,
+    /// Deploys as they should look.
+    pub boards: BTreeMap<DeployId, Message>,
 }
 
 impl Outbox {
@@ -88,6 +97,7 @@ impl Outbox {
             running: BTreeMap::new(),
             withdrawn: BTreeSet::new(),
             standing: BTreeMap::new(),
+            boards: BTreeMap::new(),
         }
     }
 
@@ -159,10 +169,12 @@ impl Outbox {
                 Some(_) => Manner::Page,
             },
             EffectKind::Look { .. } => Manner::Look,
-            // Nobody here deploys yet.
-            EffectKind::Board { .. } | EffectKind::Act { .. } | EffectKind::Survey { .. } => {
-                Manner::Impossible("there is no host".to_owned())
-            }
+            EffectKind::Board { deploy, to } => match self.boards.get(deploy) {
+                Some(card) => post(self.place_of(to), card.clone()),
+                None => Manner::Impossible(format!("{deploy} is no longer at hand")),
+            },
+            EffectKind::Act { step, .. } => Manner::Act(Call::new(effect.id, self.mark(effect.id), step.clone())),
+            EffectKind::Survey { .. } => Manner::Survey,
         }
     }
 
@@ -191,6 +203,9 @@ impl Outbox {
                 self.end(key, Some(EffectEnd::GivenUp { why }))
             }
             Manner::Look => Step::Look,
+            // Never repeated here: a step reads before it writes, and comes to an end by itself.
+            Manner::Act(call) => Step::Act(call.clone()),
+            Manner::Survey => Step::Survey,
             Manner::Thread { under } => Step::Send(id, Request::Thread { under: under.clone() }),
             Manner::Page if withdrawn => self.end(key, None),
             Manner::Page => Step::Send(id, Request::Page { mark }),
@@ -254,6 +269,11 @@ impl Outbox {
         }
         let longest_ms = (500_u64 << job.attempt.min(6)).min(15_000);
         Step::Pause(TimeDelta::milliseconds((longest_ms / 2 + dice.below(longest_ms / 2)) as i64))
+    }
+
+    /// A step came to its end.
+    pub fn stepped(&mut self, key: &str, end: Stepped) -> Step {
+        self.end(key, Some(EffectEnd::Stepped { end }))
     }
 
     /// A look came back.

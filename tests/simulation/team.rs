@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use crate::domain::deploy::Phase;
 use crate::domain::fact::Status;
 use crate::domain::ids::{Person, Place, Posted, Role};
 use crate::domain::incident::Incident;
@@ -46,7 +47,7 @@ roles = ["manager"]
 [[services]]
 name = "checkout"
 owner = "reliability"
-production = { probes = [{ name = "health", url = "http://127.0.0.1:1/c", headers = { authorization = "canary5f1d" } }] }
+production = { fly_app = "lighthouse-checkout", probes = [{ name = "health", url = "http://127.0.0.1:1/c", headers = { authorization = "canary5f1d" } }] }
 
 [[services]]
 name = "search"
@@ -149,6 +150,9 @@ fn filled(who: Actor, action: String, values: &[(&str, &str)]) -> InputKind {
 /// What somebody does next, given what can be seen. Most of it makes sense.
 pub fn act(state: &State, dice: &mut Dice) -> InputKind {
     let who = anybody(dice);
+    if let Some(acts) = ship(state, &who, 20, dice) {
+        return acts;
+    }
     let open: Vec<&Incident> = state.open().collect();
     let declares = open.is_empty() || (open.len() < 3 && dice.below(12) == 0);
     if declares && state.team.incidents < 12 && dice.below(4) > 0 {
@@ -171,6 +175,46 @@ pub fn act(state: &State, dice: &mut Dice) -> InputKind {
     }
     let incident = open[dice.below(open.len() as u64) as usize];
     on(incident, who, dice)
+}
+
+/// Something about what the service runs, by somebody who is there for that and mostly may.
+pub fn ships(state: &State, dice: &mut Dice) -> Option<InputKind> {
+    let who = if dice.below(6) == 0 { anybody(dice) } else { actor(["ana", "ben"][dice.below(2) as usize]) };
+    ship(state, &who, 7, dice)
+}
+
+/// Something about what the service runs. `seldom`: the higher, the seldomer something new is begun.
+fn ship(state: &State, who: &Actor, seldom: u64, dice: &mut Dice) -> Option<InputKind> {
+    let service = ("service", text("checkout"));
+    let rollback = |who: &Actor| press(who.clone(), "rollback:production:checkout".to_owned());
+    let mut open = state.team.deploys.values().rev().filter(|deploy| deploy.is_open());
+    let pressed = |verb: &str, n: u32| Some(press(who.clone(), format!("{verb}:{n}")));
+    match open.next() {
+        Some(deploy) if matches!(deploy.phase, Phase::Planned { .. }) => match dice.below(10) {
+            0..6 => pressed("go", deploy.id.0),
+            6 => pressed("no", deploy.id.0),
+            _ => None,
+        },
+        Some(deploy) if deploy.is_running() => match dice.below(10) {
+            0 => pressed("stop", deploy.id.0),
+            1 => pressed("go", deploy.id.0),
+            2 => Some(call(who.clone(), "fly restart", &[service])),
+            3..8 => Some(rollback(who)),
+            _ => None,
+        },
+        _ => {
+            let last = state.team.deploys.keys().next_back();
+            match dice.below(seldom) {
+                0 => Some(rollback(who)),
+                1 | 2 => Some(call(who.clone(), "fly restart", &[service, ("why", text("it leaks"))])),
+                3 => Some(call(who.clone(), "rollback", &[service, ("to", text("v40"))])),
+                4 => Some(call(who.clone(), "rollback", &[service])),
+                5 => pressed("again", last?.0),
+                6 => pressed("go", last?.0),
+                _ => None,
+            }
+        }
+    }
 }
 
 fn on(incident: &Incident, who: Actor, dice: &mut Dice) -> InputKind {

@@ -9,14 +9,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::book::Book;
 use super::bot::{Bot, Dies, Failure, fold};
 use super::chat::{Neighbours, Reply, Request};
+use super::host::{Call, Host, Write};
 use super::outbox::Step;
 use super::power::Power;
+use super::tally::Tally;
 use super::team::{self, CANARY, SERVICES, Setup};
+use crate::domain::deploy::Phase;
 use crate::domain::effect::EffectKind;
 use crate::domain::fact::Status;
 use crate::domain::health::HealthReport;
-use crate::domain::ids::{EffectId, InputId, Service};
-use crate::domain::input::{Arg, EffectEnd, EffectOutcome, Gone, InputKind, Measurement, Seen};
+use crate::domain::ids::{DeployId, EffectId, InputId, Service};
+use crate::domain::input::{Arg, EffectEnd, EffectOutcome, Gone, InputKind, Measurement, Seen, Stepped};
 use crate::domain::state::State;
 use crate::domain::workspace::Stage;
 use crate::log::torn::{Dice, Faults, TornDisk};
@@ -32,7 +35,6 @@ const ROOM_BYTES: u64 = 1 << 40;
 
 /// What happens at a moment.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "a few wait at a time; a box would only add a hop")]
 enum Event {
     /// Somebody does something.
     Person,
@@ -50,6 +52,20 @@ enum Event {
     Resume { life: u32, key: String },
     /// A look at the services is over.
     Looked { life: u32, key: String },
+    /// The client of the host begins a step, or begins it anew.
+    Begin { life: u32, key: String, call: Call },
+    /// A write reaches the host. It does so whatever became of its sender.
+    Land(Write),
+    /// The client of the host is done with a step.
+    Stepped { life: u32, key: String, call: Call, said: Option<Stepped> },
+    /// A look at what came of a deploy is over.
+    Surveyed { life: u32, key: String },
+    /// Somebody changes what the service runs, and goes on with it so many times.
+    Ship(u64),
+    /// Somebody works on a machine by hand.
+    ByHand(u64),
+    /// The process dies in the middle of the next step on a machine.
+    MidStep,
     /// The process dies; with `power`, and everything that was not on the disk.
     Crash { power: bool },
     /// The process comes up.
@@ -81,51 +97,6 @@ enum DiskFault {
     Well,
 }
 
-/// What came to pass, to know that it did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    decisions: u64,
-    incidents: u64,
-    posts: u64,
-    pages: u64,
-    withdrawn: u64,
-    in_doubt: u64,
-    kills: u64,
-    power_cuts: u64,
-    torn: u64,
-    full_disks: u64,
-    repeats: u64,
-    hours: u64,
-}
-
-impl Tally {
-    /// Adds another history's.
-    pub fn add(&mut self, other: &Tally) {
-        let Self { decisions, incidents, posts, pages, withdrawn, in_doubt, .. } = other;
-        self.decisions += decisions;
-        self.incidents += incidents;
-        self.posts += posts;
-        self.pages += pages;
-        self.withdrawn += withdrawn;
-        self.in_doubt += in_doubt;
-        self.kills += other.kills;
-        self.power_cuts += other.power_cuts;
-        self.torn += other.torn;
-        self.full_disks += other.full_disks;
-        self.repeats += other.repeats;
-        self.hours += other.hours;
-    }
-
-    /// Histories in which nothing happens prove nothing.
-    pub fn assert_eventful(&self, played: u64) {
-        assert!(self.decisions > played * 20, "hardly anything was decided: {self:?}");
-        assert!(self.kills + self.power_cuts > played * 2, "hardly anything died: {self:?}");
-        let rare =
-            [self.torn, self.full_disks, self.withdrawn, self.in_doubt, self.pages, self.repeats, self.incidents];
-        assert!(rare.iter().all(|count| *count > played / 20), "something hardly ever happened: {self:?}");
-    }
-}
-
 /// The world.
 pub struct World {
     dice: Dice,
@@ -142,6 +113,8 @@ pub struct World {
     released: BTreeMap<u64, String>,
     acknowledged: Vec<InputId>,
     neighbours: Neighbours,
+    host: Host,
+    dies_mid_step: bool,
     setup: Setup,
     well: [bool; SERVICES.len()],
     trap: Option<Dies>,
@@ -172,6 +145,7 @@ impl World {
         let mut dice = Dice::new(seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(11));
         let start = DateTime::from_timestamp(1_767_225_600, 0).unwrap_or_default();
         let now = start + TimeDelta::minutes(dice.below(365 * 24 * 60) as i64);
+        let host = Host::new(&mut dice, now);
         Self {
             dice,
             now,
@@ -186,6 +160,8 @@ impl World {
             released: BTreeMap::new(),
             acknowledged: Vec::new(),
             neighbours: Neighbours::default(),
+            host,
+            dies_mid_step: false,
             setup: Setup::default(),
             well: [true; SERVICES.len()],
             trap: None,
@@ -291,6 +267,17 @@ impl World {
             let when = at(self);
             self.after(when, Event::CardDeleted);
         }
+        for _ in 0..self.dice.below(3) {
+            let (when, often) = (at(self), 4 + self.dice.below(14));
+            self.after(when, Event::Ship(often));
+            if self.dice.below(2) == 0 {
+                self.after(when, Event::MidStep);
+            }
+        }
+        for _ in 0..self.dice.below(3) {
+            let (when, which) = (at(self), self.dice.below(self.host.machines()));
+            self.after(when, Event::ByHand(which));
+        }
     }
 
     fn declare(&mut self, wait: TimeDelta) {
@@ -301,6 +288,11 @@ impl World {
     fn deliver(&mut self, kind: InputKind, wait: TimeDelta) {
         self.inputs += 1;
         let id = InputId::new(format!("in:{}", self.inputs));
+        if let InputKind::Press(press) = &kind
+            && let Some(deploy) = press.action.strip_prefix("go:").and_then(|number| number.parse().ok())
+        {
+            self.book.ships.yes.insert(id.clone(), DeployId(deploy));
+        }
         if self.dice.below(8) == 0 {
             // The chat sends it twice, perhaps to another life.
             let later = TimeDelta::milliseconds(self.dice.below(120_000) as i64);
@@ -367,6 +359,44 @@ impl World {
                     self.step(key, step)?;
                 }
             }
+            Event::Begin { life, key, call } => self.begin(life, key, call),
+            Event::Land(write) => {
+                if self.host.changes_machine(&write, self.now) {
+                    self.book.ships.may_change(write.call.effect)?;
+                }
+                self.host.land(&write, self.now)?;
+            }
+            Event::Stepped { life, key, call, said } => {
+                let life_now = self.life;
+                if let Some(bot) = self.bot.as_mut().filter(|_| life == life_now) {
+                    let end = self.host.end(&call, said);
+                    let step = bot.outbox.stepped(&key, end);
+                    self.step(key, step)?;
+                }
+            }
+            Event::Surveyed { life, key } => {
+                let (now, life_now) = (self.now, self.life);
+                if let Some(bot) = self.bot.as_mut().filter(|_| life == life_now) {
+                    let machines = self.host.inventory(now, &mut self.dice);
+                    let machines = machines.unwrap_or_else(|| Err("it did not answer in time".to_owned()));
+                    let report = self.host.report(now, SERVICES[0], &mut self.dice);
+                    let step = bot.outbox.looked(&key, EffectEnd::Surveyed { machines, report });
+                    self.step(key, step)?;
+                }
+            }
+            Event::Ship(more) => {
+                let acts = self.bot.as_ref().and_then(|bot| team::ships(&bot.state, &mut self.dice));
+                if let Some(kind) = acts {
+                    self.deliver(kind, TimeDelta::zero());
+                }
+                // Two at once, or a while later.
+                let pause = TimeDelta::milliseconds(self.dice.below(3) as i64 * self.dice.below(60_000) as i64);
+                if more > 0 {
+                    self.after(pause, Event::Ship(more - 1));
+                }
+            }
+            Event::ByHand(which) => self.host.by_hand(which, self.now, &mut self.dice),
+            Event::MidStep => self.dies_mid_step = true,
             Event::Crash { power } => self.die(power, true),
             Event::Restart => self.start()?,
             Event::Trap(dies) => self.trap = Some(dies),
@@ -396,6 +426,8 @@ impl World {
             Event::CardDeleted => {
                 let Some(bot) = &mut self.bot else { return Ok(()) };
                 let card = bot.state.open().find_map(|incident| incident.card.clone());
+                let board = bot.state.team.deploys.values().filter(|deploy| deploy.is_open());
+                let card = board.filter_map(|deploy| deploy.card.clone()).next().or(card);
                 if let Some(card) = card {
                     let id = InputId::new(format!("gone:{}:{}", card.place, card.message));
                     bot.inbox.push((id, InputKind::Gone(Gone::Message(card))));
@@ -414,15 +446,28 @@ impl World {
             self.after(wait, Event::Person);
             return;
         };
-        let (busy, kind) = (bot.state.open().next().is_some(), team::act(&bot.state, &mut self.dice));
+        let busy = bot.state.open().next().is_some();
+        let ships = bot
+            .state
+            .team
+            .deploys
+            .values()
+            .any(|deploy| deploy.is_running() || matches!(deploy.phase, Phase::Planned { .. }));
+        let kind = team::act(&bot.state, &mut self.dice);
         let wait = TimeDelta::milliseconds(self.dice.below(1_500) as i64);
         self.deliver(kind, wait);
-        if self.dice.below(10) == 0 {
+        if self.dice.below(if ships { 4 } else { 10 }) == 0 {
             // Somebody else at the same moment.
             self.after(wait, Event::Person);
             return;
         }
-        let pause = if busy { self.minutes(0, 14) } else { self.minutes(60, 600) };
+        let pause = if ships {
+            self.minutes(0, 3)
+        } else if busy {
+            self.minutes(0, 14)
+        } else {
+            self.minutes(60, 600)
+        };
         self.after(pause, Event::Person);
     }
 
@@ -461,6 +506,7 @@ impl World {
         let Some(bot) = self.bot.take() else { return };
         self.say(|| format!("the process dies{}", if power { ", and the power with it" } else { "" }));
         self.life += 1;
+        self.tally.torn_steps += self.host.orphan(self.now);
         self.before = between_turns.then_some(bot.state);
         if power {
             self.tally.power_cuts += 1;
@@ -501,6 +547,7 @@ impl World {
         }
         self.released = found.lines;
         let mut book = Book::default();
+        book.ships.yes = std::mem::take(&mut self.book.ships.yes);
         for decided in &found.decided {
             book.read(decided)?;
         }
@@ -528,7 +575,9 @@ impl World {
         let Some(bot) = &mut self.bot else { return Ok(()) };
         let (now, dies) = (self.now, self.trap.take());
         let before = bot.state.seq;
-        match bot.turn(now, &self.setup, &mut self.book, dies) {
+        let asks = bot.inbox.iter().any(|(_, kind)| matches!(kind, InputKind::Call(_) | InputKind::Press(_)));
+        let host = if asks { self.host.inventory(now, &mut self.dice) } else { None };
+        match bot.turn(now, &self.setup, &mut self.book, dies, host) {
             Ok(turn) => {
                 let due = bot.state.next_due().is_some_and(|due| due <= now);
                 let idle = due && bot.state.seq == before;
@@ -580,6 +629,14 @@ impl World {
                 let wire = TimeDelta::milliseconds(self.dice.below(300) as i64);
                 self.after(wire, Event::Arrive { life, key, request });
             }
+            Step::Act(call) => {
+                let wire = TimeDelta::milliseconds(self.dice.below(300) as i64);
+                self.after(wire, Event::Begin { life, key, call });
+            }
+            Step::Survey => {
+                let long = TimeDelta::milliseconds(500 + self.dice.below(8_000) as i64);
+                self.after(long, Event::Surveyed { life, key });
+            }
             Step::Look => self.after(TimeDelta::seconds(2), Event::Looked { life, key }),
             Step::Pause(wait) => self.after(wait.max(TimeDelta::milliseconds(1)), Event::Resume { life, key }),
             Step::End(id, end) => self.end(id, end),
@@ -617,15 +674,38 @@ impl World {
         }
     }
 
+    /// A step begins, in a client that dies with its process.
+    fn begin(&mut self, life: u32, key: String, call: Call) {
+        if self.bot.is_none() || life != self.life {
+            return;
+        }
+        let going = self.host.begin(call.clone(), self.now, &mut self.dice);
+        if let Some((wait, write)) = going.write {
+            if self.dies_mid_step && call.step.machine().is_some() {
+                self.dies_mid_step = false;
+                let (when, power) = (self.dice.below(40_000) as i64, self.dice.below(2) == 0);
+                self.after(TimeDelta::milliseconds(when), Event::Crash { power });
+            }
+            self.after(wait, Event::Land(write));
+        }
+        if let Some((wait, said)) = going.end {
+            self.after(wait, Event::Stepped { life, key: key.clone(), call, said });
+        }
+        if let Some((wait, call)) = going.again {
+            self.after(wait.max(TimeDelta::milliseconds(1)), Event::Begin { life, key, call });
+        }
+    }
+
     /// From now on nothing goes wrong any more.
     fn heal(&mut self) {
         self.say(|| "from now on nothing goes wrong".to_owned());
         self.healed = true;
         let fault = |event: &Event| {
             matches!(event, Event::Crash { .. } | Event::Trap(_) | Event::Fuse(_) | Event::Disk(_) | Event::CardDeleted)
+                || matches!(event, Event::MidStep | Event::ByHand(_) | Event::Ship(_))
         };
         self.queue.retain(|_, event| !fault(event));
-        self.neighbours.healed = true;
+        (self.neighbours.healed, self.host.healed, self.dies_mid_step) = (true, true, false);
         (self.neighbours.chat_down, self.neighbours.pager_down) = (false, false);
         self.well = [true; SERVICES.len()];
         self.trap = None;
@@ -659,11 +739,22 @@ impl World {
                 return Err(format!("6: effect {} has no end on the record", effect.id));
             };
             let seen = self.neighbours.seen(&bot.outbox.mark(effect.id));
-            let posts = matches!(effect.kind, EffectKind::Post { .. } | EffectKind::Card { .. });
+            let posts = matches!(effect.kind, EffectKind::Post { .. } | EffectKind::Card { .. })
+                || matches!(effect.kind, EffectKind::Board { .. });
             if posts && end == "done" && seen != 1 {
                 return Err(format!("2: the post {} is done on the record and was seen {seen} times", effect.id));
             }
         }
+        if let Some(deploy) =
+            bot.state.team.deploys.values().find(|deploy| deploy.is_open() || deploy.verdict.is_none())
+        {
+            return Err(format!("5: {} is left in {:?}", deploy.id, deploy.phase));
+        }
+        self.book.ships.reckon(&self.host, |id| bot.outbox.mark(id))?;
+        let (plans, deploys) = self.book.ships.count();
+        (self.tally.plans, self.tally.deploys, self.tally.steps) = (plans, deploys, self.book.ships.steps);
+        self.tally.taken_over = self.book.ships.taken_over;
+        self.tally.restarted_again = self.host.forgotten.len() as u64;
         let export = bot.export();
         if export.contains(CANARY) {
             let line = export.lines().find(|line| line.contains(CANARY)).unwrap_or_default();

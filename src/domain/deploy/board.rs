@@ -51,7 +51,11 @@ pub fn card(ctx: &Ctx<'_>, deploy: &Deploy) -> Message {
     }
     if let Some(trouble) = &deploy.release_trouble {
         let warning = "The next “fly scale” may bring the other image back.";
-        card = card.row("Not on Fly's list of releases", format!("{trouble}. {warning}"));
+        let label = match deploy.release {
+            Some(_) => "Not closed on Fly's list of releases",
+            None => "Not on Fly's list of releases",
+        };
+        card = card.row(label, format!("{trouble}. {warning}"));
     }
     if deploy.started_at.is_none() && !plan.notes.is_empty() {
         card = card.row("To know", plan.notes.join("\n"));

@@ -229,7 +229,7 @@ pub struct Deploy {
     pub machines: Vec<Machine>,
     /// The release that it put on the host's record.
     pub release: Option<ReleaseRef>,
-    /// Why there is none.
+    /// Why there is none, or why it stays open there.
     pub release_trouble: Option<String>,
     /// Who said stop.
     pub stopped_by: Option<Person>,
@@ -326,6 +326,7 @@ impl Deploy {
             }
             Fact::MachineLeft { machine } => self.set(machine, Machine::Left),
             Fact::DeployStopped { by } => self.stopped_by = Some(by.clone()),
+            Fact::ReleaseLeftOpen { trouble } => self.release_trouble = Some(trouble.clone()),
             Fact::ReleaseClosing => self.phase = Phase::Closing,
             Fact::Settling { until } => self.phase = Phase::Settling { until: *until },
             Fact::Surveying { last } => self.phase = if *last { Phase::LastLook } else { Phase::Judging },

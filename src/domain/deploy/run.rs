@@ -68,7 +68,18 @@ pub fn stepped(draft: &mut Draft<'_>, id: DeployId, step: &Step, end: &Stepped) 
             draft.fact(id, Fact::ReleaseOpened { release, trouble });
             roll(draft, id);
         }
-        Step::CloseRelease { .. } => settle(draft, id),
+        Step::CloseRelease { .. } => {
+            // Whoever scales the app later must know that the host's record is not what runs.
+            let trouble = match end {
+                Stepped::Done { .. } => None,
+                Stepped::Failed { says, .. } => Some(says.clone()),
+                Stepped::CalledOff => Some("it was called off".to_owned()),
+            };
+            if let Some(trouble) = trouble {
+                draft.fact(id, Fact::ReleaseLeftOpen { trouble });
+            }
+            settle(draft, id);
+        }
         _ => {
             let Some(machine) = step.machine().map(str::to_owned) else { return };
             draft.fact(
@@ -136,10 +147,11 @@ fn take(draft: &mut Draft<'_>, deploy: &Deploy, planned: &Running) {
 
 fn close(draft: &mut Draft<'_>, deploy: &Deploy) {
     let Some(release) = deploy.release.clone() else { return settle(draft, deploy.id) };
-    let ended = match (deploy.trouble(), &deploy.stopped_by) {
-        (Some(_), _) => ReleaseEnd::Failed,
-        (None, Some(_)) => ReleaseEnd::Interrupted,
-        (None, None) => ReleaseEnd::Complete,
+    let ended = match deploy.trouble() {
+        Some(_) => ReleaseEnd::Failed,
+        // Said while the last machine was in hand, a stop left nothing out: every machine runs it.
+        None if deploy.done() == deploy.machines.len() => ReleaseEnd::Complete,
+        None => ReleaseEnd::Interrupted,
     };
     draft.fact(deploy.id, Fact::ReleaseClosing);
     act(draft, deploy, Step::CloseRelease { release, ended });
