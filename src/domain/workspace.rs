@@ -251,6 +251,15 @@ pub enum ProbeWhen {
     Always,
     /// Only while a machine is awake.
     WhenAwake,
+    /// While a machine is awake; and one that sleeps is woken when it has not been heard of for so long, to see that it can be.
+    WakeEvery(Span),
+}
+
+impl ProbeWhen {
+    /// Whether it must be known that somebody is awake before it is asked.
+    pub fn is_careful(self) -> bool {
+        self != ProbeWhen::Always
+    }
 }
 
 fn get() -> String {

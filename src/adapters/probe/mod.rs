@@ -103,6 +103,8 @@ struct Followed {
     due: Vec<Option<DateTime<Utc>>>,
     /// Which probes found something wrong when they were last asked.
     red: Vec<bool>,
+    /// When each probe last found all well; the first round, before it did. A sleeping machine is woken by how long ago that is.
+    well: Vec<DateTime<Utc>>,
     /// Whether it slept when the host last said anything; none before it did.
     slept: Option<bool>,
 }
@@ -110,15 +112,24 @@ struct Followed {
 /// Which probes of a copy are asked.
 #[derive(Clone, Copy)]
 enum Which<'a> {
+    /// All, for people; nothing is woken that may sleep.
     All,
-    These(&'a [bool]),
+    /// Those that are due; and which of them may wake what sleeps.
+    These { due: &'a [bool], may_wake: &'a [bool] },
 }
 
 impl Which<'_> {
     fn holds(self, index: usize) -> bool {
         match self {
             Which::All => true,
-            Which::These(due) => due.get(index).copied().unwrap_or(false),
+            Which::These { due, .. } => due.get(index).copied().unwrap_or(false),
+        }
+    }
+
+    fn may_wake(self, index: usize) -> bool {
+        match self {
+            Which::All => false,
+            Which::These { may_wake, .. } => may_wake.get(index).copied().unwrap_or(false),
         }
     }
 }
@@ -215,11 +226,23 @@ impl Inner {
         let questions = one.spec.probes.len().max(1);
         state.due.resize(questions, None);
         state.red.resize(questions, false);
+        state.well.resize(questions, now);
         let due: Vec<bool> = state.due.iter().map(|due| all || due.is_none_or(|due| due <= now)).collect();
         if !due.contains(&true) {
             return None;
         }
-        let look = tokio::time::timeout(one.look_max(), self.look_at(one, Which::These(&due), state.slept)).await;
+        let may_wake: Vec<bool> = one
+            .spec
+            .probes
+            .iter()
+            .zip(&state.well)
+            .map(|(probe, well)| match probe.when {
+                ProbeWhen::WakeEvery(span) => now - *well >= span.delta(),
+                ProbeWhen::Always | ProbeWhen::WhenAwake => false,
+            })
+            .collect();
+        let which = Which::These { due: &due, may_wake: &may_wake };
+        let look = tokio::time::timeout(one.look_max(), self.look_at(one, which, state.slept)).await;
         for (index, next) in state.due.iter_mut().enumerate() {
             if due.get(index).copied().unwrap_or(false) {
                 *next = Some(now + self.spread(one.every(index)));
@@ -236,6 +259,10 @@ impl Inner {
         for ((index, _), finding) in asked.zip(&health.probes) {
             if let Some(red) = state.red.get_mut(index).filter(|_| finding.was_asked()) {
                 *red = !finding.ok;
+            }
+            // One that could not be woken is tried again in the next round.
+            if let Some(well) = state.well.get_mut(index).filter(|_| finding.was_asked() && finding.ok) {
+                *well = now;
             }
         }
         let seen = see(&health, one.spec.probes.is_empty());
@@ -260,15 +287,9 @@ impl Inner {
 
     /// Asks the host, then the probes: one that may wake nothing is sent only to what is awake.
     async fn look_at(&self, one: &Watched, which: Which<'_>, slept: Option<bool>) -> StageHealth {
-        let probes: Vec<&ProbeSpec> = one
-            .spec
-            .probes
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| which.holds(*index))
-            .map(|(_, probe)| probe)
-            .collect();
-        let careful = probes.iter().any(|probe| probe.when == ProbeWhen::WhenAwake);
+        let probes: Vec<(usize, &ProbeSpec)> =
+            one.spec.probes.iter().enumerate().filter(|(index, _)| which.holds(*index)).collect();
+        let careful = probes.iter().any(|(_, probe)| probe.when.is_careful());
         // A round of probes that may wake anything needs no word from the host.
         let wants_app = careful || probes.is_empty() || matches!(which, Which::All);
         let app = async {
@@ -282,8 +303,8 @@ impl Inner {
         };
         let app = app.await;
         let refusal = self.why_not_awake(app.as_ref(), slept);
-        let findings = probes.into_iter().map(|probe| {
-            let refusal = refusal.clone().filter(|_| probe.when == ProbeWhen::WhenAwake);
+        let findings = probes.into_iter().map(|(index, probe)| {
+            let refusal = refusal.clone().filter(|_| probe.when.is_careful() && !which.may_wake(index));
             async move {
                 match refusal {
                     Some(why) => ProbeFinding::not_asked(&probe.name, why),

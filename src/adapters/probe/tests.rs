@@ -270,6 +270,33 @@ async fn what_sleeps_is_not_woken() {
 }
 
 #[tokio::test]
+async fn what_sleeps_is_woken_as_seldom_as_it_is_said_and_again_when_it_did_not_come() {
+    let (count, status) = (Arc::default(), Arc::new(AtomicU32::new(200)));
+    let base = service(counting(&count, &status)).await;
+    let mut one = probe("health", format!("{base}/health"));
+    one.when = ProbeWhen::WakeEvery(crate::domain::policy::Span::minutes(60));
+    let host = FakeHost::new(&["stopped"]);
+    let clock: Arc<Hand> = Arc::default();
+    let prober = prober(&team(vec![one], Some("mcp")), Some(Arc::clone(&host)), &clock);
+    let mut seen = Vec::new();
+    for (minutes, answers) in [(0, 200), (30, 200), (30, 500), (1, 500), (1, 200), (30, 200)] {
+        advance(&clock, minutes * 60);
+        status.store(answers, Ordering::SeqCst);
+        let measured = prober.measure_now().await;
+        seen.push(match &measured[0].seen {
+            Seen::Asleep => "asleep",
+            Seen::Red { .. } => "red",
+            Seen::Green { .. } => "green",
+            Seen::Unknown { .. } => "unknown",
+        });
+        // Whoever looks wakes nobody.
+        let _looked = prober.look(None).await;
+    }
+    assert_eq!(seen, ["asleep", "asleep", "red", "red", "green", "asleep"]);
+    assert_eq!(count.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
 async fn without_a_host_a_careful_probe_is_not_sent_and_said_so() {
     let mut one = probe("health", "http://127.0.0.1:9/".to_owned());
     one.when = ProbeWhen::WhenAwake;
