@@ -107,7 +107,8 @@ pub const RUN: Command = Command {
         draft.ctx.require(&call.who, Right::Respond)?;
         let name = call.word("job").unwrap_or_default();
         jobs::run(&mut draft, &name, true, answers.health.as_ref())?;
-        Ok(draft.say(format!("“{name}” ran; what it says is in the incidents channel.")))
+        let channel = if ctx.state.team.live { "incidents" } else { "test" };
+        Ok(draft.say(format!("“{name}” ran; what it says is in the {channel} channel.")))
     },
 };
 

@@ -139,13 +139,22 @@ pub struct Draft<'a> {
     changed: BTreeMap<IncidentId, Incident>,
     deploys: BTreeMap<DeployId, Deploy>,
     live: bool,
+    held_back: (u32, u32),
 }
 
 impl<'a> Draft<'a> {
     /// An empty one.
     pub fn new(ctx: Ctx<'a>) -> Self {
         let live = ctx.state.team.live;
-        Self { ctx, facts: Vec::new(), effects: Vec::new(), changed: BTreeMap::new(), deploys: BTreeMap::new(), live }
+        Self {
+            ctx,
+            facts: Vec::new(),
+            effects: Vec::new(),
+            changed: BTreeMap::new(),
+            deploys: BTreeMap::new(),
+            live,
+            held_back: (0, 0),
+        }
     }
 
     /// The present time.
@@ -239,6 +248,9 @@ impl<'a> Draft<'a> {
             (_, false) | (Target::Direct(_), _) => Urgency::Ping,
             _ => Urgency::Talk,
         };
+        if !self.live && !message.pings.is_empty() {
+            self.held_back.0 = self.held_back.0.saturating_add(1);
+        }
         let (to, message) = if self.live { (to, message) } else { observed(to, message) };
         self.effect(on, urgency, EffectKind::Post { to, message, replaces })
     }
@@ -265,6 +277,9 @@ impl<'a> Draft<'a> {
 
     /// Puts up an incident's card. While observing in the test channel, pinging no one.
     pub fn card(&mut self, id: IncidentId, pings: Vec<Ping>) {
+        if !self.live && !pings.is_empty() {
+            self.held_back.0 = self.held_back.0.saturating_add(1);
+        }
         let (to, pings) = if self.live { (Target::Incidents, pings) } else { (Target::Test, Vec::new()) };
         let urgency = if pings.is_empty() { Urgency::Ping } else { Urgency::Page };
         self.effect(Thing::Incident(id), urgency, EffectKind::Card { incident: id, to, pings });
@@ -285,6 +300,8 @@ impl<'a> Draft<'a> {
     /// Wakes people by every way they have. While observing, nobody.
     pub fn page(&mut self, incident: Option<IncidentId>, people: &[Person], words: &str) -> u16 {
         if !self.live {
+            let ways = people.iter().map(|person| self.ctx.workspace.ways(person).len()).sum::<usize>();
+            self.held_back.1 = self.held_back.1.saturating_add(u32::try_from(ways).unwrap_or(u32::MAX));
             return 0;
         }
         let on = incident.map_or(Thing::Team, Thing::Incident);
@@ -326,7 +343,11 @@ impl<'a> Draft<'a> {
     }
 
     /// The decision, with what the person who asked is told.
-    pub fn done(self, answer: Option<Answer>) -> Decision {
+    pub fn done(mut self, answer: Option<Answer>) -> Decision {
+        if self.held_back != (0, 0) {
+            let (pings, pages) = self.held_back;
+            self.facts.push((Thing::Team, Fact::HeldBack { pings, pages }));
+        }
         Decision { facts: self.facts, effects: self.effects, answer }
     }
 

@@ -46,6 +46,15 @@ pub enum Fact {
         /// Who.
         by: Person,
     },
+    /// While observing: so many pings and pages would have gone out now.
+    HeldBack {
+        /// Messages that would have pinged.
+        pings: u32,
+        /// Pages.
+        pages: u32,
+    },
+    /// A digest has said how many that were.
+    HeldBackTold,
     /// Somebody is on call for a while, whatever the rotation says.
     OnCallChanged {
         /// Who, from when until when, by whom.

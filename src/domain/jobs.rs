@@ -99,6 +99,9 @@ pub fn run(draft: &mut Draft<'_>, name: &str, asked: bool, health: Option<&Healt
             n => line.text(format!("; I was away, and {n} further run(s) are left out.")),
         });
     }
+    if job.does == JobKind::Digest && !state.team.live && state.team.held_back != (0, 0) {
+        draft.fact(Thing::Team, Fact::HeldBackTold);
+    }
     draft.fact(Thing::Team, Fact::JobRan { job: name.to_owned(), due, missed, next: next(&ctx, job, now) });
     draft.post(Thing::Team, Target::Incidents, message);
     Ok(())
@@ -162,7 +165,7 @@ fn digest(ctx: &Ctx<'_>, health: Option<&HealthReport>) -> Message {
         );
     }
     if !ctx.state.team.live {
-        card = card.row("Observing", super::answer::sentence("I ping and page nobody. `/watchbell live` turns me on."));
+        card = card.row("Observing", text::held_back(ctx.state.team.held_back));
     }
     Message::card(card)
 }

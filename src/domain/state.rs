@@ -40,6 +40,9 @@ pub struct TeamState {
     pub down: Vec<Down>,
     /// Starts so far.
     pub starts: u64,
+    /// Messages that would have pinged since the last digest, and pages, while observing.
+    #[serde(default)]
+    pub held_back: (u32, u32),
     /// Deploys, rollbacks and restarts that are not over, and the newest that are.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub deploys: BTreeMap<DeployId, Deploy>,
@@ -176,7 +179,14 @@ impl State {
         match fact {
             Fact::PolicyAdopted { hash } => team.policy = Some(hash.clone()),
             Fact::Started { .. } => team.starts += 1,
-            Fact::WentLive { .. } => team.live = true,
+            Fact::WentLive { .. } => {
+                team.live = true;
+                team.held_back = (0, 0);
+            }
+            Fact::HeldBack { pings, pages } => {
+                team.held_back = (team.held_back.0.saturating_add(*pings), team.held_back.1.saturating_add(*pages));
+            }
+            Fact::HeldBackTold => team.held_back = (0, 0),
             Fact::WentObserving { .. } => team.live = false,
             Fact::OnCallChanged { shift } => {
                 super::oncall::forget_past(&mut team.overrides, at);

@@ -97,6 +97,19 @@ pub fn card_line(incident: &Incident, ack_by: Option<DateTime<Utc>>) -> Text {
     }
 }
 
+/// While observing: what would have gone out since the last digest.
+pub fn held_back((pings, pages): (u32, u32)) -> Text {
+    let some = |count: u32, one: &str| match count {
+        0 => format!("no {one}"),
+        1 => format!("1 {one}"),
+        count => format!("{count} {one}s"),
+    };
+    let (pings, pages) = (some(pings, "ping"), some(pages, "page"));
+    Text::plain(format!("I ping and page nobody. Since the last digest I would have sent {pings} and {pages}. "))
+        .code("/watchbell live")
+        .text(" turns me on.")
+}
+
 /// While observing: whom a message would have pinged or where it would have gone.
 pub fn would_have(to: &Target, pings: &[Ping]) -> Option<Text> {
     let place = match to {
