@@ -145,7 +145,7 @@ fn chosen(inventory: &Inventory, named: &str) -> Result<Release, String> {
     if let Some(release) = found {
         return Ok(release.clone());
     }
-    if named.contains('/') {
+    if is_reference(named) {
         let (id, status, user) = (String::new(), String::new(), String::new());
         return Ok(Release { id, version: 0, status, image: wanted, user, at: None });
     }
@@ -154,6 +154,12 @@ fn chosen(inventory: &Inventory, named: &str) -> Result<Release, String> {
         [] => format!("I know no release “{named}” of {}.", inventory.app),
         known => format!("I know no release “{named}” of {}. There are: {}.", inventory.app, known.join(", ")),
     })
+}
+
+/// Whether it can be an image that nobody released: a repository with a path, in one word.
+fn is_reference(named: &str) -> bool {
+    let is_plain = |one: char| one.is_ascii_alphanumeric() || "._-/:@".contains(one);
+    named.contains('/') && named.chars().all(is_plain) && named.split(['/', ':', '@']).all(|part| !part.is_empty())
 }
 
 fn plan(kind: Kind, inventory: &Inventory, wanted: &Wanted, from: Shipped, to: Shipped, notes: Vec<String>) -> Plan {
@@ -192,4 +198,21 @@ pub fn hash(plan: &Plan) -> String {
         part(&machine.config_sha256);
     }
     sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_be_an_image_is_taken_for_one() {
+        for image in ["registry.fly.io/shop:deployment-7", "localhost:5000/shop", "ghcr.io/a/b@sha256:ab12"] {
+            assert!(is_reference(image), "{image}");
+        }
+        for other in
+            ["v41", "shop", "registry.fly.io/", "/shop", "a//b", "a/b:", "a/b c", "a/b\nc", "a/<@1>", "a/b\u{202e}"]
+        {
+            assert!(!is_reference(other), "{other:?}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Rolling back, restarting: asked for, said yes to, stopped, called off.
 //!
 //! Pure. No gate stands here: a rollback and a restart are refused only for want of the right, of something to go back to, or
-//! because somebody else is at work on the app; a rollback takes over from whoever is.
+//! because something else is at work on the app; a rollback waits for nothing but another rollback: it takes over.
 
 use crate::domain::deploy::{Deploy, Kind, Phase, Plan, Verdict, plan, run};
 use crate::domain::draft::{Ctx, Draft};
@@ -181,7 +181,7 @@ fn running<'a>(ctx: &Ctx<'a>, app: &str) -> Option<&'a Deploy> {
     ctx.state.team.deploys.values().find(|deploy| deploy.plan.app == app && deploy.is_running())
 }
 
-/// Somebody else is at work on the app. A rollback takes over; nothing else does.
+/// Something else is at work on the app. A rollback takes over, unless that is one too; nothing else does.
 fn refuse_while_busy(ctx: &Ctx<'_>, plan: &Plan) -> Result<(), Refusal> {
     match running(ctx, &plan.app) {
         Some(busy) if plan.kind != Kind::Rollback || busy.plan.kind == Kind::Rollback => {
