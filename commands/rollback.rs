@@ -54,6 +54,6 @@ fn decide(ctx: Ctx<'_>, call: &Call, answers: &Answers, kind: Kind) -> Result<De
     let about = meant(&ctx, call)?;
     let asked = Asked { to: call.text("to").map(|to| flat(&to)), why: call.text("why") };
     let mut draft = Draft::new(ctx);
-    let line = ship::plan(&mut draft, &call.who, about, kind, asked, answers.inventory.as_ref())?;
+    let line = ship::plan(&mut draft, &call.who, about, kind, asked, answers)?;
     Ok(draft.say(line))
 }

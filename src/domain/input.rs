@@ -331,8 +331,15 @@ pub struct Answers {
     pub recent: Option<Vec<Incident>>,
     /// How the bot itself is.
     pub itself: Option<Itself>,
-    /// What runs of an app; a sentence when the host did not say or nothing may be done there.
-    pub inventory: Option<Result<Inventory, String>>,
+    /// What runs, by app; a sentence when the host did not say or nothing may be done there.
+    pub inventories: BTreeMap<String, Result<Inventory, String>>,
+}
+
+impl Answers {
+    /// What runs of an app; none when it was not asked, or not answered in time.
+    pub fn inventory(&self, app: &str) -> Option<&Result<Inventory, String>> {
+        self.inventories.get(app)
+    }
 }
 
 /// How the bot itself is.

@@ -54,19 +54,19 @@ fn shipping(
     rest: &str,
     answers: &Answers,
 ) -> Option<Result<Text, Refusal>> {
-    let (ctx, who, inventory) = (draft.ctx, &press.who, answers.inventory.as_ref());
+    let (ctx, who) = (draft.ctx, &press.who);
     let kind = match verb {
         "rollback" => Kind::Rollback,
         "restart" => Kind::Restart,
         "again" => {
             let Some((about, plan)) = again(&ctx, rest) else { return Some(Err(unknown(&press.action))) };
             let to = (plan.kind != Kind::Restart).then(|| plan.to.image.reference.clone());
-            return Some(ship::plan(draft, who, about, plan.kind, ship::Asked { to, why: None }, inventory));
+            return Some(ship::plan(draft, who, about, plan.kind, ship::Asked { to, why: None }, answers));
         }
         "go" | "no" | "stop" => {
             let Some(id) = deploy_of(rest) else { return Some(Err(unknown(&press.action))) };
             return Some(match verb {
-                "go" => ship::go(draft, who, id, inventory),
+                "go" => ship::go(draft, who, id, answers),
                 "no" => ship::no(draft, who, id),
                 _ => ship::stop(draft, who, id),
             });
@@ -74,7 +74,7 @@ fn shipping(
         _ => return None,
     };
     let about = ship::About::pressed(&ctx, rest);
-    Some(about.and_then(|about| ship::plan(draft, who, about, kind, ship::Asked::default(), inventory)))
+    Some(about.and_then(|about| ship::plan(draft, who, about, kind, ship::Asked::default(), answers)))
 }
 
 /// Decides about a press.

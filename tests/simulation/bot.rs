@@ -278,14 +278,14 @@ impl Bot {
         };
         let now = self.state.latest.map_or(now, |latest| latest.max(now));
         let ctx = Ctx { state: &self.state, policy: self.policy, workspace: setup.workspace, now, input: id };
-        let asks = commands::needs(&ctx, kind).iter().any(|query| matches!(query, Query::Inventory(_)));
+        let apps = commands::needs(&ctx, kind).into_iter().filter_map(|query| match query {
+            Query::Inventory(app) => Some(app),
+            _ => None,
+        });
+        let inventories = apps.filter_map(|app| Some((app, host.cloned()?))).collect();
         let report = HealthReport { at: now, auth: Ok("team".to_owned()), stages: Vec::new() };
-        let answers = Answers {
-            health: Some(report),
-            recent: Some(Vec::new()),
-            itself: Some(Itself::default()),
-            inventory: asks.then(|| host.cloned()).flatten(),
-        };
+        let answers =
+            Answers { health: Some(report), recent: Some(Vec::new()), itself: Some(Itself::default()), inventories };
         Ok(match commands::decide(ctx, kind, &answers, changed.as_ref()) {
             Ok(decision) if decision.facts.is_empty() && decision.effects.is_empty() => (decision.answer, None),
             Ok(decision) => (decision.answer.clone(), Some(bot::line(&self.state, now, id, decision))),

@@ -229,7 +229,7 @@ pub fn wrongly_refused(state: &State, kind: &InputKind, answers: &Answers, refus
     };
     let running = || state.team.deploys.values().filter(|deploy| deploy.is_running());
     let other = running().next()?;
-    let answered = matches!(&answers.inventory, Some(Ok(inventory)) if inventory.releases.is_ok());
+    let answered = matches!(answers.inventories.values().next(), Some(Ok(inventory)) if inventory.releases.is_ok());
     let may = who.roles.iter().any(|role| matches!(role.as_str(), "engineer" | "reliability"));
     if running().any(|deploy| deploy.plan.kind == Kind::Rollback) || !may || (asks && !answered) {
         return None;

@@ -173,7 +173,11 @@ impl Pure {
                 Query::Health(service) => answers.health = Some(self.report(service.as_ref())),
                 Query::ClosedIncident(_) | Query::RecentIncidents(_) => answers.recent = Some(Vec::new()),
                 Query::Itself => answers.itself = Some(Itself::default()),
-                Query::Inventory(_) => answers.inventory = self.host.as_ref().map(|host| host.inventory(self.now)),
+                Query::Inventory(app) => {
+                    if let Some(host) = &self.host {
+                        answers.inventories.insert(app, host.inventory(self.now));
+                    }
+                }
             }
         }
         answers

@@ -8,7 +8,7 @@ use crate::domain::draft::{Ctx, Draft};
 use crate::domain::fact::Fact;
 use crate::domain::hosting::{Image, Inventory};
 use crate::domain::ids::{DeployId, IncidentId, Place, Service};
-use crate::domain::input::{Actor, Query};
+use crate::domain::input::{Actor, Answers, Query};
 use crate::domain::message::Text;
 use crate::domain::policy::Right;
 use crate::domain::refusal::Refusal;
@@ -126,19 +126,10 @@ pub fn plan(
     about: About<'_>,
     kind: Kind,
     asked: Asked,
-    inventory: Option<&Result<Inventory, String>>,
+    answers: &Answers,
 ) -> Result<Text, Refusal> {
     may(&draft.ctx, who, &about.service.name)?;
-    about.app()?;
-    let inventory = match inventory {
-        Some(Ok(inventory)) => inventory,
-        Some(Err(why)) => return Err(Refusal::because(format!("I cannot: {why}"))),
-        None => {
-            return Err(Refusal::because(
-                "Fly did not say in time what runs. Nothing was changed. Try again, or do it by hand: see the README.",
-            ));
-        }
-    };
+    let inventory = told(answers, about.app()?)?;
     let wanted = plan::Wanted {
         service: about.service.name.clone(),
         stage: about.stage,
@@ -162,6 +153,20 @@ pub fn plan(
     let deploy = draft.deploy(id).ok_or(Refusal::Broken)?;
     let until = deploy.next_due().unwrap_or(draft.ctx.now);
     Ok(deploys::planned(deploy, until))
+}
+
+/// What the host said of an app.
+///
+/// # Errors
+/// A sentence, when it said nothing.
+pub fn told<'a>(answers: &'a Answers, app: &str) -> Result<&'a Inventory, Refusal> {
+    match answers.inventory(app) {
+        Some(Ok(inventory)) => Ok(inventory),
+        Some(Err(why)) => Err(Refusal::because(format!("I cannot: {why}"))),
+        None => Err(Refusal::because(
+            "Fly did not say in time what runs. Nothing was changed. Try again, or do it by hand: see the README.",
+        )),
+    }
 }
 
 /// Images that were put on this app lately and did not do: nobody goes back to them unless they are named.
@@ -219,12 +224,7 @@ pub fn queries(ctx: &Ctx<'_>, id: DeployId) -> Vec<Query> {
 ///
 /// # Errors
 /// For want of the right; when it runs, is over, or what runs has changed so that the plan is another.
-pub fn go(
-    draft: &mut Draft<'_>,
-    who: &Actor,
-    id: DeployId,
-    inventory: Option<&Result<Inventory, String>>,
-) -> Result<Text, Refusal> {
+pub fn go(draft: &mut Draft<'_>, who: &Actor, id: DeployId, answers: &Answers) -> Result<Text, Refusal> {
     let deploy = at_hand(draft, id)?.clone();
     may(&draft.ctx, who, &deploy.plan.service)?;
     if !matches!(deploy.phase, Phase::Planned { .. }) {
@@ -237,7 +237,7 @@ pub fn go(
         )));
     }
     refuse_while_busy(&draft.ctx, &deploy.plan)?;
-    let machines = match inventory {
+    let machines = match answers.inventory(&deploy.plan.app) {
         Some(Ok(inventory)) => now_there(&deploy, inventory)?,
         // A rollback does not wait for a list: each step reads its machine before it writes.
         _ => None,

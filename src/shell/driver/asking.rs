@@ -44,11 +44,11 @@ where
     pub(super) fn ask(&mut self, inbound: Inbound, questions: Vec<Query>) {
         let mut answers = Answers::default();
         let mut health: Option<Option<Service>> = None;
-        let mut inventory: Option<String> = None;
+        let mut apps: Vec<String> = Vec::new();
         for question in questions {
             match question {
                 Query::Health(service) => health = Some(service),
-                Query::Inventory(app) => inventory = Some(app),
+                Query::Inventory(app) => apps.push(app),
                 Query::ClosedIncident(id) => answers.recent = Some(self.read_back(id).into_iter().collect()),
                 Query::RecentIncidents(most) => answers.recent = Some(self.recent(usize::from(most))),
                 Query::Itself => {
@@ -59,18 +59,27 @@ where
         }
         let door = self.door.clone();
         let Inbound { input, reply, beat, .. } = inbound;
-        if health.is_none() && inventory.is_none() {
+        if health.is_none() && apps.is_empty() {
             door.result(Inbound { input, reply, answers: Some(answers), beat });
             return;
         }
         let (watch, acts) = (Arc::clone(&self.parts.watch), Arc::clone(&self.parts.acts));
         tokio::spawn(async move {
+            // All at once: whoever asked waits for the slowest, not for the sum.
+            let asked: Vec<_> = apps
+                .into_iter()
+                .map(|app| {
+                    let asked = tokio::time::timeout(Duration::from_millis(QUERY_TIMEOUT_MS), acts.inventory(&app));
+                    tokio::spawn(async move { (app, asked.await) })
+                })
+                .collect();
             if let Some(service) = health {
                 answers.health = look(&*watch, service.as_ref()).await;
             }
-            if let Some(app) = inventory {
-                let asked = tokio::time::timeout(Duration::from_millis(QUERY_TIMEOUT_MS), acts.inventory(&app));
-                answers.inventory = asked.await.ok();
+            for one in asked {
+                if let Ok((app, Ok(inventory))) = one.await {
+                    answers.inventories.insert(app, inventory);
+                }
             }
             door.result(Inbound { input, reply, answers: Some(answers), beat });
         });
