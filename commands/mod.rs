@@ -5,6 +5,7 @@
 
 mod ack;
 mod declare;
+mod deploy;
 mod health;
 mod help;
 mod incident;
@@ -62,8 +63,13 @@ pub const ALL: &[Command] = &[
     incident::REVIEW,
     incident::EXPORT,
     health::COMMAND,
+    deploy::DEPLOY,
     rollback::ROLLBACK,
     rollback::RESTART,
+    deploy::FREEZE,
+    deploy::THAW,
+    deploy::LOCK,
+    deploy::UNLOCK,
     oncall::SHOW,
     oncall::TAKE,
     oncall::SWAP,

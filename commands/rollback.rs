@@ -36,13 +36,13 @@ pub const RESTART: Command = Command {
     decide: |ctx, call, answers| decide(ctx, call, answers, Kind::Restart),
 };
 
-fn about(spec: CommandSpec) -> CommandSpec {
+pub(super) fn about(spec: CommandSpec) -> CommandSpec {
     let stages = vec![Choice::new("production", "production"), Choice::new("staging", "staging")];
     spec.takes("service", "Which; the one that the incident touches when left out", OptionKind::Completed("services"))
         .takes("stage", "production when left out", OptionKind::Choice(stages))
 }
 
-fn meant<'a>(ctx: &Ctx<'a>, call: &Call) -> Result<About<'a>, Refusal> {
+pub(super) fn meant<'a>(ctx: &Ctx<'a>, call: &Call) -> Result<About<'a>, Refusal> {
     About::meant(ctx, call.word("service").as_deref(), call.word("stage").as_deref(), &call.place)
 }
 

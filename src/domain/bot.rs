@@ -27,6 +27,7 @@ pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
             if digest { vec![Query::Health(None)] } else { Vec::new() }
         }
         InputKind::Press(press) => press::needs(ctx, press),
+        InputKind::Filled(form) => press::needs_of(ctx, form),
         _ => Vec::new(),
     }
 }
@@ -47,7 +48,7 @@ pub fn decide(
             return Err(Refusal::because(format!("I don't know the command “{}”.", call.command)));
         }
         InputKind::Press(input) => return press::press(draft, input, answers),
-        InputKind::Filled(input) => return press::filled(draft, input),
+        InputKind::Filled(input) => return press::filled(draft, input, answers),
         InputKind::Effect(outcome) => effect_ended(&mut draft, outcome),
         InputKind::Measured(look) => services::decide(&mut draft, look, changed)?,
         InputKind::Tick => {

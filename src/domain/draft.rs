@@ -3,12 +3,12 @@
 //! Owns the numbering of effects, observe mode (what would have pinged or paged goes to the test channel, silent) and whom a
 //! level of escalation reaches. Never changes State: the driver does, after the record has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::Answer;
-use super::deploy::Deploy;
+use super::deploy::{Deploy, gates};
 use super::effect::{Effect, EffectKind, Target, Urgency};
 use super::fact::Fact;
 use super::ids::{DeployId, EffectId, IncidentId, InputId, Person, Role, Thing};
@@ -178,6 +178,23 @@ impl<'a> Draft<'a> {
     /// A deploy as it will be after this decision; none when it is no longer at hand.
     pub fn deploy(&self, id: DeployId) -> Option<&Deploy> {
         self.deploys.get(&id).or_else(|| self.ctx.state.team.deploys.get(&id))
+    }
+
+    /// The boxes that are ticked for an image, as it will be after this decision.
+    pub fn ticked(&self, image: &str) -> BTreeSet<String> {
+        let mut ticked = self.ctx.state.team.ticked(image).clone();
+        for (_, fact) in &self.facts {
+            match fact {
+                Fact::Ticked { image: of, item, on: true, .. } if gates::key(of) == image => {
+                    ticked.insert(item.clone());
+                }
+                Fact::Ticked { image: of, item, on: false, .. } if gates::key(of) == image => {
+                    ticked.remove(item);
+                }
+                _ => {}
+            }
+        }
+        ticked
     }
 
     /// The number of the next deploy.

@@ -9,8 +9,9 @@ mod status;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::deploy::{Plan, Verdict};
-use super::hosting::{ReleaseRef, Running, Trouble};
+use super::deploy::gates::{Check, Gate};
+use super::deploy::{Plan, Preparation, Verdict};
+use super::hosting::{Image, ReleaseRef, Running, Trouble};
 use super::ids::{DeployId, EffectId, IncidentId, Person, Posted, Service};
 use super::message::Text;
 use super::oncall::Override;
@@ -101,6 +102,58 @@ pub enum Fact {
         stage: Stage,
         /// Since when it was down.
         since: At,
+    },
+    /// Nothing goes out for a while.
+    Frozen {
+        /// Of which service; of all when none.
+        service: Option<Service>,
+        /// Until when; until somebody ends it when none.
+        until: Option<At>,
+        /// Who said so.
+        by: Person,
+        /// Why.
+        why: Text,
+    },
+    /// A freeze was ended.
+    Thawed {
+        /// Of which service; the one of all when none.
+        service: Option<Service>,
+        /// Who said so.
+        by: Person,
+    },
+    /// Somebody keeps an app to themselves.
+    Locked {
+        /// Which.
+        app: String,
+        /// Who.
+        by: Person,
+        /// Why.
+        why: Text,
+    },
+    /// An app is free again.
+    Unlocked {
+        /// Which.
+        app: String,
+        /// Who said so.
+        by: Person,
+    },
+    /// An image did well on staging.
+    Validated {
+        /// Of which service.
+        service: Service,
+        /// Which.
+        image: Image,
+    },
+    /// A box of the checklist was ticked, or cleared.
+    Ticked {
+        /// For which image.
+        image: Image,
+        /// Which box.
+        item: String,
+        /// Who.
+        by: Person,
+        /// Whether it is ticked now.
+        on: bool,
     },
 
     // ---- an incident
@@ -355,6 +408,63 @@ pub enum Fact {
         why: Option<Text>,
         /// Until when a yes counts.
         until: At,
+        /// What is to follow in later stages, in order.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        then: Vec<Plan>,
+        /// What can refuse it, as it was found.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        checks: Vec<Check>,
+        /// Whether the bot asked for it itself, on behalf of that person.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_itself: bool,
+    },
+    /// What would be done is another by now: a yes to what was does not count for it.
+    DeployRevised {
+        /// What would be done.
+        plan: Box<Plan>,
+        /// What is to follow.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        then: Vec<Plan>,
+        /// What can refuse it, as it was found.
+        checks: Vec<Check>,
+        /// Until when a yes counts.
+        until: At,
+        /// What changed, in a sentence.
+        what: String,
+    },
+    /// A check is passed with a reason.
+    GateOverridden {
+        /// Which.
+        gate: Gate,
+        /// Who.
+        by: Person,
+        /// Why.
+        why: Text,
+    },
+    /// Those who may approve it were asked to.
+    ApprovalAsked,
+    /// Somebody approved it.
+    DeployApproved {
+        /// Who.
+        by: Person,
+        /// Of what: the hash of everything that would be done.
+        hash: String,
+        /// Until when that counts.
+        until: At,
+        /// Why whoever asked may approve it themselves, when it is they.
+        own: Option<String>,
+    },
+    /// It waits for its hours.
+    DeployScheduled {
+        /// Until when.
+        at: At,
+        /// Who said so.
+        by: Person,
+    },
+    /// Its hours have come: it waits for a yes.
+    DeployAwaited {
+        /// Until when.
+        until: At,
     },
     /// Somebody said yes.
     DeployStarted {
@@ -363,6 +473,9 @@ pub enum Fact {
         /// The machines as they are by now, when they are others than planned.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         machines: Option<Vec<Running>>,
+        /// What can refuse it, as it was found at that moment.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        checks: Vec<Check>,
     },
     /// It is not done.
     DeployCancelled {
@@ -377,6 +490,48 @@ pub enum Fact {
         release: Option<ReleaseRef>,
         /// Why there is none.
         trouble: Option<String>,
+    },
+    /// Something is done before the first machine.
+    Preparing {
+        /// What.
+        what: Preparation,
+    },
+    /// That is done, or went wrong.
+    Prepared {
+        /// What.
+        what: Preparation,
+        /// How it went wrong, with a sentence.
+        trouble: Option<(Trouble, String)>,
+    },
+    /// A machine that did not come up well is restarted once.
+    MachineTriedAgain {
+        /// Which.
+        machine: String,
+        /// By which effect.
+        effect: EffectId,
+        /// What was wrong.
+        says: String,
+    },
+    /// Every machine slept: one is woken, to see that it comes up.
+    MachineWoken {
+        /// Which.
+        machine: String,
+        /// By which effect.
+        effect: EffectId,
+    },
+    /// One stage did well; the next one's turn is looked at.
+    StageDone {
+        /// In a word.
+        verdict: Verdict,
+        /// What was seen, in a sentence.
+        seen: String,
+    },
+    /// The next stage begins.
+    StageEntered {
+        /// What is done there.
+        plan: Box<Plan>,
+        /// What could have refused it, as it was found.
+        checks: Vec<Check>,
     },
     /// A machine is taken in hand.
     MachineTaken {

@@ -3,6 +3,8 @@
 //! Pure. Every number that a team could want otherwise stands in that file and not in code. A file that does not hold together
 //! is refused with a sentence; whoever asked goes on with the last good one.
 
+mod deploys;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::calendar::{Holidays, QuietHours, WorkingHours};
 use super::ids::Role;
 use super::schedule::Schedule;
+
+pub use deploys::{CHECKLIST_MAX, Deploys, Item};
 
 /// The policy that is compiled in.
 pub const SHIPPED: &str = include_str!("../../data/policy.toml");
@@ -226,24 +230,6 @@ pub struct Health {
     pub verify_reds_in_a_row: u8,
 }
 
-/// How changes at the host are made.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Deploys {
-    /// Machines that may be away at once, in hundredths of those that serve; at least one.
-    pub at_once_percent: u16,
-    /// The longest that one machine may take until it is well.
-    pub step_within: Span,
-    /// How long the service is let settle before it is judged.
-    pub settle_for: Span,
-    /// How long it is watched after a good verdict; not at all when zero.
-    pub watch_for: Span,
-    /// How long a plan waits for a yes.
-    pub plan_holds_for: Span,
-    /// A rollback is to be done within.
-    pub rollback_within: Span,
-}
-
 /// A verb that a role may be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -390,6 +376,7 @@ impl Policy {
                 }
             }
         }
+        self.deploys.check()?;
         if self.escalation.is_empty() || self.escalation.iter().any(|level| level.roles.is_empty()) {
             return Err("[[escalation]] needs at least one level, and every level at least one role".to_owned());
         }

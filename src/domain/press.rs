@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 
 use super::answer::{Answer, sentence};
-use super::deploy::Kind;
+use super::deploy::gates::Gate;
+use super::deploy::{Kind, Strategy};
 use super::draft::{Ctx, Decision, Draft};
 use super::fact::Part;
 use super::ids::{DeployId, IncidentId, Service};
@@ -18,7 +19,7 @@ use super::policy::Severity;
 use super::refusal::Refusal;
 use super::verbs::open::{Declared, Opener};
 use super::verbs::update::Update;
-use super::verbs::{change, close, open, respond, ship, update};
+use super::verbs::{change, close, deploy, open, respond, ship, update};
 use super::{text, timeline};
 
 /// Characters of a title that fit into a button's action beside the rest.
@@ -28,9 +29,23 @@ const SIMILAR_TITLE_CHARS_MAX: usize = 60;
 pub fn needs(ctx: &Ctx<'_>, press: &Press) -> Vec<Query> {
     let (verb, rest) = press.action.split_once(':').unwrap_or((press.action.as_str(), ""));
     match verb {
-        "go" => deploy_of(rest).map_or(Vec::new(), |id| ship::queries(ctx, id)),
+        "go" | "approve" => deploy_of(rest).map_or(Vec::new(), |id| ship::queries(ctx, id)),
         "rollback" | "restart" => ship::About::pressed(ctx, rest).map_or(Vec::new(), |about| about.queries()),
-        "again" => again(ctx, rest).map_or(Vec::new(), |(about, _)| about.queries()),
+        "again" => again(ctx, rest).map_or(Vec::new(), |(about, plan)| match plan.kind {
+            Kind::Deploy => deploy::queries(about.service),
+            Kind::Rollback | Kind::Restart => about.queries(),
+        }),
+        _ => Vec::new(),
+    }
+}
+
+/// What the outside must be asked before a form can be decided.
+pub fn needs_of(ctx: &Ctx<'_>, form: &Filled) -> Vec<Query> {
+    let (verb, rest) = form.action.split_once(':').unwrap_or((form.action.as_str(), ""));
+    let Some(id) = deploy_of(rest) else { return Vec::new() };
+    match verb {
+        "glass" => ship::queries(ctx, id),
+        "change" => again(ctx, rest).map_or(Vec::new(), |(about, _)| deploy::queries(about.service)),
         _ => Vec::new(),
     }
 }
@@ -61,13 +76,20 @@ fn shipping(
         "again" => {
             let Some((about, plan)) = again(&ctx, rest) else { return Some(Err(unknown(&press.action))) };
             let to = (plan.kind != Kind::Restart).then(|| plan.to.image.reference.clone());
+            if plan.kind == Kind::Deploy {
+                let (stage, strategy) = (Some(plan.stage), plan.strategy);
+                let asked = deploy::Asked { image: to, stage, strategy, why: None };
+                return Some(deploy::ask(draft, who, about.service, asked, answers));
+            }
             return Some(ship::plan(draft, who, about, plan.kind, ship::Asked { to, why: None }, answers));
         }
-        "go" | "no" | "stop" => {
+        "go" | "no" | "stop" | "approve" | "schedule" => {
             let Some(id) = deploy_of(rest) else { return Some(Err(unknown(&press.action))) };
             return Some(match verb {
                 "go" => ship::go(draft, who, id, answers),
                 "no" => ship::no(draft, who, id),
+                "approve" => deploy::approve(draft, who, id, answers),
+                "schedule" => deploy::schedule(draft, who, id),
                 _ => ship::stop(draft, who, id),
             });
         }
@@ -75,6 +97,98 @@ fn shipping(
     };
     let about = ship::About::pressed(&ctx, rest);
     Some(about.and_then(|about| ship::plan(draft, who, about, kind, ship::Asked::default(), answers)))
+}
+
+/// A press on a plan that is answered with a form or a list; none when it is about something else.
+fn planning(draft: &mut Draft<'_>, press: &Press, verb: &str, rest: &str) -> Option<Result<Answer, Refusal>> {
+    let (number, argument) = rest.split_once(':').unwrap_or((rest, ""));
+    let id = deploy_of(number)?;
+    let list = |message: Message| Answer::Say { message, only_you: true };
+    Some(match verb {
+        "checklist" => deploy::checklist(draft, id).map(list),
+        "tick" => deploy::tick(draft, &press.who, id, argument.parse().unwrap_or(usize::MAX)).map(list),
+        "glass" => Ok(Answer::Open(why_form(
+            format!("glass:{number}"),
+            format!("Break glass: {id}"),
+            "Why it cannot wait for an approval",
+        ))),
+        "pass" => {
+            let gate = press.values.first().map_or(argument, String::as_str);
+            let action = format!("waive:{number}:{gate}");
+            Ok(Answer::Open(why_form(action, format!("Pass the {gate} check: {id}"), "Why it may be passed")))
+        }
+        "change" => match draft.deploy(id) {
+            Some(deploy) => Ok(Answer::Open(change_form(deploy))),
+            None => Err(unknown(&press.action)),
+        },
+        _ => return None,
+    })
+}
+
+fn why_form(action: String, title: String, label: &str) -> Form {
+    Form {
+        action,
+        title,
+        inputs: vec![FormInput {
+            name: "why".to_owned(),
+            label: label.to_owned(),
+            long: true,
+            required: true,
+            value: String::new(),
+            hint: "A sentence; it stands on the record".to_owned(),
+            chars_max: 1_000,
+        }],
+    }
+}
+
+/// Another image, or another order, for the same service.
+fn change_form(deploy: &super::deploy::Deploy) -> Form {
+    let input = |name: &str, label: &str, value: String, hint: &str| FormInput {
+        name: name.to_owned(),
+        label: label.to_owned(),
+        long: false,
+        required: true,
+        value,
+        hint: hint.to_owned(),
+        chars_max: 300,
+    };
+    Form {
+        action: format!("change:{}", deploy.id.0),
+        title: format!("Another plan than {}", deploy.id),
+        inputs: vec![
+            input("image", "Image", deploy.plan.to.image.reference.clone(), "v43, a tag or a whole image"),
+            input("strategy", "Strategy", deploy.plan.strategy.name().to_owned(), "rolling, canary or immediate"),
+        ],
+    }
+}
+
+/// A form about a plan that was filled in; none when it is about something else.
+fn replanned(draft: &mut Draft<'_>, form: &Filled, answers: &Answers) -> Option<Result<Text, Refusal>> {
+    let (verb, rest) = form.action.split_once(':')?;
+    let (number, argument) = rest.split_once(':').unwrap_or((rest, ""));
+    let value = |name: &str| form.values.get(name).cloned().unwrap_or_default();
+    let who = &form.who;
+    let id = deploy_of(number)?;
+    Some(match verb {
+        "glass" => deploy::break_glass(draft, who, id, value("why"), answers),
+        "waive" => match Gate::named(argument) {
+            Some(gate) => deploy::waive(draft, who, id, gate, value("why")),
+            None => Err(unknown(&form.action)),
+        },
+        "change" => {
+            let ctx = draft.ctx;
+            let Some((about, plan)) = again(&ctx, number) else { return Some(Err(unknown(&form.action))) };
+            let typed = flat(&value("strategy"));
+            let Some(strategy) = Strategy::named(&typed) else {
+                return Some(Err(Refusal::because(format!("“{typed}” is no strategy: rolling, canary or immediate."))));
+            };
+            let old = draft.deploy(id).filter(|old| old.then.is_empty()).map(|_| plan.stage);
+            let why = draft.deploy(id).and_then(|old| old.why.clone());
+            let asked = deploy::Asked { image: Some(flat(&value("image"))), stage: old, strategy, why };
+            deploy::ask(draft, who, about.service, asked, answers)
+        }
+        _ => return None,
+    })
 }
 
 /// Decides about a press.
@@ -85,6 +199,9 @@ pub fn press(mut draft: Draft<'_>, press: &Press, answers: &Answers) -> Result<D
     let (verb, rest) = press.action.split_once(':').unwrap_or((press.action.as_str(), ""));
     if let Some(said) = shipping(&mut draft, press, verb, rest, answers) {
         return said.map(|said| draft.say(said));
+    }
+    if let Some(answer) = planning(&mut draft, press, verb, rest) {
+        return answer.map(|answer| draft.done(Some(answer)));
     }
     if verb == "declare" {
         let service = draft.ctx.workspace.service(rest).ok_or_else(|| unknown(rest))?.name.clone();
@@ -171,10 +288,10 @@ fn draft_form<'a>(
 ///
 /// # Errors
 /// As the verb behind it refuses. What was typed is given back, so that nothing has to be typed twice.
-pub fn filled(draft: Draft<'_>, form: &Filled) -> Result<Decision, Refusal> {
+pub fn filled(draft: Draft<'_>, form: &Filled, answers: &Answers) -> Result<Decision, Refusal> {
     let ctx = draft.ctx;
     let typed = form.values.values().max_by_key(|text| text.chars()).cloned().unwrap_or_default();
-    fill(draft, form).or_else(|refusal| give_back(&ctx, refusal, &typed))
+    fill(draft, form, answers).or_else(|refusal| give_back(&ctx, refusal, &typed))
 }
 
 /// A refusal together with what somebody typed, so that it need not be typed again.
@@ -191,7 +308,10 @@ pub fn give_back(ctx: &super::draft::Ctx<'_>, refusal: Refusal, typed: &Text) ->
     Ok(Draft::new(*ctx).done(Some(Answer::Say { message, only_you: true })))
 }
 
-fn fill(mut draft: Draft<'_>, form: &Filled) -> Result<Decision, Refusal> {
+fn fill(mut draft: Draft<'_>, form: &Filled, answers: &Answers) -> Result<Decision, Refusal> {
+    if let Some(said) = replanned(&mut draft, form, answers) {
+        return said.map(|said| draft.say(said));
+    }
     let (verb, rest) = form.action.split_once(':').unwrap_or((form.action.as_str(), ""));
     let id: IncidentId = rest.split(':').next().unwrap_or_default().parse().map_err(|_| unknown(&form.action))?;
     let value = |name: &str| form.values.get(name).cloned().unwrap_or_default();

@@ -49,7 +49,16 @@ pub fn decide(draft: &mut Draft<'_>, look: &Measurement, changed: Option<&Transi
             }
         }
     }
-    verifications(draft, look)
+    let reds = reds_in_a_row(draft, look);
+    if matches!(look.seen, Seen::Red { .. }) && reds == u32::from(draft.ctx.policy.health.verify_reds_in_a_row) {
+        super::deploy::run::shaken(draft, &look.service, look.stage);
+    }
+    verifications(draft, look, reds)
+}
+
+fn reds_in_a_row(draft: &Draft<'_>, look: &Measurement) -> u32 {
+    let key = (look.service.clone(), look.stage);
+    draft.ctx.state.measured.watched.get(&key).map_or(0, super::health::Watched::reds_in_a_row)
 }
 
 fn down(
@@ -141,10 +150,8 @@ fn recovered(draft: &mut Draft<'_>, id: IncidentId, service: &Service, line: &Te
 }
 
 /// Verifications that this look concerns: two reds in a row start them again.
-fn verifications(draft: &mut Draft<'_>, look: &Measurement) -> Result<(), Refusal> {
+fn verifications(draft: &mut Draft<'_>, look: &Measurement, reds: u32) -> Result<(), Refusal> {
     let Seen::Red { why } = &look.seen else { return Ok(()) };
-    let key = (look.service.clone(), look.stage);
-    let reds = draft.ctx.state.measured.watched.get(&key).map_or(0, super::health::Watched::reds_in_a_row);
     if look.stage != Stage::Production || reds != u32::from(draft.ctx.policy.health.verify_reds_in_a_row) {
         return Ok(());
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::deploy::Deploy;
+use super::deploy::gates::{self, Freeze, Lock, Validated};
 use super::effect::{Effect, EffectKind};
 use super::fact::{At, Fact};
 use super::health::Watched;
@@ -20,6 +21,10 @@ use super::workspace::Stage;
 pub const NEWEST_HELD: u32 = 32;
 /// Deploys that stay in memory after they are over, so that their buttons still know them.
 pub const DEPLOYS_HELD: usize = 8;
+/// Images whose ticked boxes, and whose good days on staging, are remembered.
+pub const IMAGES_REMEMBERED: usize = 32;
+/// Freezes that hold at once, at most: one a service and one for all.
+pub const FREEZES_MAX: usize = 64;
 /// How many input ids are remembered, so that a repeat is known.
 pub const INPUTS_REMEMBERED: usize = 4096;
 
@@ -49,6 +54,45 @@ pub struct TeamState {
     /// The highest deploy number used.
     #[serde(default)]
     pub deploys_used: u32,
+    /// What holds production as it is, by somebody's word.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freezes: Vec<Freeze>,
+    /// Apps that somebody keeps to themselves.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub locks: BTreeMap<String, Lock>,
+    /// Images that did well on staging, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub validated: Vec<Validated>,
+    /// Boxes ticked, by image; the newest image last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ticks: Vec<(String, BTreeSet<String>)>,
+}
+
+impl TeamState {
+    /// The boxes that are ticked for an image.
+    pub fn ticked(&self, image: &str) -> &BTreeSet<String> {
+        static NONE: BTreeSet<String> = BTreeSet::new();
+        self.ticks.iter().find(|(known, _)| known == image).map_or(&NONE, |(_, ticked)| ticked)
+    }
+
+    fn tick(&mut self, image: &str, item: &str, on: bool) {
+        let known = self.ticks.iter().position(|(known, _)| known == image);
+        let (image, mut ticked) = match known {
+            Some(at) => self.ticks.remove(at),
+            None => (image.to_owned(), BTreeSet::new()),
+        };
+        if on {
+            ticked.insert(item.to_owned());
+        } else {
+            ticked.remove(item);
+        }
+        self.ticks.push((image, ticked));
+        keep_newest(&mut self.ticks, IMAGES_REMEMBERED);
+    }
+}
+
+fn keep_newest<T>(of: &mut Vec<T>, most: usize) {
+    of.drain(..of.len().saturating_sub(most));
 }
 
 /// A job.
@@ -206,6 +250,24 @@ impl State {
             Fact::ServiceUp { service, stage, .. } => {
                 team.down.retain(|down| down.service != *service || down.stage != *stage);
             }
+            Fact::Frozen { service, until, by, why } => {
+                team.freezes.retain(|freeze| freeze.service != *service && freeze.until.is_none_or(|until| at < until));
+                let (service, by, why) = (service.clone(), by.clone(), why.clone());
+                team.freezes.push(Freeze { service, from: at, until: *until, by, why });
+                keep_newest(&mut team.freezes, FREEZES_MAX);
+            }
+            Fact::Thawed { service, .. } => team.freezes.retain(|freeze| freeze.service != *service),
+            Fact::Locked { app, by, why } => {
+                team.locks.insert(app.clone(), Lock { by: by.clone(), at, why: why.clone() });
+            }
+            Fact::Unlocked { app, .. } => {
+                team.locks.remove(app);
+            }
+            Fact::Validated { service, image } => {
+                team.validated.retain(|one| one.service != *service || !one.image.is(image));
+                team.validated.push(Validated { service: service.clone(), image: image.clone(), at });
+                keep_newest(&mut team.validated, IMAGES_REMEMBERED);
+            }
             _ => {}
         }
     }
@@ -225,6 +287,10 @@ impl State {
 
     fn apply_deploy(&mut self, id: DeployId, at: At, fact: &Fact) {
         let team = &mut self.team;
+        // Ticked on a deploy's card, and true of its image wherever that goes.
+        if let Fact::Ticked { image, item, on, .. } = fact {
+            team.tick(gates::key(image), item, *on);
+        }
         match team.deploys.get_mut(&id) {
             Some(deploy) => deploy.apply(at, fact),
             None => {

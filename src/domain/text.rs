@@ -4,6 +4,7 @@
 //! severity, number, what, and what is wanted by when.
 
 pub mod deploys;
+pub mod gates;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;

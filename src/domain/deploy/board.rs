@@ -2,11 +2,13 @@
 //!
 //! Pure. Rendered anew from State whenever it is sent.
 
+use super::gates::{self, Gate};
 use super::{Deploy, Kind, Machine, Phase, Plan, Verdict};
 use crate::domain::draft::Ctx;
 use crate::domain::hosting::Running;
-use crate::domain::message::{Button, ButtonStyle, Card, Message, Text, Tone};
+use crate::domain::message::{Button, ButtonStyle, Card, Choice, Menu, Message, Text, Tone};
 use crate::domain::text::{self, capital, deploys};
+use crate::domain::verbs;
 
 /// Machines named one by one; of more, only those that are not done.
 const NAMED_MAX: usize = 8;
@@ -16,7 +18,7 @@ const BAR_CELLS: usize = 10;
 /// The words on the button that starts it.
 pub fn yes(plan: &Plan) -> String {
     match plan.kind {
-        Kind::Deploy => format!("Deploy {}", plan.to.short()),
+        Kind::Deploy => format!("Deploy {}", plan.to.image),
         Kind::Rollback => format!("Roll back to {}", plan.to.short()),
         Kind::Restart => "Restart now".to_owned(),
     }
@@ -25,14 +27,19 @@ pub fn yes(plan: &Plan) -> String {
 /// A deploy's card.
 pub fn card(ctx: &Ctx<'_>, deploy: &Deploy) -> Message {
     let plan = &deploy.plan;
-    let mut card = Card::new(format!("{} · {}", deploy.id, capital(&deploys::intent(plan))), tone(deploy));
+    let title = deploys::headline(deploy);
+    let title = title.split_once(' ').map_or(title.as_str(), |(_, rest)| rest);
+    let mut card = Card::new(format!("{} · {title}", deploy.id), tone(deploy));
     card = card.row("Status", status(deploy));
     if plan.kind == Kind::Restart {
         card = card.field("Runs", plan.from.words());
     } else {
         card = card.field("From", plan.from.words()).field("To", plan.to.words());
     }
-    card = card.field("Asked by", Text::default().person(&deploy.by));
+    card = match deploy.by_itself {
+        true => card.field("Asked by", Text::plain("me, for ").person(&deploy.by)),
+        false => card.field("Asked by", Text::default().person(&deploy.by)),
+    };
     if let Some(by) = deploy.started_by.as_ref().filter(|by| **by != deploy.by) {
         card = card.field("Started by", Text::default().person(by));
     }
@@ -42,7 +49,41 @@ pub fn card(ctx: &Ctx<'_>, deploy: &Deploy) -> Message {
     if let Some(started) = deploy.started_at.filter(|_| plan.kind == Kind::Rollback && deploy.verdict.is_none()) {
         card = card.field("To be done", Text::default().relative(started + ctx.policy.deploys.rollback_within.delta()));
     }
+    if let Some(approval) = &deploy.approval {
+        let line = Text::default().person(&approval.by).text(", until ").clock(approval.until);
+        card = card.field(
+            "Approved by",
+            match &approval.own {
+                Some(why) => line.text(format!(" ({why})")),
+                None => line,
+            },
+        );
+    }
+    for passed in &deploy.passed {
+        let name = capital(passed.stage.name());
+        card = card.row(name, format!("{}: {}", passed.verdict.words(), passed.seen));
+    }
     card = card.row("Machines", machines(deploy));
+    for plan in &deploy.then {
+        card = card.row(format!("Then {}", plan.stage.name()), later(plan));
+    }
+    if deploy.is_waiting() && plan.kind == Kind::Deploy {
+        card = card.row("Takes", expected(ctx, deploy));
+        card = card.row("If it fails", undo(ctx, plan));
+    }
+    if let Some(command) = plan.release_command.as_ref().filter(|_| deploy.is_waiting()) {
+        card = card.row("Runs first", format!("“{command}”, once, with the new image"));
+    }
+    if !deploy.checks.is_empty() && deploy.is_waiting() {
+        card = card.row("Checks", checks(ctx, deploy));
+    }
+    for waiver in &deploy.waivers {
+        let line = Text::default().person(&waiver.by).text(": ").join(waiver.why.clone());
+        card = card.row(format!("Passed: {}", waiver.gate.name()), line);
+    }
+    if let Some(what) = deploy.revised.as_ref().filter(|_| deploy.is_waiting()) {
+        card = card.row("Changed since", capital(what));
+    }
     if let Some(why) = &deploy.why {
         card = card.row("Why", why.clone());
     }
@@ -62,15 +103,49 @@ pub fn card(ctx: &Ctx<'_>, deploy: &Deploy) -> Message {
     }
     let mut message = Message::line(Text::plain(format!("{}.", deploys::headline(deploy))));
     message.card = Some(card);
-    message.buttons = buttons(deploy);
+    buttons(ctx, deploy, &mut message);
     message
 }
 
+fn later(plan: &Plan) -> String {
+    format!("{}: {} to {}, {} at once", plan.app, plan.from.words(), plan.to.image, plan.at_once)
+}
+
+/// At most so long, by what one machine may take.
+fn expected(ctx: &Ctx<'_>, deploy: &Deploy) -> String {
+    let policy = &ctx.policy.deploys;
+    let waves = |plan: &Plan| {
+        let awake = plan.machines.iter().filter(|machine| machine.is_up()).count().max(1);
+        awake.div_ceil(usize::from(plan.at_once.max(1)))
+    };
+    let stages = deploy.stages().count();
+    let waves: usize = deploy.stages().map(waves).sum();
+    let most = policy.step_within.delta() * i32::try_from(waves).unwrap_or(i32::MAX)
+        + policy.settle_for.delta() * i32::try_from(stages).unwrap_or(1);
+    format!("{} at most, then watched for {}", text::span(most), text::span(policy.watch_for.delta()))
+}
+
+fn undo(ctx: &Ctx<'_>, plan: &Plan) -> &'static str {
+    match (ctx.policy.deploys.roll_back_by_itself, &plan.release_command) {
+        (true, None) => "I take it back by myself",
+        (true, Some(_)) => "I ask: what the release command changed, the image before may not live with",
+        (false, _) => "I ask",
+    }
+}
+
+/// A line a check: ✓, ✗, – for what was not looked at, ⚠ for what somebody passed.
+fn checks(ctx: &Ctx<'_>, deploy: &Deploy) -> String {
+    let lines = gates::by_now(ctx, deploy);
+    let lines: Vec<String> =
+        lines.iter().map(|check| format!("{} {}", super::staged::sign(deploy, check), deploys::check(check))).collect();
+    lines.join("\n")
+}
+
 fn tone(deploy: &Deploy) -> Tone {
-    match (deploy.verdict, deploy.trouble()) {
+    match (deploy.verdict, deploy.went_wrong()) {
         (Some(verdict), _) if verdict.is_good() => Tone::Good,
         (Some(Verdict::Cancelled | Verdict::Superseded), _) => Tone::Quiet,
-        (Some(Verdict::Failed | Verdict::Unknown), _) | (None, Some(_)) => Tone::Bad,
+        (Some(Verdict::Failed | Verdict::Unknown), _) | (None, true) => Tone::Bad,
         _ => Tone::Warn,
     }
 }
@@ -82,6 +157,13 @@ fn status(deploy: &Deploy) -> Text {
     };
     match &deploy.phase {
         Phase::Planned { until } => Text::plain("planned; nothing is done before a yes, by ").clock(*until),
+        Phase::Scheduled { until } => Text::plain("waits for its hours, ").relative(*until),
+        Phase::Preparing { what } => stopped(Text::plain(format!("{} is under way", what.words()))),
+        Phase::Crossing => Text::plain(format!(
+            "{} done; {} is looked at",
+            deploy.plan.stage.name(),
+            deploy.then.first().map_or("the next stage", |plan| plan.stage.name())
+        )),
         Phase::Opening => Text::plain("started; telling Fly's list of releases"),
         Phase::Rolling => stopped(Text::plain(bar(deploy))),
         Phase::Closing => stopped(Text::plain(format!("{}; telling Fly's list of releases", bar(deploy)))),
@@ -129,19 +211,68 @@ fn one(planned: &Running, machine: &Machine) -> String {
     }
 }
 
-fn buttons(deploy: &Deploy) -> Vec<Button> {
+fn buttons(ctx: &Ctx<'_>, deploy: &Deploy, message: &mut Message) {
     let n = deploy.id.0;
-    match deploy.phase {
-        Phase::Planned { .. } => vec![
-            Button::new(format!("go:{n}"), yes(&deploy.plan), ButtonStyle::Danger),
-            Button::new(format!("no:{n}"), "Cancel", ButtonStyle::Plain),
-        ],
-        Phase::Opening | Phase::Rolling if deploy.stopped_by.is_none() => {
+    let has_more = !deploy.then.is_empty() && deploy.is_started();
+    message.buttons = match deploy.phase {
+        Phase::Planned { .. } | Phase::Scheduled { .. } if deploy.plan.kind == Kind::Deploy => {
+            message.menu = waivable(ctx, deploy);
+            planned(ctx, deploy)
+        }
+        Phase::Planned { .. } | Phase::Scheduled { .. } => yes_buttons(deploy),
+        Phase::Opening | Phase::Preparing { .. } | Phase::Rolling if deploy.stopped_by.is_none() => {
+            vec![Button::new(format!("stop:{n}"), "Stop", ButtonStyle::Danger)]
+        }
+        Phase::Settling { .. } | Phase::Judging | Phase::Crossing if has_more && deploy.stopped_by.is_none() => {
             vec![Button::new(format!("stop:{n}"), "Stop", ButtonStyle::Danger)]
         }
         Phase::Over => ways_on(deploy),
         _ => Vec::new(),
+    };
+}
+
+/// Yes and no.
+pub fn yes_buttons(deploy: &Deploy) -> Vec<Button> {
+    let n = deploy.id.0;
+    vec![
+        Button::new(format!("go:{n}"), yes(&deploy.plan), ButtonStyle::Danger),
+        Button::new(format!("no:{n}"), "Cancel", ButtonStyle::Plain),
+    ]
+}
+
+/// What can be done with the plan of a deploy: those that fit the moment, five at most.
+fn planned(ctx: &Ctx<'_>, deploy: &Deploy) -> Vec<Button> {
+    let n = deploy.id.0;
+    let is_approved = deploy.approval.as_ref().is_some_and(|approval| approval.until > ctx.now);
+    let mut buttons = match is_approved || verbs::deploy::own(ctx).is_some() {
+        true => vec![Button::new(format!("go:{n}"), "Start", ButtonStyle::Danger)],
+        false => vec![Button::new(format!("approve:{n}"), "Approve and start", ButtonStyle::Success)],
+    };
+    if !is_approved && verbs::deploy::own(ctx).is_none() && verbs::deploy::glass(ctx, deploy).is_some() {
+        buttons.push(Button::new(format!("glass:{n}"), "Break glass", ButtonStyle::Danger));
     }
+    let now = gates::by_now(ctx, deploy);
+    let refuses = |gate: Gate| gates::refusing(&now, &deploy.waivers).any(|check| check.gate == gate);
+    if refuses(Gate::Checklist) {
+        buttons.push(Button::new(format!("checklist:{n}"), "Checklist", ButtonStyle::Primary));
+    }
+    if refuses(Gate::Window) && !matches!(deploy.phase, Phase::Scheduled { .. }) {
+        buttons.push(Button::new(format!("schedule:{n}"), "Schedule", ButtonStyle::Plain));
+    }
+    buttons.push(Button::new(format!("change:{n}"), "Change", ButtonStyle::Plain));
+    buttons.push(Button::new(format!("no:{n}"), "Cancel", ButtonStyle::Plain));
+    buttons
+}
+
+/// The checks that somebody may pass with a reason.
+fn waivable(ctx: &Ctx<'_>, deploy: &Deploy) -> Option<Menu> {
+    let now = gates::by_now(ctx, deploy);
+    let choices: Vec<Choice> = gates::refusing(&now, &deploy.waivers)
+        .filter(|check| !ctx.policy.deploys.may_override(check.gate).is_empty())
+        .map(|check| Choice::new(check.gate.name(), text::short(&deploys::check(check), 90)))
+        .collect();
+    let (action, placeholder) = (format!("pass:{}", deploy.id.0), "Pass a check with a reason…".to_owned());
+    (!choices.is_empty()).then_some(Menu { action, placeholder, choices })
 }
 
 /// What can be done when it did not end well.

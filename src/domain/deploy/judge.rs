@@ -41,7 +41,8 @@ pub fn judge(
     };
     let what = match plan.kind {
         Kind::Restart => format!("{there} of {all} machines restarted"),
-        Kind::Deploy | Kind::Rollback => format!("{there} of {all} machines run {}", plan.to.short()),
+        Kind::Deploy => format!("{there} of {all} machines run {}", plan.to.image),
+        Kind::Rollback => format!("{there} of {all} machines run {}", plan.to.short()),
     };
     let mut seen = format!("{what}; {health}");
     if let Err(why) = machines {
@@ -50,7 +51,10 @@ pub fn judge(
     if let Some((machine, _, says)) = deploy.trouble() {
         seen = format!("{seen}. {} in {}: {says}", machine.id, machine.region);
     }
-    let went_wrong = deploy.trouble().is_some();
+    if let Some((what, _, says)) = &deploy.unprepared {
+        seen = format!("{seen}. {}: {says}", super::super::text::capital(what.words()));
+    }
+    let went_wrong = deploy.went_wrong();
     let verdict = match answers {
         Some(Mark::Critical) => Verdict::Failed,
         Some(Mark::Unknown) | None if went_wrong => Verdict::Unknown,

@@ -1,12 +1,18 @@
 //! A deploy, a rollback or a restart: what is planned, how far it is, what came of it.
 //!
-//! Pure. Owns the fold (`Deploy::apply`) and the words for its parts; how a plan is made is `plan.rs`, what is done next
-//! `run.rs`, what came of it `judge.rs`, how it looks `board.rs`, who may ask for it `verbs/ship.rs`.
+//! Pure. Owns the fold (`Deploy::apply`) and the words for its parts; how a plan is made is `plan.rs`, what can refuse it
+//! `gates.rs`, what is done next `run.rs`, how it goes from stage to stage `staged.rs`, what came of it `judge.rs`, when it is
+//! taken back without being asked `undo.rs`, how it looks `board.rs`, who may ask for it `verbs/ship.rs` and `verbs/deploy.rs`.
 
 pub mod board;
+pub mod gates;
 pub mod judge;
 pub mod plan;
 pub mod run;
+pub mod staged;
+pub mod undo;
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +21,7 @@ use super::hosting::{Image, ReleaseRef, Running, Trouble};
 use super::ids::{DeployId, EffectId, IncidentId, Person, Posted, Service};
 use super::message::Text;
 use super::workspace::Stage;
+use gates::{Check, Waiver};
 
 /// What kind of change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +51,62 @@ impl Kind {
             Kind::Deploy => "deploy",
             Kind::Rollback => "rollback",
             Kind::Restart => "restart",
+        }
+    }
+}
+
+/// In which order machines get another image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// Some at a time, each well before the next.
+    #[default]
+    Rolling,
+    /// One machine more is tried with it first; then as rolling.
+    Canary,
+    /// All at once, waiting for none.
+    Immediate,
+}
+
+impl Strategy {
+    /// All of them, the usual one first.
+    pub const ALL: [Strategy; 3] = [Strategy::Rolling, Strategy::Canary, Strategy::Immediate];
+
+    /// Its name, as people type it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Strategy::Rolling => "rolling",
+            Strategy::Canary => "canary",
+            Strategy::Immediate => "immediate",
+        }
+    }
+
+    /// By its name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+
+    fn is_rolling(&self) -> bool {
+        *self == Strategy::Rolling
+    }
+}
+
+/// What is done before the first machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preparation {
+    /// The release command runs.
+    ReleaseCommand,
+    /// One machine more is tried with the image.
+    Canary,
+}
+
+impl Preparation {
+    /// In a sentence.
+    pub fn words(self) -> &'static str {
+        match self {
+            Preparation::ReleaseCommand => "the release command",
+            Preparation::Canary => "the canary",
         }
     }
 }
@@ -97,6 +160,12 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// SHA-256 over app, image and machines with their configurations, in hex: what somebody said yes to.
     pub hash: String,
+    /// In which order machines are changed.
+    #[serde(default, skip_serializing_if = "Strategy::is_rolling")]
+    pub strategy: Strategy,
+    /// What is run once with the new image before the first machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_command: Option<String>,
 }
 
 /// Where one machine is.
@@ -132,8 +201,18 @@ pub enum Phase {
         /// Until when that counts.
         until: At,
     },
+    /// Waits for its hours.
+    Scheduled {
+        /// Until when.
+        until: At,
+    },
     /// A release is put on the host's record.
     Opening,
+    /// Something is done before the first machine.
+    Preparing {
+        /// What.
+        what: Preparation,
+    },
     /// Machines are worked on.
     Rolling,
     /// The release's end is put on the host's record.
@@ -152,6 +231,8 @@ pub enum Phase {
     },
     /// The last look.
     LastLook,
+    /// One stage is done, the next one is looked at before it begins.
+    Crossing,
     /// Over.
     Over,
 }
@@ -202,6 +283,30 @@ impl Verdict {
     }
 }
 
+/// Somebody's approval of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Who.
+    pub by: Person,
+    /// Of what.
+    pub hash: String,
+    /// Until when it counts.
+    pub until: At,
+    /// Why whoever asked may approve it themselves, when it is they.
+    pub own: Option<String>,
+}
+
+/// A stage that is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passed {
+    /// Which.
+    pub stage: Stage,
+    /// In a word.
+    pub verdict: Verdict,
+    /// What was seen.
+    pub seen: String,
+}
+
 /// One change to what a service runs, from a plan to a verdict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Deploy {
@@ -239,12 +344,48 @@ pub struct Deploy {
     pub seen: Option<String>,
     /// Its card, once it stands.
     pub card: Option<Posted>,
+    /// Whether the bot asked for it itself, on behalf of `by`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_itself: bool,
+    /// What is to follow in later stages, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<Plan>,
+    /// Stages that are done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed: Vec<Passed>,
+    /// What can refuse it, as it was found last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
+    /// Checks that somebody passed with a reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waivers: Vec<Waiver>,
+    /// Whether those who may approve it were asked to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approval_asked: bool,
+    /// Somebody's approval, until it is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+    /// What changed since it was planned first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revised: Option<String>,
+    /// What was to be done before the first machine and went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unprepared: Option<(Preparation, Trouble, String)>,
+    /// Machines that were restarted once because they did not come up well.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tried_again: BTreeSet<String>,
+    /// The machine that was woken to see that it comes up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub woken: Option<String>,
+    /// Until when it is watched, since its first good verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watched_until: Option<At>,
 }
 
 impl Deploy {
     /// What a plan begins.
     pub fn planned(id: DeployId, at: At, fact: &Fact) -> Option<Self> {
-        let Fact::DeployPlanned { plan, by, incident, why, until } = fact else { return None };
+        let Fact::DeployPlanned { plan, by, incident, why, until, then, checks, by_itself } = fact else { return None };
         Some(Self {
             id,
             machines: vec![Machine::Waiting; plan.machines.len()],
@@ -263,6 +404,18 @@ impl Deploy {
             verdict: None,
             seen: None,
             card: None,
+            by_itself: *by_itself,
+            then: then.clone(),
+            passed: Vec::new(),
+            checks: checks.clone(),
+            waivers: Vec::new(),
+            approval_asked: false,
+            approval: None,
+            revised: None,
+            unprepared: None,
+            tried_again: BTreeSet::new(),
+            woken: None,
+            watched_until: None,
         })
     }
 
@@ -278,13 +431,41 @@ impl Deploy {
 
     /// Whether machines are being worked on: nobody else may.
     pub fn is_running(&self) -> bool {
-        matches!(self.phase, Phase::Opening | Phase::Rolling | Phase::Closing)
+        matches!(self.phase, Phase::Opening | Phase::Preparing { .. } | Phase::Rolling | Phase::Closing)
+    }
+
+    /// Whether nothing is done before somebody says yes.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Planned { .. } | Phase::Scheduled { .. })
+    }
+
+    /// The stages that are still to come or under way, in order.
+    pub fn stages(&self) -> impl DoubleEndedIterator<Item = &Plan> {
+        std::iter::once(&self.plan).chain(&self.then)
+    }
+
+    /// Whether it touches an app, now or in a later stage.
+    pub fn touches(&self, app: &str) -> bool {
+        self.stages().any(|plan| plan.app == app)
+    }
+
+    /// What an approval is of: everything that would still be done.
+    pub fn hash(&self) -> String {
+        plan::hash_of(self.stages())
+    }
+
+    /// Whether it went wrong before or at a machine.
+    pub fn went_wrong(&self) -> bool {
+        self.unprepared.is_some() || self.trouble().is_some()
     }
 
     /// When something has to be decided about it next.
     pub fn next_due(&self) -> Option<At> {
         match self.phase {
-            Phase::Planned { until } | Phase::Settling { until } | Phase::Watching { until } => Some(until),
+            Phase::Planned { until }
+            | Phase::Scheduled { until }
+            | Phase::Settling { until }
+            | Phase::Watching { until } => Some(until),
             _ => None,
         }
     }
@@ -305,14 +486,66 @@ impl Deploy {
     /// Brings it forward by one fact.
     pub fn apply(&mut self, at: At, fact: &Fact) {
         match fact {
-            Fact::DeployStarted { by, machines } => {
+            Fact::DeployRevised { plan, then, checks, until, what } => {
+                self.machines = vec![Machine::Waiting; plan.machines.len()];
+                self.plan = (**plan).clone();
+                self.then.clone_from(then);
+                self.checks.clone_from(checks);
+                // A yes to what was is none to what is.
+                (self.approval, self.approval_asked) = (None, false);
+                self.revised = Some(what.clone());
+                self.phase = Phase::Planned { until: *until };
+            }
+            Fact::GateOverridden { gate, by, why } => {
+                self.waivers.retain(|waiver| waiver.gate != *gate);
+                self.waivers.push(Waiver { gate: *gate, by: by.clone(), why: why.clone() });
+            }
+            Fact::ApprovalAsked => self.approval_asked = true,
+            Fact::DeployApproved { by, hash, until, own } => {
+                let (by, hash, own) = (by.clone(), hash.clone(), own.clone());
+                self.approval = Some(Approval { by, hash, until: *until, own });
+            }
+            Fact::DeployScheduled { at, .. } => self.phase = Phase::Scheduled { until: *at },
+            Fact::DeployAwaited { until } => {
+                self.approval_asked = false;
+                self.phase = Phase::Planned { until: *until };
+            }
+            Fact::DeployStarted { by, machines, checks } => {
                 self.started_by = Some(by.clone());
-                self.started_at = Some(at);
+                self.started_at.get_or_insert(at);
+                if !checks.is_empty() {
+                    self.checks.clone_from(checks);
+                }
                 if let Some(machines) = machines {
                     self.plan.machines.clone_from(machines);
                 }
-                self.machines = vec![Machine::Waiting; self.plan.machines.len()];
-                self.phase = if self.plan.kind == Kind::Restart { Phase::Rolling } else { Phase::Opening };
+                self.begin();
+            }
+            Fact::StageDone { verdict, seen } => {
+                let stage = self.plan.stage;
+                self.passed.push(Passed { stage, verdict: *verdict, seen: seen.clone() });
+                self.phase = Phase::Crossing;
+            }
+            Fact::StageEntered { plan, checks } => {
+                self.plan = (**plan).clone();
+                if !self.then.is_empty() {
+                    self.then.remove(0);
+                }
+                self.checks.clone_from(checks);
+                self.begin();
+            }
+            Fact::Preparing { what } => self.phase = Phase::Preparing { what: *what },
+            Fact::Prepared { what, trouble } => {
+                self.unprepared = trouble.as_ref().map(|(kind, says)| (*what, kind.clone(), says.clone()));
+                self.phase = Phase::Rolling;
+            }
+            Fact::MachineTriedAgain { machine, effect, .. } => {
+                self.tried_again.insert(machine.clone());
+                self.set(machine, Machine::InHand { effect: *effect });
+            }
+            Fact::MachineWoken { machine, effect } => {
+                self.woken = Some(machine.clone());
+                self.set(machine, Machine::InHand { effect: *effect });
             }
             Fact::ReleaseOpened { release, trouble } => {
                 self.release.clone_from(release);
@@ -334,6 +567,7 @@ impl Deploy {
                 self.verdict = Some(*verdict);
                 self.seen = Some(seen.clone());
                 self.judged_at = Some(at);
+                self.watched_until = self.watched_until.or(*watch);
                 self.phase = match watch {
                     Some(until) => Phase::Watching { until: *until },
                     None => Phase::Over,
@@ -347,6 +581,15 @@ impl Deploy {
             Fact::CardLost => self.card = None,
             _ => {}
         }
+    }
+
+    /// The stage at hand begins.
+    fn begin(&mut self) {
+        self.machines = vec![Machine::Waiting; self.plan.machines.len()];
+        (self.release, self.release_trouble, self.approval) = (None, None, None);
+        (self.unprepared, self.woken, self.verdict, self.seen) = (None, None, None, None);
+        self.tried_again.clear();
+        self.phase = if self.plan.kind == Kind::Restart { Phase::Rolling } else { Phase::Opening };
     }
 
     fn set(&mut self, id: &str, to: Machine) {

@@ -5,7 +5,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Kind, Plan, Shipped};
+use super::{Kind, Plan, Shipped, Strategy};
 use crate::domain::hosting::{Image, Inventory, Release, Running};
 use crate::domain::ids::Service;
 use crate::domain::workspace::Stage;
@@ -102,6 +102,91 @@ pub fn rollback(inventory: &Inventory, wanted: &Wanted, to: Option<&str>) -> Res
     Ok(plan(Kind::Rollback, inventory, wanted, from, to, notes))
 }
 
+/// The image that is meant by a name; without one, the image that suggests itself: what staging runs and production does not,
+/// else the newest that was released and does not run.
+///
+/// # Errors
+/// A sentence, when there is none.
+pub fn candidate(last: &Inventory, staging: Option<&Inventory>, named: Option<&str>) -> Result<Image, String> {
+    if let Some(named) = named {
+        let elsewhere = || staging.and_then(|staging| chosen(staging, named).ok());
+        return match chosen(last, named) {
+            Ok(release) => Ok(release.image),
+            Err(why) => elsewhere().map(|release| release.image).ok_or(why),
+        };
+    }
+    let now = running(last).map(|now| now.image);
+    let is_other = |image: &Image| now.as_ref().is_none_or(|now| !now.is(image));
+    let staged = staging.and_then(running).map(|staged| staged.image).filter(is_other);
+    let is_whole = |release: &&Release| !matches!(release.status.as_str(), "failed" | "interrupted");
+    let newest = || releases(last).iter().filter(is_whole).find(|release| is_other(&release.image));
+    let newest = || newest().filter(|release| running(last).and_then(|now| now.version) < Some(release.version));
+    staged.or_else(|| newest().map(|release| release.image.clone())).ok_or_else(|| {
+        format!(
+            "I know no image that is newer than what {} runs. Push one (`fly deploy --build-only --push --app {}`) and give it: \
+             `image:registry.fly.io/…`.",
+            last.app, last.app
+        )
+    })
+}
+
+/// A plan to put an image up.
+///
+/// # Errors
+/// A sentence, when there is nothing to put it on, or not in this way.
+pub fn forward(inventory: &Inventory, wanted: &Wanted, image: &Image, strategy: Strategy) -> Result<Plan, String> {
+    let from = running(inventory).ok_or_else(|| nothing_runs(inventory))?;
+    if strategy == Strategy::Canary && inventory.machines.iter().any(|machine| machine.has_volume) {
+        return Err(format!(
+            "{} has volumes, and a canary cannot share them. Deploy it rolling: each machine is well before the next.",
+            inventory.app
+        ));
+    }
+    let release = with_image(inventory, image);
+    let image = release.map_or_else(|| image.clone(), |release| release.image.clone());
+    let to = Shipped { image, version: release.map(|release| release.version) };
+    let notes = vec!["Image only: fly.toml and secrets stay as they are.".to_owned()];
+    let mut plan = plan(Kind::Deploy, inventory, wanted, from, to, notes);
+    plan.strategy = strategy;
+    plan.release_command.clone_from(&inventory.release_command);
+    if strategy == Strategy::Immediate {
+        plan.at_once = u16::try_from(plan.machines.len()).unwrap_or(u16::MAX);
+        plan.notes.push("All machines at once, waiting for none: requests fail until they are up.".to_owned());
+    }
+    if let Some(machine) = plan.machines.iter().find(|machine| machine.has_volume) {
+        let note = format!("{} has a volume: it is stopped before it is started with the new image.", machine.id);
+        plan.notes.push(note);
+    }
+    plan.hash = hash(&plan);
+    Ok(plan)
+}
+
+/// The same plan for what runs by now.
+pub fn again(planned: &Plan, inventory: &Inventory) -> Plan {
+    let mut now = planned.clone();
+    if let Some(from) = running(inventory) {
+        now.from = from;
+    }
+    now.machines.clone_from(&inventory.machines);
+    now.machines.sort_by_key(|machine| !machine.is_up());
+    now.release_command.clone_from(&inventory.release_command);
+    now.hash = hash(&now);
+    now
+}
+
+/// The way back from a plan, on the machines that are there now.
+pub fn back(failed: &Plan, machines: Vec<Running>) -> Plan {
+    let mut back = failed.clone();
+    back.kind = Kind::Rollback;
+    (back.from, back.to) = (failed.to.clone(), failed.from.clone());
+    back.machines = machines;
+    back.machines.sort_by_key(|machine| !machine.is_up());
+    back.strategy = Strategy::Rolling;
+    back.notes = vec!["Image only: configuration and secrets stay as they are now.".to_owned()];
+    back.hash = hash(&back);
+    back
+}
+
 /// A plan to start every machine anew.
 ///
 /// # Errors
@@ -179,6 +264,8 @@ fn plan(kind: Kind, inventory: &Inventory, wanted: &Wanted, from: Shipped, to: S
         at_once: u16::try_from(share).unwrap_or(u16::MAX),
         notes,
         hash: String::new(),
+        strategy: Strategy::Rolling,
+        release_command: None,
     };
     plan.hash = hash(&plan);
     plan
@@ -192,11 +279,27 @@ pub fn hash(plan: &Plan) -> String {
         sha.update(text.as_bytes());
     };
     part(&plan.app);
+    if let Some(command) = &plan.release_command {
+        part(command);
+    }
     part(plan.to.image.digest.as_deref().unwrap_or(&plan.to.image.reference));
     for machine in &plan.machines {
         part(&machine.id);
         part(&machine.config_sha256);
     }
+    hex(sha)
+}
+
+/// What somebody says yes to when several stages follow each other; of one stage, its own.
+pub fn hash_of<'a>(stages: impl Iterator<Item = &'a Plan>) -> String {
+    let hashes: Vec<&str> = stages.map(|plan| plan.hash.as_str()).collect();
+    match hashes.as_slice() {
+        [only] => (*only).to_owned(),
+        several => hex(Sha256::new().chain_update(several.join("+"))),
+    }
+}
+
+fn hex(sha: Sha256) -> String {
     sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -3,25 +3,25 @@
 //! Pure. Every phase has either something on its way or an instant at which it is looked at again, so a crash loses nothing:
 //! what is on its way is asked again and what fell due is found. A machine that goes wrong stops all that follow.
 
-use chrono::TimeDelta;
-
-use super::{Deploy, Kind, Machine, Phase, Verdict, judge};
+use super::gates::Check;
+use super::{Deploy, Kind, Machine, Phase, Preparation, Strategy, Verdict, judge, staged, undo};
 use crate::domain::draft::Draft;
 use crate::domain::effect::{EffectKind, Target, Urgency};
 use crate::domain::fact::{Fact, Status};
 use crate::domain::health::HealthReport;
-use crate::domain::hosting::{Inventory, ReleaseEnd, Running, Step};
-use crate::domain::ids::{DeployId, Person};
+use crate::domain::hosting::{Inventory, ReleaseEnd, Running, Step, Trouble};
+use crate::domain::ids::{DeployId, EffectId, Person, Service, Thing};
 use crate::domain::input::Stepped;
 use crate::domain::message::{Message, Ping, Text};
 use crate::domain::text::{self, deploys};
+use crate::domain::workspace::Stage;
 
 /// Stopped machines that are changed at once: nobody waits for them.
 const ASLEEP_AT_ONCE_MAX: usize = 10;
 
-/// Somebody said yes: machines as they are by now when they are others than planned.
-pub fn start(draft: &mut Draft<'_>, id: DeployId, by: &Person, machines: Option<Vec<Running>>) {
-    draft.fact(id, Fact::DeployStarted { by: by.clone(), machines });
+/// Somebody said yes: machines as they are by now when they are others than planned, and what could have refused it.
+pub fn start(draft: &mut Draft<'_>, id: DeployId, by: &Person, machines: Option<Vec<Running>>, checks: Vec<Check>) {
+    draft.fact(id, Fact::DeployStarted { by: by.clone(), machines, checks });
     let Some(deploy) = draft.deploy(id).cloned() else { return };
     // What is being watched on the same app can be judged no more: what is seen from now on is this one's doing.
     let is_watched = |other: &&Deploy| other.id != id && other.plan.app == deploy.plan.app && other.is_started();
@@ -40,6 +40,12 @@ pub fn start(draft: &mut Draft<'_>, id: DeployId, by: &Person, machines: Option<
         let (from, to) = (Status::Investigating, Status::Mitigating);
         draft.fact(incident, Fact::StatusChanged { from, to, by: Some(by.clone()), why: None });
     }
+    begin(draft, id);
+}
+
+/// The stage at hand begins: with its release, where it is one.
+pub fn begin(draft: &mut Draft<'_>, id: DeployId) {
+    let Some(deploy) = draft.deploy(id).cloned() else { return };
     match deploy.phase {
         Phase::Opening => {
             act(draft, &deploy, Step::OpenRelease { image: deploy.plan.to.image.clone() });
@@ -48,11 +54,53 @@ pub fn start(draft: &mut Draft<'_>, id: DeployId, by: &Person, machines: Option<
     }
 }
 
+/// What comes before the first machine, one after the other.
+fn prepare(draft: &mut Draft<'_>, id: DeployId, after: Option<Preparation>) {
+    let Some(deploy) = draft.deploy(id).cloned() else { return };
+    let plan = &deploy.plan;
+    let (to, release) = (plan.to.image.clone(), deploy.release.clone());
+    let is_over = deploy.went_wrong() || deploy.stopped_by.is_some();
+    let command = plan.release_command.clone().filter(|_| after.is_none());
+    let like = plan.machines.iter().find(|machine| machine.is_up()).or(plan.machines.first());
+    let like = like.filter(|_| plan.strategy == Strategy::Canary && after != Some(Preparation::Canary));
+    let (what, step) = match (command, like) {
+        (Some(command), _) if !is_over => {
+            (Preparation::ReleaseCommand, Step::RunReleaseCommand { to, command, release })
+        }
+        (_, Some(like)) if !is_over => (Preparation::Canary, Step::Trial { like: like.id.clone(), to, release }),
+        _ => return roll(draft, id),
+    };
+    draft.fact(id, Fact::Preparing { what });
+    act(draft, &deploy, step);
+}
+
+/// What was done before the first machine came to its end.
+fn prepared(draft: &mut Draft<'_>, id: DeployId, what: Preparation, end: &Stepped) {
+    let trouble = match end {
+        Stepped::Done { .. } => None,
+        Stepped::Failed { trouble, says, .. } => Some((trouble.clone(), says.clone())),
+        Stepped::CalledOff => Some((Trouble::Refused, "it was called off".to_owned())),
+    };
+    draft.fact(id, Fact::Prepared { what, trouble });
+    prepare(draft, id, Some(what));
+}
+
+/// Whether a machine that did not come up well may do so once it is restarted: the image can be had, and it did start.
+fn may_be_restarted(deploy: &Deploy, machine: &str, step: &Step, trouble: &Trouble) -> bool {
+    matches!(step, Step::Update { launch: true, .. })
+        && matches!(trouble, Trouble::Unhealthy | Trouble::NotStarted)
+        && deploy.stopped_by.is_none()
+        && !deploy.tried_again.contains(machine)
+}
+
 /// Somebody said stop: machines in hand are finished.
 pub fn stop(draft: &mut Draft<'_>, id: DeployId, by: &Person) {
     draft.fact(id, Fact::DeployStopped { by: by.clone() });
-    if draft.deploy(id).is_some_and(|deploy| deploy.phase == Phase::Rolling) {
-        roll(draft, id);
+    match draft.deploy(id).map(|deploy| deploy.phase.clone()) {
+        Some(Phase::Rolling) => roll(draft, id),
+        // Between two stages: the one that is done stays done, the next is not begun.
+        Some(Phase::Crossing) => staged::left(draft, id),
+        _ => {}
     }
 }
 
@@ -66,8 +114,10 @@ pub fn stepped(draft: &mut Draft<'_>, id: DeployId, step: &Step, end: &Stepped) 
                 Stepped::CalledOff => (None, Some("it was called off".to_owned())),
             };
             draft.fact(id, Fact::ReleaseOpened { release, trouble });
-            roll(draft, id);
+            prepare(draft, id, None);
         }
+        Step::RunReleaseCommand { .. } => prepared(draft, id, Preparation::ReleaseCommand, end),
+        Step::Trial { .. } => prepared(draft, id, Preparation::Canary, end),
         Step::CloseRelease { .. } => {
             // Whoever scales the app later must know that the host's record is not what runs.
             let trouble = match end {
@@ -82,6 +132,15 @@ pub fn stepped(draft: &mut Draft<'_>, id: DeployId, step: &Step, end: &Stepped) 
         }
         _ => {
             let Some(machine) = step.machine().map(str::to_owned) else { return };
+            let Some(deploy) = draft.deploy(id).cloned() else { return };
+            if let Stepped::Failed { trouble, says, .. } = end
+                && draft.ctx.policy.deploys.restart_once
+                && may_be_restarted(&deploy, &machine, step, trouble)
+            {
+                let effect = act(draft, &deploy, Step::Restart { machine: machine.clone() });
+                draft.fact(id, Fact::MachineTriedAgain { machine, effect, says: says.clone() });
+                return;
+            }
             draft.fact(
                 id,
                 match end.clone() {
@@ -104,7 +163,7 @@ fn roll(draft: &mut Draft<'_>, id: DeployId) {
         }
         let machines = || deploy.plan.machines.iter().zip(&deploy.machines);
         let waiting = || machines().filter(|(_, machine)| **machine == Machine::Waiting);
-        let is_over = deploy.trouble().is_some() || deploy.stopped_by.is_some();
+        let is_over = deploy.went_wrong() || deploy.stopped_by.is_some();
         if let Some((left, _)) = waiting().next().filter(|_| is_over) {
             draft.fact(id, Fact::MachineLeft { machine: left.id.clone() });
             continue;
@@ -124,6 +183,7 @@ fn roll(draft: &mut Draft<'_>, id: DeployId) {
         match next {
             Some((planned, _)) => take(draft, &deploy, planned),
             None if waiting().next().is_some() || in_hand(true) + in_hand(false) > 0 => return,
+            None if wakes(&deploy) => return wake(draft, &deploy),
             None => return close(draft, &deploy),
         }
     }
@@ -138,26 +198,42 @@ fn take(draft: &mut Draft<'_>, deploy: &Deploy, planned: &Running) {
             to: deploy.plan.to.image.clone(),
             release: deploy.release.clone(),
             launch: planned.is_up(),
-            wait: true,
+            wait: deploy.plan.strategy != Strategy::Immediate,
         },
     };
     let effect = act(draft, deploy, step);
     draft.fact(deploy.id, Fact::MachineTaken { machine, effect });
 }
 
+/// Where everything slept, nothing has shown yet that the new image comes up.
+fn wakes(deploy: &Deploy) -> bool {
+    deploy.plan.kind != Kind::Restart
+        && deploy.plan.strategy != Strategy::Immediate
+        && deploy.woken.is_none()
+        && !deploy.went_wrong()
+        && deploy.stopped_by.is_none()
+        && !deploy.plan.machines.iter().any(Running::is_up)
+}
+
+fn wake(draft: &mut Draft<'_>, deploy: &Deploy) {
+    let Some(machine) = deploy.plan.machines.first().map(|machine| machine.id.clone()) else { return };
+    let effect = act(draft, deploy, Step::Start { machine: machine.clone() });
+    draft.fact(deploy.id, Fact::MachineWoken { machine, effect });
+}
+
 fn close(draft: &mut Draft<'_>, deploy: &Deploy) {
     let Some(release) = deploy.release.clone() else { return settle(draft, deploy.id) };
-    let ended = match deploy.trouble() {
-        Some(_) => ReleaseEnd::Failed,
+    let ended = match deploy.went_wrong() {
+        true => ReleaseEnd::Failed,
         // Said while the last machine was in hand, a stop left nothing out: every machine runs it.
-        None if deploy.done() == deploy.machines.len() => ReleaseEnd::Complete,
-        None => ReleaseEnd::Interrupted,
+        false if deploy.done() == deploy.machines.len() => ReleaseEnd::Complete,
+        false => ReleaseEnd::Interrupted,
     };
     draft.fact(deploy.id, Fact::ReleaseClosing);
     act(draft, deploy, Step::CloseRelease { release, ended });
 }
 
-fn act(draft: &mut Draft<'_>, deploy: &Deploy, step: Step) -> crate::domain::ids::EffectId {
+fn act(draft: &mut Draft<'_>, deploy: &Deploy, step: Step) -> EffectId {
     let by = deploy.started_by.as_ref().unwrap_or(&deploy.by);
     let name = draft.ctx.workspace.name_of(by).unwrap_or_else(|| by.local()).to_owned();
     let within_s = u32::try_from(draft.ctx.policy.deploys.step_within.delta().num_seconds()).unwrap_or(u32::MAX);
@@ -169,7 +245,7 @@ fn act(draft: &mut Draft<'_>, deploy: &Deploy, step: Step) -> crate::domain::ids
 fn settle(draft: &mut Draft<'_>, id: DeployId) {
     let Some(deploy) = draft.deploy(id) else { return };
     let changed = deploy.machines.iter().any(|machine| matches!(machine, Machine::Done | Machine::Failed { .. }));
-    if changed && deploy.trouble().is_none() {
+    if changed && !deploy.went_wrong() {
         let until = draft.after(draft.ctx.policy.deploys.settle_for.delta());
         draft.fact(id, Fact::Settling { until });
     } else {
@@ -179,10 +255,26 @@ fn settle(draft: &mut Draft<'_>, id: DeployId) {
 }
 
 fn survey(draft: &mut Draft<'_>, id: DeployId, last: bool) {
-    let Some(plan) = draft.deploy(id).map(|deploy| deploy.plan.clone()) else { return };
     draft.fact(id, Fact::Surveying { last });
-    let kind = EffectKind::Survey { deploy: id, app: plan.app, service: plan.service };
+    look(draft, id, |deploy| Some(&deploy.plan));
+}
+
+/// Looks at a stage from outside.
+pub fn look(draft: &mut Draft<'_>, id: DeployId, which: impl Fn(&Deploy) -> Option<&super::Plan>) {
+    let Some(plan) = draft.deploy(id).and_then(which) else { return };
+    let kind = EffectKind::Survey { deploy: id, app: plan.app.clone(), service: plan.service.clone() };
     draft.effect(id, Urgency::Page, kind);
+}
+
+/// A service was seen to fail twice in a row: what is being watched on it is looked at now, not when its time comes.
+pub fn shaken(draft: &mut Draft<'_>, service: &Service, stage: Stage) {
+    let watched = draft.ctx.state.team.deploys.values().filter(|deploy| {
+        deploy.plan.service == *service && deploy.plan.stage == stage && matches!(deploy.phase, Phase::Watching { .. })
+    });
+    let watched: Vec<DeployId> = watched.map(|deploy| deploy.id).collect();
+    for id in watched {
+        survey(draft, id, false);
+    }
 }
 
 /// Its time has come.
@@ -193,6 +285,7 @@ pub fn due(draft: &mut Draft<'_>, id: DeployId) {
             let why = "nobody said yes in time".to_owned();
             draft.fact(id, Fact::DeployCancelled { by: None, why });
         }
+        Some(Phase::Scheduled { until }) if until <= now => staged::awaited(draft, id),
         Some(Phase::Settling { until }) if until <= now => survey(draft, id, false),
         Some(Phase::Watching { until }) if until <= now => survey(draft, id, true),
         _ => {}
@@ -207,28 +300,44 @@ pub fn surveyed(
     report: Option<&HealthReport>,
 ) {
     let Some(deploy) = draft.deploy(id).cloned().filter(Deploy::is_open) else { return };
+    if deploy.phase == Phase::Crossing {
+        return staged::crossed(draft, id, machines, report);
+    }
     let last = deploy.phase == Phase::LastLook;
     let (verdict, seen) = judge::judge(&deploy, machines.as_ref(), report);
+    if verdict.is_good() && deploy.plan.stage == Stage::Staging && deploy.plan.kind != Kind::Restart {
+        let (service, image) = (deploy.plan.service.clone(), deploy.plan.to.image.clone());
+        draft.fact(Thing::Team, Fact::Validated { service, image });
+    }
+    if verdict.is_good() && !deploy.then.is_empty() {
+        return staged::done(draft, &deploy, verdict, seen);
+    }
     let watch_for = draft.ctx.policy.deploys.watch_for.delta();
-    let watch = (!last && verdict.is_good() && watch_for > TimeDelta::zero()).then(|| draft.after(watch_for));
+    let until = deploy.watched_until.unwrap_or_else(|| draft.after(watch_for));
+    let watch = (!last && verdict.is_good() && until > draft.now()).then_some(until);
     draft.fact(id, Fact::DeployJudged { verdict, seen: seen.clone(), watch });
     let Some(now) = draft.deploy(id).cloned() else { return };
-    if last && deploy.verdict == Some(verdict) {
+    if deploy.verdict == Some(verdict) {
         return;
     }
     let line = deploys::judged(&now, verdict, &seen, draft.now());
     record(draft, &now, line.clone());
     let mut message = Message::line(line);
+    message.buttons = super::board::ways_on(&now);
+    if let Some(back) = undo::plan(&draft.ctx, &now, verdict, machines) {
+        let back = undo::start(draft, &now, back);
+        message = message.and(deploys::taken_back(back));
+        message.buttons.clear();
+    }
     if !verdict.is_good() && verdict != Verdict::Cancelled {
         let whom = now.started_by.clone().unwrap_or_else(|| now.by.clone());
         message = message.and(text::reason("you started it")).ping(Ping::Person(whom));
     }
-    message.buttons = super::board::ways_on(&now);
     draft.post(id, place(&now), message);
 }
 
 /// Says something where the deploy is talked about, and puts it on its incident's record.
-fn tell(draft: &mut Draft<'_>, deploy: &Deploy, line: Text) {
+pub fn tell(draft: &mut Draft<'_>, deploy: &Deploy, line: Text) {
     record(draft, deploy, line.clone());
     draft.post(deploy.id, place(deploy), Message::line(line));
 }

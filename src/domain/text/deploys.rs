@@ -5,9 +5,12 @@
 use chrono::{DateTime, Utc};
 
 use super::{capital, span};
-use crate::domain::deploy::{Deploy, Kind, Plan, Verdict};
-use crate::domain::ids::{DeployId, Person};
+use crate::domain::deploy::gates::{self, Check, Gate};
+use crate::domain::deploy::{Deploy, Kind, Plan, Verdict, board};
+use crate::domain::draft::Ctx;
+use crate::domain::ids::{DeployId, Person, Role};
 use crate::domain::message::Text;
+use crate::domain::policy::Right;
 use crate::domain::workspace::Stage;
 
 /// "roll back checkout to v41", "restart checkout (staging)".
@@ -17,7 +20,7 @@ pub fn intent(plan: &Plan) -> String {
         Stage::Staging => format!("{} (staging)", plan.service),
     };
     match plan.kind {
-        Kind::Deploy => format!("deploy {} to {service}", plan.to.short()),
+        Kind::Deploy => format!("deploy {} to {service}", plan.to.image),
         Kind::Rollback => format!("roll back {service} to {}", plan.to.short()),
         Kind::Restart => format!("restart {service}"),
     }
@@ -25,11 +28,18 @@ pub fn intent(plan: &Plan) -> String {
 
 /// "DEP-3 Roll back checkout to v41".
 pub fn headline(deploy: &Deploy) -> String {
-    format!("{} {}", deploy.id, capital(&intent(&deploy.plan)))
+    let then: String = deploy.then.iter().map(|plan| format!(", then {}", plan.stage.name())).collect();
+    format!("{} {}{then}", deploy.id, capital(&intent(&deploy.plan)))
 }
 
 /// Somebody said yes.
 pub fn started(deploy: &Deploy, by: &Person) -> Text {
+    if deploy.by_itself {
+        return Text::plain(format!("{}: started by me", headline(deploy)))
+            .text(", on behalf of ")
+            .person(by)
+            .text(".");
+    }
     Text::plain(format!("{}: started by ", headline(deploy))).person(by).text(".")
 }
 
@@ -50,6 +60,156 @@ pub fn planned(deploy: &Deploy, until: DateTime<Utc>) -> Text {
         .text(".")
 }
 
+/// Who asked for a deploy is told what stands in its way, or who has to say yes.
+pub fn asked(ctx: &Ctx<'_>, deploy: &Deploy, until: DateTime<Utc>) -> Text {
+    let head =
+        format!("{}, now {}. Nothing is done before somebody says yes", headline(deploy), deploy.plan.from.words());
+    let line = Text::plain(head).text("; that counts until ").clock(until).text(".");
+    let refusing: Vec<&str> = {
+        let checks = gates::by_now(ctx, deploy);
+        gates::refusing(&checks, &deploy.waivers).map(|check| check.gate.name()).collect()
+    };
+    match (refusing.is_empty(), deploy.approval_asked) {
+        (false, _) => line.text(format!(" Not yet: {}. The card says how to go on.", refusing.join(", "))),
+        (true, true) => {
+            line.text(format!(" I have asked {} to approve it.", super::roles(ctx.policy.holders(Right::Approve))))
+        }
+        (true, false) => line.text(" Press ").bold(board::yes(&deploy.plan)).text(" on its card."),
+    }
+}
+
+/// Those who may approve it, asked once.
+pub fn approve_please(ctx: &Ctx<'_>, deploy: &Deploy, until: DateTime<Utc>) -> Text {
+    let by = super::clock(until, ctx.workspace.team.zone);
+    let line = Text::plain(format!("{}: approve by {by}? Asked by ", headline(deploy))).person(&deploy.by);
+    match &deploy.why {
+        Some(why) => line.text(": ").join(why.clone()),
+        None => line.text("."),
+    }
+}
+
+/// Approved, and something else stands in the way.
+pub fn approved_not_started(deploy: &Deploy, refusing: &[Check], until: DateTime<Utc>) -> Text {
+    let why: Vec<String> = refusing.iter().map(check).collect();
+    Text::plain(format!("{} is approved until ", deploy.id))
+        .clock(until)
+        .text(format!(", and not started: {}. Once that is cleared, press Start on its card.", why.join("; ")))
+}
+
+/// The plan is another by now.
+pub fn drifted(id: DeployId, what: &str) -> Text {
+    Text::plain(format!(
+        "Not started, and nothing was changed: since {id} was planned, {what}. Its card shows the plan as it is now; \
+         a yes to the old one does not count for it."
+    ))
+}
+
+/// Nobody else has said yes.
+pub fn needs_approval(ctx: &Ctx<'_>, deploy: &Deploy) -> String {
+    let whom = super::roles(ctx.policy.holders(Right::Approve));
+    let glass = " In a SEV-1 that somebody is on, “Break glass” starts it without.";
+    match &deploy.approval {
+        Some(_) => format!("The approval of {} has run out, or is of another plan. Ask {whom} again.", deploy.id),
+        None => format!("{} needs a yes from {whom}, and not from whoever asked for it.{glass}", deploy.id),
+    }
+}
+
+/// Somebody approves their own.
+pub fn own(ctx: &Ctx<'_>) -> String {
+    let whom = super::roles(ctx.policy.holders(Right::Approve));
+    format!("You asked for it: somebody else of {whom} has to approve it.")
+}
+
+/// Nothing is done while observing.
+pub fn observing(deploy: &Deploy) -> String {
+    format!(
+        "I am only observing and change nothing. Live, I would now {}. `/watchbell live` lets me.",
+        intent(&deploy.plan)
+    )
+}
+
+/// "window: closed: it opens at 10:00".
+pub fn check(check: &Check) -> String {
+    format!("{}: {}", check.gate.name(), check.says)
+}
+
+/// Somebody may not pass a check.
+pub fn may_not_waive(gate: Gate, holders: &[Role]) -> String {
+    match holders {
+        [] => format!("Nobody may pass the {} check: policy.toml, [deploys.override], names no one.", gate.name()),
+        holders => format!("Only {} may pass the {} check.", super::roles(holders), gate.name()),
+    }
+}
+
+/// Somebody passed a check.
+pub fn waived(deploy: &Deploy, gate: Gate, by: &Person, why: &Text) -> Text {
+    Text::plain(format!("{}: ", deploy.id))
+        .person(by)
+        .text(format!(" passes the {} check: ", gate.name()))
+        .join(why.clone())
+}
+
+/// The checklist's head.
+pub fn checklist(deploy: &Deploy) -> Text {
+    Text::plain(format!(
+        "What has to be seen to before {} goes to production; ticks stay with the image:",
+        deploy.plan.to.image
+    ))
+}
+
+/// It waits for its hours.
+pub fn scheduled(deploy: &Deploy, at: DateTime<Utc>) -> Text {
+    Text::plain(format!("{} waits until ", deploy.id))
+        .time(at, crate::domain::message::TimeStyle::Full)
+        .text(". I tell you then; nothing is done before a yes.")
+}
+
+/// Its hours have come.
+pub fn awaited(deploy: &Deploy, until: DateTime<Utc>) -> Text {
+    Text::plain(format!("{}: its hours have come. Start it by ", headline(deploy))).clock(until).text(".")
+}
+
+/// There is no incident that allows it.
+pub fn no_glass() -> String {
+    "The glass is broken only for a SEV-1 of this service that somebody has acknowledged.".to_owned()
+}
+
+/// Somebody started it without an approval.
+pub fn glass_broken(deploy: &Deploy, by: &Person, why: &Text) -> Text {
+    Text::plain(format!("{}: ", deploy.id))
+        .person(by)
+        .text(" breaks the glass, without an approval: ")
+        .join(why.clone())
+}
+
+/// Those who could have approved it are paged.
+pub fn glass_page(deploy: &Deploy, by: &str) -> String {
+    format!("{by} started {} without an approval. Look at it.", headline(deploy))
+}
+
+/// One stage is done.
+pub fn stage_done(deploy: &Deploy, seen: &str) -> Text {
+    let next = deploy.then.first().map_or("", |plan| plan.stage.name());
+    let seen = seen.trim_end_matches('.');
+    Text::plain(format!("{}: {} done. {}. Now {next}.", deploy.id, deploy.plan.stage.name(), capital(seen)))
+}
+
+/// One stage is done, and the next waits for another yes.
+pub fn waits(deploy: &Deploy, what: &str) -> Text {
+    let stage = deploy.plan.stage.name();
+    Text::plain(format!("{}: {stage} waits for another yes: {what}. Its card has the button.", headline(deploy)))
+}
+
+/// It is taken back without being asked.
+pub fn taken_back(back: DeployId) -> Text {
+    Text::plain(format!("I am taking it back by myself: {back}. Its card shows how far it is."))
+}
+
+/// Why it is taken back.
+pub fn undo_why(deploy: &Deploy) -> Text {
+    Text::plain(format!("{} failed", deploy.id))
+}
+
 /// It is over, or never was.
 pub fn not_waiting(deploy: &Deploy) -> String {
     match (deploy.verdict, &deploy.started_by) {
@@ -60,5 +220,5 @@ pub fn not_waiting(deploy: &Deploy) -> String {
 
 /// There is no such deploy any more.
 pub fn unknown(id: DeployId) -> String {
-    format!("{id} is no longer at hand. `/rollback` or `/fly restart` makes a new plan.")
+    format!("{id} is no longer at hand. `/deploy`, `/rollback` or `/fly restart` makes a new plan.")
 }

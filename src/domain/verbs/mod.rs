@@ -4,6 +4,8 @@
 
 pub mod change;
 pub mod close;
+pub mod deploy;
+pub mod hold;
 pub mod open;
 pub mod respond;
 pub mod ship;

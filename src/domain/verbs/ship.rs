@@ -3,6 +3,10 @@
 //! Pure. No gate stands here: a rollback and a restart are refused only for want of the right, of something to go back to, or
 //! because something else is at work on the app; a rollback waits for nothing but another rollback: it takes over.
 
+use std::collections::BTreeSet;
+
+use super::deploy;
+use crate::domain::deploy::gates::Check;
 use crate::domain::deploy::{Deploy, Kind, Phase, Plan, Verdict, plan, run};
 use crate::domain::draft::{Ctx, Draft};
 use crate::domain::fact::Fact;
@@ -130,12 +134,7 @@ pub fn plan(
 ) -> Result<Text, Refusal> {
     may(&draft.ctx, who, &about.service.name)?;
     let inventory = told(answers, about.app()?)?;
-    let wanted = plan::Wanted {
-        service: about.service.name.clone(),
-        stage: about.stage,
-        at_once_percent: draft.ctx.policy.deploys.at_once_percent,
-        bad: bad(&draft.ctx, about.app()?),
-    };
+    let wanted = wanted(&draft.ctx, about)?;
     let plan = match kind {
         Kind::Restart => plan::restart(inventory, &wanted),
         Kind::Rollback | Kind::Deploy => plan::rollback(inventory, &wanted, asked.to.as_deref()),
@@ -145,14 +144,23 @@ pub fn plan(
         return Err(Refusal::because(format!("{} runs {} already.", plan.app, plan.to.words())));
     }
     refuse_while_busy(&draft.ctx, &plan)?;
-    let older: Vec<DeployId> = waiting(&draft.ctx, &plan.app).map(|deploy| deploy.id).collect();
-    let id = propose(draft, who, plan, asked.why);
-    for old in older {
-        draft.fact(old, Fact::DeployCancelled { by: Some(who.person.clone()), why: format!("{id} takes its place") });
-    }
+    let id = propose(draft, who, Proposal { plan, then: Vec::new(), checks: Vec::new(), why: asked.why });
     let deploy = draft.deploy(id).ok_or(Refusal::Broken)?;
     let until = deploy.next_due().unwrap_or(draft.ctx.now);
     Ok(deploys::planned(deploy, until))
+}
+
+/// What a plan is for.
+///
+/// # Errors
+/// When no app is configured.
+pub fn wanted(ctx: &Ctx<'_>, about: About<'_>) -> Result<plan::Wanted, Refusal> {
+    Ok(plan::Wanted {
+        service: about.service.name.clone(),
+        stage: about.stage,
+        at_once_percent: ctx.policy.deploys.at_once_percent,
+        bad: bad(ctx, about.app()?),
+    })
 }
 
 /// What the host said of an app.
@@ -178,7 +186,7 @@ fn bad(ctx: &Ctx<'_>, app: &str) -> Vec<Image> {
 }
 
 fn waiting<'a>(ctx: &Ctx<'a>, app: &'a str) -> impl Iterator<Item = &'a Deploy> {
-    let is_waiting = move |deploy: &&Deploy| deploy.plan.app == app && matches!(deploy.phase, Phase::Planned { .. });
+    let is_waiting = move |deploy: &&Deploy| deploy.touches(app) && deploy.is_waiting();
     ctx.state.team.deploys.values().filter(is_waiting)
 }
 
@@ -187,7 +195,10 @@ fn running<'a>(ctx: &Ctx<'a>, app: &str) -> Option<&'a Deploy> {
 }
 
 /// Something else is at work on the app. A rollback takes over, unless that is one too; nothing else does.
-fn refuse_while_busy(ctx: &Ctx<'_>, plan: &Plan) -> Result<(), Refusal> {
+///
+/// # Errors
+/// Says what is at work.
+pub fn refuse_while_busy(ctx: &Ctx<'_>, plan: &Plan) -> Result<(), Refusal> {
     match running(ctx, &plan.app) {
         Some(busy) if plan.kind != Kind::Rollback || busy.plan.kind == Kind::Rollback => {
             Err(Refusal::because(format!(
@@ -201,12 +212,34 @@ fn refuse_while_busy(ctx: &Ctx<'_>, plan: &Plan) -> Result<(), Refusal> {
     }
 }
 
-fn propose(draft: &mut Draft<'_>, who: &Actor, plan: Plan, why: Option<Text>) -> DeployId {
+/// What would be done, and what can refuse it.
+#[derive(Debug, Clone)]
+pub struct Proposal {
+    /// What is done first.
+    pub plan: Plan,
+    /// What follows in later stages.
+    pub then: Vec<Plan>,
+    /// What can refuse it, as it was found.
+    pub checks: Vec<Check>,
+    /// Why.
+    pub why: Option<Text>,
+}
+
+/// Puts a plan up. What waited for the same apps is called off: there is one plan at a time for each.
+pub fn propose(draft: &mut Draft<'_>, who: &Actor, proposal: Proposal) -> DeployId {
+    let Proposal { plan, then, checks, why } = proposal;
+    let apps: Vec<&str> = [&plan].into_iter().chain(&then).map(|plan| plan.app.as_str()).collect();
+    let older: BTreeSet<DeployId> =
+        apps.iter().flat_map(|app| waiting(&draft.ctx, app)).map(|deploy| deploy.id).collect();
     let id = draft.next_deploy();
     let incident = incident_of(&draft.ctx, &plan.service);
     let until = draft.after(draft.ctx.policy.deploys.plan_holds_for.delta());
-    draft.fact(id, Fact::DeployPlanned { plan: Box::new(plan), by: who.person.clone(), incident, why, until });
+    let (plan, by) = (Box::new(plan), who.person.clone());
+    draft.fact(id, Fact::DeployPlanned { plan, by, incident, why, until, then, checks, by_itself: false });
     draft.board(id);
+    for old in older {
+        draft.fact(old, Fact::DeployCancelled { by: Some(who.person.clone()), why: format!("{id} takes its place") });
+    }
     id
 }
 
@@ -216,8 +249,11 @@ fn at_hand<'d>(draft: &'d Draft<'_>, id: DeployId) -> Result<&'d Deploy, Refusal
 
 /// What must be asked before somebody's yes counts.
 pub fn queries(ctx: &Ctx<'_>, id: DeployId) -> Vec<Query> {
-    let planned = ctx.state.team.deploys.get(&id).filter(|deploy| matches!(deploy.phase, Phase::Planned { .. }));
-    planned.map(|deploy| Query::Inventory(deploy.plan.app.clone())).into_iter().collect()
+    match ctx.state.team.deploys.get(&id).filter(|deploy| deploy.is_waiting()) {
+        Some(deploy) if deploy.plan.kind == Kind::Deploy => deploy::yes_queries(deploy),
+        Some(deploy) => vec![Query::Inventory(deploy.plan.app.clone())],
+        None => Vec::new(),
+    }
 }
 
 /// Somebody says yes.
@@ -226,15 +262,15 @@ pub fn queries(ctx: &Ctx<'_>, id: DeployId) -> Vec<Query> {
 /// For want of the right; when it runs, is over, or what runs has changed so that the plan is another.
 pub fn go(draft: &mut Draft<'_>, who: &Actor, id: DeployId, answers: &Answers) -> Result<Text, Refusal> {
     let deploy = at_hand(draft, id)?.clone();
+    if deploy.plan.kind == Kind::Deploy {
+        return deploy::start(draft, who, id, answers);
+    }
     may(&draft.ctx, who, &deploy.plan.service)?;
-    if !matches!(deploy.phase, Phase::Planned { .. }) {
+    if !deploy.is_waiting() {
         return Err(Refusal::because(deploys::not_waiting(&deploy)));
     }
     if !draft.ctx.state.team.live {
-        return Err(Refusal::because(format!(
-            "I am only observing and change nothing. Live, I would now {}. `/watchbell live` lets me.",
-            deploys::intent(&deploy.plan)
-        )));
+        return Err(Refusal::because(deploys::observing(&deploy)));
     }
     refuse_while_busy(&draft.ctx, &deploy.plan)?;
     let machines = match answers.inventory(&deploy.plan.app) {
@@ -242,11 +278,27 @@ pub fn go(draft: &mut Draft<'_>, who: &Actor, id: DeployId, answers: &Answers) -
         // A rollback does not wait for a list: each step reads its machine before it writes.
         _ => None,
     };
-    if let Some(busy) = running(&draft.ctx, &deploy.plan.app).map(|busy| busy.id) {
-        run::stop(draft, busy, &who.person);
+    let busy: Vec<DeployId> = draft
+        .ctx
+        .state
+        .team
+        .deploys
+        .values()
+        .filter(|other| is_in_the_way(other, &deploy))
+        .map(|other| other.id)
+        .collect();
+    for other in busy {
+        run::stop(draft, other, &who.person);
     }
-    run::start(draft, id, &who.person, machines);
+    run::start(draft, id, &who.person, machines, Vec::new());
     Ok(Text::plain(format!("{} runs. Its card shows how far it is.", deploys::headline(&deploy))))
+}
+
+/// What is at work on the app, or about to be: it is stopped.
+fn is_in_the_way(other: &Deploy, deploy: &Deploy) -> bool {
+    let is_at_work = other.is_running() && other.plan.app == deploy.plan.app;
+    let comes_to_it = other.is_started() && other.then.iter().any(|plan| plan.app == deploy.plan.app);
+    other.id != deploy.id && other.stopped_by.is_none() && (is_at_work || comes_to_it)
 }
 
 /// The machines as they are by now, when they are others than planned.
@@ -275,7 +327,7 @@ pub fn no(draft: &mut Draft<'_>, who: &Actor, id: DeployId) -> Result<Text, Refu
     if deploy.by != who.person {
         may(&draft.ctx, who, &deploy.plan.service)?;
     }
-    if !matches!(deploy.phase, Phase::Planned { .. }) {
+    if !deploy.is_waiting() {
         return Err(Refusal::because(deploys::not_waiting(&deploy)));
     }
     draft.fact(id, Fact::DeployCancelled { by: Some(who.person.clone()), why: "somebody said no".to_owned() });
@@ -289,7 +341,9 @@ pub fn no(draft: &mut Draft<'_>, who: &Actor, id: DeployId) -> Result<Text, Refu
 pub fn stop(draft: &mut Draft<'_>, who: &Actor, id: DeployId) -> Result<Text, Refusal> {
     let deploy = at_hand(draft, id)?.clone();
     may(&draft.ctx, who, &deploy.plan.service)?;
-    if !matches!(deploy.phase, Phase::Opening | Phase::Rolling) {
+    let is_under_way = matches!(deploy.phase, Phase::Opening | Phase::Preparing { .. } | Phase::Rolling);
+    let has_more = !deploy.then.is_empty() && deploy.is_started() && !deploy.is_waiting();
+    if !is_under_way && !has_more {
         let word = deploy.verdict.map_or("past its machines", Verdict::words);
         return Err(Refusal::because(format!("There is nothing to stop: {id} is {word}.")));
     }
@@ -297,6 +351,9 @@ pub fn stop(draft: &mut Draft<'_>, who: &Actor, id: DeployId) -> Result<Text, Re
         return Ok(crate::domain::text::already(by, "stopped it"));
     }
     run::stop(draft, id, &who.person);
+    if !is_under_way {
+        return Ok(Text::plain(format!("{id} stops: what is done stays done, the next stage is not begun.")));
+    }
     Ok(Text::plain(format!("{id} stops: the machine in hand is finished, no other is begun.")))
 }
 

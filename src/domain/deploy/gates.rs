@@ -1,0 +1,333 @@
+//! What can refuse a deploy, and what was found when it was looked at.
+//!
+//! Pure. Each check says why, in words; none is passed but by its condition or a written reason on record. A rollback knows
+//! none of them. What was not looked at is said to be so, never ✓.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Deploy, Plan};
+use crate::domain::calendar::{Opening, window_state};
+use crate::domain::draft::Ctx;
+use crate::domain::fact::At;
+use crate::domain::health::{HealthReport, Mark};
+use crate::domain::hosting::Image;
+use crate::domain::ids::{IncidentId, Person, Service};
+use crate::domain::message::Text;
+use crate::domain::policy::Severity;
+use crate::domain::text::{self, gates as words};
+use crate::domain::workspace::Stage;
+
+/// What can refuse a deploy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gate {
+    /// The hours in which the stage may be deployed to.
+    Window,
+    /// Production stays as it is: by hand, by the calendar, or because an incident is open.
+    Freeze,
+    /// The image ran on staging and did well.
+    Staging,
+    /// The service is well before it is changed.
+    Health,
+    /// The hardware under its machines answers.
+    Host,
+    /// What people have to see to is seen to.
+    Checklist,
+    /// Somebody keeps the app to themselves.
+    Lock,
+}
+
+impl Gate {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Gate; 7] =
+        [Gate::Window, Gate::Freeze, Gate::Staging, Gate::Health, Gate::Host, Gate::Checklist, Gate::Lock];
+
+    /// Its name in a sentence, and in a button's action.
+    pub fn name(self) -> &'static str {
+        match self {
+            Gate::Window => "window",
+            Gate::Freeze => "freeze",
+            Gate::Staging => "staging",
+            Gate::Health => "health",
+            Gate::Host => "host",
+            Gate::Checklist => "checklist",
+            Gate::Lock => "lock",
+        }
+    }
+
+    /// By its name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|gate| gate.name() == name)
+    }
+
+    /// Whether a fix for an open incident passes it with a sentence, whoever asks: waiting would keep the incident open.
+    pub fn yields_to_a_fix(self) -> bool {
+        matches!(self, Gate::Window | Gate::Freeze | Gate::Health)
+    }
+}
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    /// Its condition holds.
+    Passes,
+    /// It refuses.
+    Refuses,
+    /// It could not be looked at, or there is nothing to look at; it does not refuse.
+    NotLooked,
+}
+
+impl Finding {
+    /// ✓ ✗ or –.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Finding::Passes => "✓",
+            Finding::Refuses => "✗",
+            Finding::NotLooked => "–",
+        }
+    }
+}
+
+/// One check, as it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// Which.
+    pub gate: Gate,
+    /// What was found.
+    pub found: Finding,
+    /// Why, as the end of a sentence.
+    pub says: String,
+}
+
+/// A check that somebody passes with a reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiver {
+    /// Which.
+    pub gate: Gate,
+    /// Who.
+    pub by: Person,
+    /// Why.
+    pub why: Text,
+}
+
+/// Nothing goes out for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// Of which service; of all when none.
+    pub service: Option<Service>,
+    /// Since when.
+    pub from: At,
+    /// Until when; until somebody ends it when none.
+    pub until: Option<At>,
+    /// Who said so.
+    pub by: Person,
+    /// Why.
+    pub why: Text,
+}
+
+impl Freeze {
+    /// Whether it holds for a service at an instant.
+    pub fn holds(&self, service: &Service, now: At) -> bool {
+        self.service.as_ref().is_none_or(|own| own == service) && self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// Somebody keeps an app to themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    /// Who.
+    pub by: Person,
+    /// Since when.
+    pub at: At,
+    /// Why.
+    pub why: Text,
+}
+
+/// An image that ran on staging and did well there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validated {
+    /// Of which service.
+    pub service: Service,
+    /// Which image.
+    pub image: Image,
+    /// When.
+    pub at: At,
+}
+
+/// What is remembered about an image: by digest when that is known.
+pub fn key(image: &Image) -> &str {
+    image.digest.as_deref().unwrap_or(&image.reference)
+}
+
+/// What the checks are about.
+#[derive(Debug, Clone, Copy)]
+pub struct About<'a> {
+    /// Who asks.
+    pub by: &'a Person,
+    /// The stages that are still to be deployed to, in order.
+    pub stages: &'a [&'a Plan],
+    /// Whether the image has been on staging in this very deploy.
+    pub was_staged: bool,
+    /// How the services are, when it could be asked.
+    pub health: Option<&'a HealthReport>,
+}
+
+/// Looks at every check that the last of the stages knows.
+pub fn look(ctx: &Ctx<'_>, about: &About<'_>) -> Vec<Check> {
+    let Some(last) = about.stages.last() else { return Vec::new() };
+    let known = Gate::ALL.into_iter().filter(|gate| applies(ctx, *gate, last.stage));
+    let check = |gate: Gate| {
+        let (found, says) = match gate {
+            Gate::Window => window(ctx, last.stage),
+            Gate::Freeze => freeze(ctx, &last.service),
+            Gate::Staging => staging(ctx, about, last),
+            Gate::Health => health(about, last),
+            Gate::Host => host(about),
+            Gate::Checklist => checklist(ctx, &last.to.image),
+            Gate::Lock => lock(ctx, about),
+        };
+        Check { gate, found, says }
+    };
+    known.map(check).collect()
+}
+
+/// Staging is there to be tried on: only its hours, its hardware and its lock count.
+fn applies(ctx: &Ctx<'_>, gate: Gate, stage: Stage) -> bool {
+    match gate {
+        Gate::Window | Gate::Host | Gate::Lock => true,
+        Gate::Checklist => stage == Stage::Production && !ctx.policy.deploys.checklist.is_empty(),
+        Gate::Freeze | Gate::Staging | Gate::Health => stage == Stage::Production,
+    }
+}
+
+/// When the stage may be deployed to next; none when it may now, or never.
+pub fn opens(ctx: &Ctx<'_>, stage: Stage) -> Option<At> {
+    let window = ctx.policy.deploys.window.get(&stage)?;
+    match window_state(window, &ctx.policy.holidays, ctx.workspace.team.zone, ctx.now) {
+        Opening::Closed { opens, .. } => opens,
+        Opening::Open { .. } => None,
+    }
+}
+
+fn window(ctx: &Ctx<'_>, stage: Stage) -> (Finding, String) {
+    let zone = ctx.workspace.team.zone;
+    let clock = |at: At| text::clock_of_day(at, ctx.now, zone);
+    let Some(window) = ctx.policy.deploys.window.get(&stage) else {
+        return (Finding::NotLooked, "none is set".to_owned());
+    };
+    match window_state(window, &ctx.policy.holidays, zone, ctx.now) {
+        Opening::Open { until } => (Finding::Passes, format!("open until {}", clock(until))),
+        Opening::Closed { opens: Some(opens), reason } => {
+            (Finding::Refuses, format!("closed: {reason}; opens {}", clock(opens)))
+        }
+        Opening::Closed { opens: None, reason } => (Finding::Refuses, format!("closed: {reason}")),
+    }
+}
+
+/// What holds production as it is, the first of it.
+pub fn frozen(ctx: &Ctx<'_>, service: &Service) -> Option<String> {
+    let severe = ctx.state.open().filter(|one| one.is_acknowledged() && one.severity <= Severity::Sev2);
+    if let Some(incident) = severe.min_by_key(|one| (one.severity, one.id)) {
+        return Some(words::frozen_by_incident(incident));
+    }
+    if let Some(freeze) = ctx.state.team.freezes.iter().find(|freeze| freeze.holds(service, ctx.now)) {
+        return Some(words::frozen_by_hand(ctx, freeze));
+    }
+    let today = ctx.now.with_timezone(&ctx.workspace.team.zone).date_naive();
+    ctx.policy.deploys.freezes.on(today).map(|day| words::frozen_by_calendar(&day.name, day.last))
+}
+
+fn freeze(ctx: &Ctx<'_>, service: &Service) -> (Finding, String) {
+    match frozen(ctx, service) {
+        Some(why) => (Finding::Refuses, why),
+        None => (Finding::Passes, "none".to_owned()),
+    }
+}
+
+fn staging(ctx: &Ctx<'_>, about: &About<'_>, last: &Plan) -> (Finding, String) {
+    let has_staging = ctx.workspace.service(last.service.as_str()).is_some_and(|service| service.staging.is_some());
+    if !has_staging {
+        return (Finding::NotLooked, "this service has none".to_owned());
+    }
+    if about.was_staged {
+        return (Finding::Passes, "done".to_owned());
+    }
+    if about.stages.iter().any(|plan| plan.stage == Stage::Staging) {
+        return (Finding::Passes, "goes there first".to_owned());
+    }
+    let did_well = |one: &&Validated| one.service == last.service && one.image.is(&last.to.image);
+    match ctx.state.team.validated.iter().rev().find(did_well) {
+        Some(one) => (Finding::Passes, format!("it did well there {} ago", text::span(ctx.now - one.at))),
+        None => (Finding::Refuses, format!("{} has not been seen to do well there", last.to.short())),
+    }
+}
+
+fn health(about: &About<'_>, last: &Plan) -> (Finding, String) {
+    let stage = about.health.and_then(|report| {
+        report.stages.iter().find(|stage| stage.service == last.service && stage.stage == last.stage)
+    });
+    match stage.map(crate::domain::health::StageHealth::mark) {
+        Some(Mark::Ok) => (Finding::Passes, "well now".to_owned()),
+        Some(Mark::Warning) => (Finding::Passes, "well now, with a warning: see `/health`".to_owned()),
+        Some(Mark::Critical) => (Finding::Refuses, "it is not well now: see `/health`".to_owned()),
+        Some(Mark::Unknown) => (Finding::NotLooked, "could not be found out: see `/health`".to_owned()),
+        None => (Finding::NotLooked, "not measured: add a probe".to_owned()),
+    }
+}
+
+fn host(about: &About<'_>) -> (Finding, String) {
+    let machines: Vec<_> = about.stages.iter().flat_map(|plan| plan.machines.iter()).collect();
+    match machines.iter().find(|machine| !machine.host_ok) {
+        Some(machine) => {
+            (Finding::Refuses, format!("the hardware under {} in {} does not answer", machine.id, machine.region))
+        }
+        None => (Finding::Passes, format!("the hardware under {} answers", words::machines(machines.len()))),
+    }
+}
+
+fn checklist(ctx: &Ctx<'_>, image: &Image) -> (Finding, String) {
+    let items = &ctx.policy.deploys.checklist;
+    let ticked = ctx.state.team.ticked(key(image));
+    let open: Vec<&str> =
+        items.iter().filter(|item| !ticked.contains(&item.name)).map(|item| item.name.as_str()).collect();
+    if open.is_empty() {
+        return (Finding::Passes, format!("{} of {} seen to", items.len(), items.len()));
+    }
+    let done = items.len() - open.len();
+    (Finding::Refuses, format!("{done} of {} seen to; open: {}", items.len(), open.join(", ")))
+}
+
+fn lock(ctx: &Ctx<'_>, about: &About<'_>) -> (Finding, String) {
+    let held = about.stages.iter().find_map(|plan| Some((plan, ctx.state.team.locks.get(&plan.app)?)));
+    match held {
+        None => (Finding::Passes, "free".to_owned()),
+        Some((_, lock)) if lock.by == *about.by => (Finding::Passes, "yours".to_owned()),
+        Some((plan, lock)) => (Finding::Refuses, words::held(ctx, &plan.app, lock)),
+    }
+}
+
+/// The checks of a deploy as far as they can be told by now: what only the outside knows is as it was found last.
+pub fn by_now(ctx: &Ctx<'_>, deploy: &Deploy) -> Vec<Check> {
+    let stages: Vec<&Plan> = deploy.stages().collect();
+    let about = About { by: &deploy.by, stages: &stages, was_staged: !deploy.passed.is_empty(), health: None };
+    let kept = |gate: Gate| deploy.checks.iter().find(|check| check.gate == gate).cloned();
+    look(ctx, &about)
+        .into_iter()
+        .map(|check| match check.gate {
+            Gate::Health | Gate::Host => kept(check.gate).unwrap_or(check),
+            _ => check,
+        })
+        .collect()
+}
+
+/// The checks that still refuse, with what was waived taken out.
+pub fn refusing<'a>(checks: &'a [Check], waivers: &'a [Waiver]) -> impl Iterator<Item = &'a Check> {
+    let is_waived = |check: &Check| waivers.iter().any(|waiver| waiver.gate == check.gate);
+    checks.iter().filter(move |check| check.found == Finding::Refuses && !is_waived(check))
+}
+
+/// The incident that a deploy mends: an open one of its service, when a reason was given.
+pub fn mends(incident: Option<IncidentId>, why: Option<&Text>) -> Option<(IncidentId, &Text)> {
+    Some((incident?, why.filter(|why| !why.is_blank())?))
+}

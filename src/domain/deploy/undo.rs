@@ -1,0 +1,48 @@
+//! Taking a deploy back without being asked: only the bot's own, only for what the bot measured itself, only while nothing that
+//! an image cannot take back has run.
+//!
+//! Pure. What is taken back goes through the same machinery as any rollback.
+
+use super::{Deploy, Kind, Machine, Plan, Verdict, plan, run};
+use crate::domain::draft::{Ctx, Draft};
+use crate::domain::fact::Fact;
+use crate::domain::hosting::Inventory;
+use crate::domain::ids::DeployId;
+
+/// The way back, when it is to be gone without being asked.
+pub fn plan(ctx: &Ctx<'_>, deploy: &Deploy, verdict: Verdict, machines: &Result<Inventory, String>) -> Option<Plan> {
+    let plan = &deploy.plan;
+    let image_failed = deploy.trouble().is_some_and(|(_, trouble, _)| trouble.is_of_the_image());
+    let was_changed = deploy.machines.iter().any(|machine| matches!(machine, Machine::Done | Machine::Failed { .. }));
+    let failed = verdict == Verdict::Failed || (image_failed && !verdict.is_good());
+    let wanted = ctx.policy.deploys.roll_back_by_itself
+        && ctx.state.team.live
+        && plan.kind == Kind::Deploy
+        // What a release command changed, the image before may not live with.
+        && plan.release_command.is_none()
+        && deploy.stopped_by.is_none()
+        && !plan.from.image.is(&plan.to.image);
+    if !(wanted && failed && was_changed) {
+        return None;
+    }
+    let is_at_work = |other: &&Deploy| other.id != deploy.id && other.is_running() && other.plan.app == plan.app;
+    if ctx.state.team.deploys.values().find(is_at_work).is_some() {
+        return None;
+    }
+    let machines = machines.as_ref().map_or_else(|_| plan.machines.clone(), |read| read.machines.clone());
+    Some(plan::back(plan, machines))
+}
+
+/// Starts it, on behalf of whoever started what it takes back.
+pub fn start(draft: &mut Draft<'_>, failed: &Deploy, plan: Plan) -> DeployId {
+    let id = draft.next_deploy();
+    let by = failed.started_by.clone().unwrap_or_else(|| failed.by.clone());
+    let until = draft.after(draft.ctx.policy.deploys.plan_holds_for.delta());
+    let (incident, why) = (failed.incident, Some(super::super::text::deploys::undo_why(failed)));
+    let (plan, then, checks) = (Box::new(plan), Vec::new(), Vec::new());
+    let planned = Fact::DeployPlanned { plan, by: by.clone(), incident, why, until, then, checks, by_itself: true };
+    draft.fact(id, planned);
+    draft.board(id);
+    run::start(draft, id, &by, None, Vec::new());
+    id
+}

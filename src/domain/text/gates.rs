@@ -1,0 +1,66 @@
+//! What the bot says about what can refuse a deploy.
+//!
+//! Pure. One function a sentence, as in `text.rs`.
+
+use chrono::NaiveDate;
+
+use crate::domain::deploy::gates::{Freeze, Gate, Lock};
+use crate::domain::draft::Ctx;
+use crate::domain::incident::Incident;
+use crate::domain::message::Text;
+
+/// "3 machines".
+pub fn machines(count: usize) -> String {
+    if count == 1 { "1 machine".to_owned() } else { format!("{count} machines") }
+}
+
+/// An open incident freezes production.
+pub fn frozen_by_incident(incident: &Incident) -> String {
+    format!("{} ({}) is open and somebody is on it", incident.id, incident.severity)
+}
+
+/// Somebody froze it.
+pub fn frozen_by_hand(ctx: &Ctx<'_>, freeze: &Freeze) -> String {
+    let what = freeze.service.as_ref().map_or_else(|| "everything".to_owned(), ToString::to_string);
+    let by = ctx.workspace.name_of(&freeze.by).unwrap_or_else(|| freeze.by.local());
+    let until = match freeze.until {
+        Some(until) => {
+            format!(" until {}", super::clock_of_day(until, ctx.now, ctx.workspace.team.zone))
+        }
+        None => String::new(),
+    };
+    format!("{what} is frozen by {by}{until}: {}", words(&freeze.why))
+}
+
+/// The calendar froze it.
+pub fn frozen_by_calendar(name: &str, last: NaiveDate) -> String {
+    format!("{name}, until the end of {last}")
+}
+
+/// Somebody keeps the app to themselves.
+pub fn held(ctx: &Ctx<'_>, app: &str, lock: &Lock) -> String {
+    let by = ctx.workspace.name_of(&lock.by).unwrap_or_else(|| lock.by.local());
+    let since = super::span(ctx.now - lock.at);
+    format!("{by} keeps {app} for themselves, since {since} ago: {}", words(&lock.why))
+}
+
+fn words(text: &Text) -> String {
+    super::short(&crate::domain::press::flat(text), 120)
+}
+
+/// How a refused check can be passed.
+pub fn way_past(gate: Gate, holders: &[crate::domain::ids::Role]) -> String {
+    let whom = match holders {
+        [] => "nobody may pass it".to_owned(),
+        holders => format!("{} may pass it with a reason", super::roles(holders)),
+    };
+    match gate {
+        Gate::Window => format!("wait, or schedule it; {whom}"),
+        Gate::Freeze => format!("wait; a fix for an open incident passes it with `why`; {whom}"),
+        Gate::Staging => format!("deploy it to staging first; {whom}"),
+        Gate::Health => format!("mend it first, or say with `why` what this mends; {whom}"),
+        Gate::Host => format!("wait for Fly; {whom}"),
+        Gate::Checklist => format!("press “Checklist” on the card; {whom}"),
+        Gate::Lock => format!("ask them, or `/fly unlock`; {whom}"),
+    }
+}

@@ -1,0 +1,379 @@
+//! Deploying: asked for, approved, passed with a reason, put off, started.
+//!
+//! Pure. Here stands every gate and every approval, and nothing of how a deploy goes on once it runs (`deploy/run.rs`). What
+//! somebody said yes to is looked at again before the yes counts.
+
+use super::ship::{self, About};
+use crate::domain::deploy::gates::{self, Check, Gate};
+use crate::domain::deploy::{Approval, Deploy, Phase, Plan, Strategy, plan, run, staged};
+use crate::domain::draft::{Ctx, Draft};
+use crate::domain::fact::Fact;
+use crate::domain::hosting::Running;
+use crate::domain::ids::{DeployId, IncidentId, Person, Role};
+use crate::domain::input::{Actor, Answers, Query};
+use crate::domain::message::{ButtonStyle, Message, Ping, Text};
+use crate::domain::policy::{Right, Severity};
+use crate::domain::refusal::Refusal;
+use crate::domain::text::{self, deploys, gates as words};
+use crate::domain::workspace::{ServiceSpec, Stage};
+
+/// What somebody asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// Which image; the one that suggests itself when none.
+    pub image: Option<String>,
+    /// Only this stage; staging and then production when none.
+    pub stage: Option<Stage>,
+    /// In which order machines are changed.
+    pub strategy: Strategy,
+    /// Why.
+    pub why: Option<Text>,
+}
+
+/// What must be asked before a deploy of a service can be planned.
+pub fn queries(service: &ServiceSpec) -> Vec<Query> {
+    let apps = service.stages().filter_map(|(_, stage)| stage.fly_app.clone());
+    let apps: Vec<Query> = apps.map(Query::Inventory).collect();
+    if apps.is_empty() { apps } else { [apps, vec![Query::Health(Some(service.name.clone()))]].concat() }
+}
+
+/// Plans a deploy. Nothing is done before somebody says yes.
+///
+/// # Errors
+/// For want of the right, of an answer from the host, of an image; when it runs already or something is at work.
+pub fn ask(
+    draft: &mut Draft<'_>,
+    who: &Actor,
+    service: &ServiceSpec,
+    asked: Asked,
+    answers: &Answers,
+) -> Result<Text, Refusal> {
+    draft.ctx.require(who, Right::Deploy)?;
+    let ctx = draft.ctx;
+    let app_of = |stage| About { service, stage }.app();
+    let has_staging = app_of(Stage::Staging).is_ok();
+    let last = asked.stage.unwrap_or(Stage::Production);
+    let inventory = ship::told(answers, app_of(last)?)?;
+    let staging = app_of(Stage::Staging).ok().and_then(|app| answers.inventory(app)?.as_ref().ok());
+    let image = plan::candidate(inventory, staging.filter(|_| last == Stage::Production), asked.image.as_deref());
+    let image = image.map_err(Refusal::Because)?;
+    let is_known = ctx.state.team.validated.iter().any(|one| one.service == service.name && one.image.is(&image));
+    let stages = match asked.stage {
+        None if has_staging && !is_known => vec![Stage::Staging, Stage::Production],
+        _ => vec![last],
+    };
+    let mut plans = Vec::new();
+    for stage in stages {
+        let about = About { service, stage };
+        let inventory = ship::told(answers, about.app()?)?;
+        let wanted = ship::wanted(&ctx, about)?;
+        plans.push(plan::forward(inventory, &wanted, &image, asked.strategy).map_err(Refusal::Because)?);
+    }
+    let Some((first, then)) = plans.split_first() else { return Err(Refusal::Broken) };
+    let last = plans.last().unwrap_or(first);
+    if last.machines.iter().all(|machine| machine.image.is(&last.to.image)) {
+        return Err(Refusal::because(format!("{} runs {} already.", last.app, last.to.words())));
+    }
+    for plan in &plans {
+        ship::refuse_while_busy(&ctx, plan)?;
+    }
+    let stages: Vec<&Plan> = plans.iter().collect();
+    let health = answers.health.as_ref();
+    let checks = gates::look(&ctx, &gates::About { by: &who.person, stages: &stages, was_staged: false, health });
+    let proposal = ship::Proposal { plan: first.clone(), then: then.to_vec(), checks, why: asked.why.clone() };
+    let id = ship::propose(draft, who, proposal);
+    let deploy = at_hand(draft, id)?;
+    if let Some((incident, why)) = gates::mends(deploy.incident, asked.why.as_ref()) {
+        let why = Text::plain(format!("a fix for {incident}: ")).join(why.clone());
+        let passed: Vec<Gate> = gates::refusing(&deploy.checks, &[])
+            .map(|check| check.gate)
+            .filter(|gate| gate.yields_to_a_fix())
+            .collect();
+        for gate in passed {
+            draft.fact(id, Fact::GateOverridden { gate, by: who.person.clone(), why: why.clone() });
+        }
+    }
+    ask_approval(draft, id);
+    let deploy = at_hand(draft, id)?;
+    Ok(deploys::asked(&draft.ctx, &deploy, deploy.next_due().unwrap_or(draft.ctx.now)))
+}
+
+fn at_hand(draft: &Draft<'_>, id: DeployId) -> Result<Deploy, Refusal> {
+    draft.deploy(id).cloned().ok_or_else(|| Refusal::because(deploys::unknown(id)))
+}
+
+fn waiting(draft: &Draft<'_>, id: DeployId) -> Result<Deploy, Refusal> {
+    let deploy = at_hand(draft, id)?;
+    if deploy.is_waiting() { Ok(deploy) } else { Err(Refusal::because(deploys::not_waiting(&deploy))) }
+}
+
+/// Why whoever asked may approve it themselves; none when they may not.
+pub fn own(ctx: &Ctx<'_>) -> Option<String> {
+    let may = |roles: &[Role]| ctx.policy.may(roles, Right::Deploy);
+    let count = ctx.workspace.people.iter().filter(|member| may(&member.roles)).count();
+    let is_few = (1..=usize::from(ctx.policy.deploys.own_approval_up_to)).contains(&count);
+    is_few.then(|| match count {
+        1 => "nobody else may deploy".to_owned(),
+        count => format!("only {count} may deploy"),
+    })
+}
+
+/// Those who may approve are asked once a plan, when nothing else stands in its way.
+fn ask_approval(draft: &mut Draft<'_>, id: DeployId) {
+    let Some(deploy) = draft.deploy(id).cloned() else { return };
+    let is_asked = deploy.approval_asked || deploy.approval.is_some() || own(&draft.ctx).is_some();
+    if is_asked || !matches!(deploy.phase, Phase::Planned { .. }) || !staged::is_clear(&draft.ctx, &deploy) {
+        return;
+    }
+    draft.fact(id, Fact::ApprovalAsked);
+    let until = deploy.next_due().unwrap_or(draft.ctx.now);
+    let mut message = Message::line(deploys::approve_please(&draft.ctx, &deploy, until));
+    message = message.and(text::reason("you may approve deploys"));
+    message.pings = draft.ctx.policy.holders(Right::Approve).iter().map(|role| Ping::Role(role.clone())).collect();
+    let message = message.button(format!("approve:{}", id.0), "Approve and start", ButtonStyle::Success).button(
+        format!("no:{}", id.0),
+        "Cancel",
+        ButtonStyle::Plain,
+    );
+    draft.post(id, run::place(&deploy), message);
+}
+
+/// What must be asked before a yes counts.
+pub fn yes_queries(deploy: &Deploy) -> Vec<Query> {
+    let apps = deploy.stages().map(|plan| Query::Inventory(plan.app.clone()));
+    apps.chain([Query::Health(Some(deploy.plan.service.clone()))]).collect()
+}
+
+/// What a yes would be to, as of now.
+struct Fresh {
+    plans: Vec<Plan>,
+    checks: Vec<Check>,
+    drift: Option<String>,
+}
+
+fn fresh(draft: &Draft<'_>, deploy: &Deploy, answers: &Answers) -> Result<Fresh, Refusal> {
+    let mut plans = Vec::new();
+    let mut drift = Vec::new();
+    for planned in deploy.stages() {
+        let now = plan::again(planned, ship::told(answers, &planned.app)?);
+        drift.extend(staged::drift(planned, &now));
+        plans.push(now);
+    }
+    let stages: Vec<&Plan> = plans.iter().collect();
+    let (was_staged, health) = (!deploy.passed.is_empty(), answers.health.as_ref());
+    let checks = gates::look(&draft.ctx, &gates::About { by: &deploy.by, stages: &stages, was_staged, health });
+    Ok(Fresh { plans, checks, drift: (!drift.is_empty()).then(|| drift.join("; ")) })
+}
+
+/// A plan that is another by now is shown anew; a yes to what was is none to what is.
+fn revised(draft: &mut Draft<'_>, id: DeployId, fresh: Fresh, what: &str) -> Result<Text, Refusal> {
+    let mut plans = fresh.plans;
+    if plans.is_empty() {
+        return Err(Refusal::Broken);
+    }
+    let first = plans.remove(0);
+    staged::revise(draft, id, first, plans, fresh.checks, what.to_owned());
+    ask_approval(draft, id);
+    Ok(deploys::drifted(id, what))
+}
+
+fn is_good(approval: &Approval, deploy: &Deploy, ctx: &Ctx<'_>) -> bool {
+    approval.hash == deploy.hash() && approval.until > ctx.now
+}
+
+fn refuse_while_observing(draft: &Draft<'_>, deploy: &Deploy) -> Result<(), Refusal> {
+    if draft.ctx.state.team.live { Ok(()) } else { Err(Refusal::because(deploys::observing(deploy))) }
+}
+
+/// Somebody approves it; it starts when nothing else stands in its way.
+///
+/// # Errors
+/// For want of the right; when it is one's own.
+pub fn approve(draft: &mut Draft<'_>, who: &Actor, id: DeployId, answers: &Answers) -> Result<Text, Refusal> {
+    let deploy = waiting(draft, id)?;
+    draft.ctx.require(who, Right::Approve)?;
+    let own = match who.person == deploy.by {
+        true => Some(own(&draft.ctx).ok_or_else(|| Refusal::because(deploys::own(&draft.ctx)))?),
+        false => None,
+    };
+    refuse_while_observing(draft, &deploy)?;
+    let fresh = fresh(draft, &deploy, answers)?;
+    if let Some(what) = fresh.drift.clone() {
+        return revised(draft, id, fresh, &what);
+    }
+    approved(draft, &deploy, &who.person, own);
+    let refusing: Vec<Check> = gates::refusing(&fresh.checks, &deploy.waivers).cloned().collect();
+    if refusing.is_empty() {
+        return set_off(draft, who, &deploy, fresh);
+    }
+    let until = draft.after(draft.ctx.policy.deploys.plan_holds_for.delta());
+    Ok(deploys::approved_not_started(&deploy, &refusing, until))
+}
+
+fn approved(draft: &mut Draft<'_>, deploy: &Deploy, by: &Person, own: Option<String>) {
+    let until = draft.after(draft.ctx.policy.deploys.plan_holds_for.delta());
+    let approved = Fact::DeployApproved { by: by.clone(), hash: deploy.hash(), until, own };
+    draft.fact(deploy.id, approved);
+}
+
+/// Somebody says start.
+///
+/// # Errors
+/// For want of the right, of an approval; when a check refuses.
+pub fn start(draft: &mut Draft<'_>, who: &Actor, id: DeployId, answers: &Answers) -> Result<Text, Refusal> {
+    let deploy = waiting(draft, id)?;
+    draft.ctx.require(who, Right::Deploy)?;
+    refuse_while_observing(draft, &deploy)?;
+    let fresh = fresh(draft, &deploy, answers)?;
+    if let Some(what) = fresh.drift.clone() {
+        return revised(draft, id, fresh, &what);
+    }
+    let refusing: Vec<Check> = gates::refusing(&fresh.checks, &deploy.waivers).cloned().collect();
+    if !refusing.is_empty() {
+        return Err(Refusal::because(refused(&draft.ctx, &refusing)));
+    }
+    if !deploy.approval.as_ref().is_some_and(|approval| is_good(approval, &deploy, &draft.ctx)) {
+        let is_own = who.person == deploy.by;
+        let own = own(&draft.ctx);
+        match (is_own, own, draft.ctx.policy.may(&who.roles, Right::Approve)) {
+            (false, _, true) => approved(draft, &deploy, &who.person, None),
+            (_, Some(why), _) => approved(draft, &deploy, &who.person, Some(why)),
+            _ => return Err(Refusal::because(deploys::needs_approval(&draft.ctx, &deploy))),
+        }
+    }
+    set_off(draft, who, &deploy, fresh)
+}
+
+fn set_off(draft: &mut Draft<'_>, who: &Actor, deploy: &Deploy, fresh: Fresh) -> Result<Text, Refusal> {
+    for plan in deploy.stages() {
+        ship::refuse_while_busy(&draft.ctx, plan)?;
+    }
+    let machines: Option<Vec<Running>> = fresh.plans.first().map(|plan| plan.machines.clone());
+    let machines = machines.filter(|machines| *machines != deploy.plan.machines);
+    run::start(draft, deploy.id, &who.person, machines, fresh.checks);
+    Ok(Text::plain(format!("{} runs. Its card shows how far it is.", deploys::headline(deploy))))
+}
+
+fn refused(ctx: &Ctx<'_>, refusing: &[Check]) -> String {
+    let lines: Vec<String> = refusing
+        .iter()
+        .map(|check| {
+            let past = words::way_past(check.gate, ctx.policy.deploys.may_override(check.gate));
+            format!("✗ {}: {}. To pass: {past}.", check.gate.name(), check.says)
+        })
+        .collect();
+    format!("Not started, and nothing was changed.\n{}", lines.join("\n"))
+}
+
+/// Somebody passes a check with a reason.
+///
+/// # Errors
+/// When they may not, or it does not refuse.
+pub fn waive(draft: &mut Draft<'_>, who: &Actor, id: DeployId, gate: Gate, why: Text) -> Result<Text, Refusal> {
+    let deploy = waiting(draft, id)?;
+    let holders = draft.ctx.policy.deploys.may_override(gate);
+    if !holders.iter().any(|role| role.as_str() == "*" || who.roles.contains(role)) {
+        return Err(Refusal::because(deploys::may_not_waive(gate, holders)));
+    }
+    if why.is_blank() {
+        return Err(Refusal::because("A check is passed with a reason: a sentence, for the record."));
+    }
+    draft.fact(id, Fact::GateOverridden { gate, by: who.person.clone(), why: why.clone() });
+    run::tell(draft, &deploy, deploys::waived(&deploy, gate, &who.person, &why));
+    ask_approval(draft, id);
+    Ok(Text::plain(format!("The {} check is passed for {id}; your reason stands on its card.", gate.name())))
+}
+
+/// Somebody ticks a box of the checklist, or clears it.
+///
+/// # Errors
+/// For want of the right; when there is no such box.
+pub fn tick(draft: &mut Draft<'_>, who: &Actor, id: DeployId, box_number: usize) -> Result<Message, Refusal> {
+    let deploy = waiting(draft, id)?;
+    draft.ctx.require(who, Right::Deploy)?;
+    let item = draft.ctx.policy.deploys.checklist.get(box_number);
+    let item = item.ok_or_else(|| Refusal::because("That box is no longer on the checklist."))?.name.clone();
+    let image = deploy.plan.to.image.clone();
+    let on = !draft.ticked(gates::key(&image)).contains(&item);
+    draft.fact(id, Fact::Ticked { image, item, by: who.person.clone(), on });
+    ask_approval(draft, id);
+    checklist(draft, id)
+}
+
+/// The checklist, a button a box.
+///
+/// # Errors
+/// When the deploy does not wait any more.
+pub fn checklist(draft: &Draft<'_>, id: DeployId) -> Result<Message, Refusal> {
+    let deploy = waiting(draft, id)?;
+    let ticked = draft.ticked(gates::key(&deploy.plan.to.image));
+    let mut message = Message::line(deploys::checklist(&deploy));
+    for (at, item) in draft.ctx.policy.deploys.checklist.iter().enumerate() {
+        let is_ticked = ticked.contains(&item.name);
+        message = message.and(format!("{} {}: {}", if is_ticked { "☑" } else { "☐" }, item.name, item.text));
+        let (sign, style) = if is_ticked { ("☑", ButtonStyle::Plain) } else { ("☐", ButtonStyle::Primary) };
+        message = message.button(format!("tick:{}:{at}", id.0), format!("{sign} {}", item.name), style);
+    }
+    Ok(message)
+}
+
+/// Somebody puts it off until its hours.
+///
+/// # Errors
+/// For want of the right; when its hours are now, or never come.
+pub fn schedule(draft: &mut Draft<'_>, who: &Actor, id: DeployId) -> Result<Text, Refusal> {
+    let deploy = waiting(draft, id)?;
+    draft.ctx.require(who, Right::Deploy)?;
+    let last = deploy.stages().next_back().map_or(Stage::Production, |plan| plan.stage);
+    let at = gates::opens(&draft.ctx, last)
+        .ok_or_else(|| Refusal::because(format!("{id} need not wait: its hours are now, or none are set.")))?;
+    draft.fact(id, Fact::DeployScheduled { at, by: who.person.clone() });
+    Ok(deploys::scheduled(&deploy, at))
+}
+
+/// Somebody who has nobody to approve it starts it all the same: in a SEV-1 that a person is on, with a reason; those who
+/// could have approved it are paged.
+///
+/// # Errors
+/// When there is no such incident, for want of the right, when a check refuses.
+pub fn break_glass(
+    draft: &mut Draft<'_>,
+    who: &Actor,
+    id: DeployId,
+    why: Text,
+    answers: &Answers,
+) -> Result<Text, Refusal> {
+    let deploy = waiting(draft, id)?;
+    draft.ctx.require(who, Right::Deploy)?;
+    let incident = glass(&draft.ctx, &deploy).ok_or_else(|| Refusal::because(deploys::no_glass()))?;
+    if why.is_blank() {
+        return Err(Refusal::because("Breaking the glass needs a reason: a sentence, for the record."));
+    }
+    refuse_while_observing(draft, &deploy)?;
+    let fresh = fresh(draft, &deploy, answers)?;
+    if let Some(what) = fresh.drift.clone() {
+        return revised(draft, id, fresh, &what);
+    }
+    let refusing: Vec<Check> = gates::refusing(&fresh.checks, &deploy.waivers).cloned().collect();
+    if !refusing.is_empty() {
+        return Err(Refusal::because(refused(&draft.ctx, &refusing)));
+    }
+    approved(draft, &deploy, &who.person, Some(format!("glass broken: {}", crate::domain::press::flat(&why))));
+    let line = deploys::glass_broken(&deploy, &who.person, &why);
+    run::tell(draft, &deploy, line);
+    let roles = draft.ctx.policy.holders(Right::Approve);
+    let holds = |roles: &[Role], member: &[Role]| member.iter().any(|role| roles.contains(role));
+    let people: Vec<Person> = (draft.ctx.workspace.people.iter())
+        .filter(|member| member.chat != who.person && holds(roles, &member.roles))
+        .map(|member| member.chat.clone())
+        .collect();
+    draft.page(Some(incident), &people, &deploys::glass_page(&deploy, &who.name));
+    set_off(draft, who, &deploy, fresh)
+}
+
+/// The incident that allows it: a SEV-1 of this service that a person is on.
+pub fn glass(ctx: &Ctx<'_>, deploy: &Deploy) -> Option<IncidentId> {
+    let incident = ctx.state.incidents.get(&deploy.incident?)?;
+    (incident.severity == Severity::Sev1 && incident.status.is_open() && incident.is_acknowledged())
+        .then_some(incident.id)
+}
