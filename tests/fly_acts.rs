@@ -1,6 +1,8 @@
 //! What the bot does to machines at Fly, and what it makes of everything that can go wrong there, on the wire.
 #![allow(clippy::disallowed_methods, reason = "the stand-in stamps with wire time, as Fly does")]
 
+#[path = "fly_acts/extra.rs"]
+mod extra;
 #[path = "fly_acts/fake.rs"]
 mod fake;
 #[path = "fly_acts/record.rs"]
@@ -14,7 +16,7 @@ use fake::{Fake, Twist, event, exit, merge};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use watchbell::adapters::fly::{FlyHosting, Patience};
-use watchbell::domain::hosting::{Guest, Image, ReleaseRef, Step, StepEnd, Trouble};
+use watchbell::domain::hosting::{Autostop, Guest, Image, ReleaseRef, Step, StepEnd, Trouble};
 use watchbell::ports::hosting::{CallOff, Hosting, StepCall};
 
 const TOKEN: &str = "FlyV1 fm2_canarycanary";
@@ -319,6 +321,13 @@ async fn a_machine_is_started_stopped_restarted_and_sized() {
         (1, true),
         "its last start says it was done"
     );
+    let sleeps =
+        Step::SetAutostop { machine: machine(), autostop: Autostop::Suspend, autostart: true, min_running: Some(1) };
+    let (before, after, _) = done(run(&fake, &base, &StepCall { mark: "DEP-1.4".to_owned(), ..call(sleeps) }).await);
+    let services = |config: Option<Value>| config.map(|config| config["services"].clone());
+    assert_eq!(services(before), Some(json!([{"autostop": true, "autostart": true}])));
+    let wanted = json!([{"autostop": "suspend", "autostart": true, "min_machines_running": 1}]);
+    assert_eq!(services(after), Some(wanted));
     let size = |memory_mb| Guest { cpu_kind: "shared".to_owned(), cpus: 2, memory_mb };
     let (_, after, _) = done(run(&fake, &base, &call(Step::Resize { machine: machine(), guest: size(1024) })).await);
     assert_eq!(
@@ -326,7 +335,24 @@ async fn a_machine_is_started_stopped_restarted_and_sized() {
         Some(json!({"cpu_kind": "shared", "cpus": 2, "memory_mb": 1024}))
     );
     let (trouble, ..) = failure(run(&fake, &base, &call(Step::Resize { machine: machine(), guest: size(100) })).await);
-    assert_eq!((trouble, fake.count("update")), (Trouble::Refused, 1));
+    assert_eq!((trouble, fake.count("update")), (Trouble::Refused, 2));
+}
+
+#[tokio::test]
+async fn what_fly_leaves_up_is_stopped_after_the_change() {
+    // A change without a launch leaves this Fly's machine running, and its answers are lost on the way.
+    let (fake, base) = Fake::start().await;
+    fake.twist("update", [Twist::DoneAnd(502, Value::Null)]);
+    fake.twist("stop", [Twist::DoneAnd(502, Value::Null)]);
+    let zero = call(Step::Zero { machine: "m1".to_owned() });
+    let (before, after, _) = done(run(&fake, &base, &zero).await);
+    assert_eq!(fake.acts(), ["lease", "update", "stop", "give back"]);
+    assert_eq!((fake.last("update").body["skip_launch"].clone(), before.is_some()), (json!(true), true));
+    assert_eq!(after.map(|config| config["services"][0]["autostart"].clone()), Some(json!(false)));
+    // Changed in a life before and not stopped: only the stop is left to do.
+    fake.world().machine["state"] = json!("started");
+    let (before, ..) = done(run(&fake, &base, &zero).await);
+    assert_eq!((fake.count("update"), fake.count("stop"), before.is_some()), (1, 2, true));
 }
 
 #[tokio::test]

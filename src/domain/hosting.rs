@@ -210,6 +210,34 @@ impl Guest {
     }
 }
 
+/// What becomes of a machine that nobody asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Autostop {
+    /// It runs on.
+    Off,
+    /// It is stopped.
+    Stop,
+    /// It is suspended: its memory is kept, and it wakes faster.
+    Suspend,
+}
+
+impl Autostop {
+    /// The host's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Stop => "stop",
+            Self::Suspend => "suspend",
+        }
+    }
+
+    /// What a word means; none when it is no such word.
+    pub fn read(word: &str) -> Option<Self> {
+        [Self::Off, Self::Stop, Self::Suspend].into_iter().find(|one| one.word() == word)
+    }
+}
+
 /// One thing to do at the host. Each reads before it writes and leaves its mark in the same write, so that asking twice does once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
@@ -243,10 +271,27 @@ pub enum Step {
         /// Which.
         machine: String,
     },
-    /// Stop a machine; it stays.
+    /// Stop a machine; it stays. A request wakes it again where its configuration says so.
     Stop {
         /// Which.
         machine: String,
+    },
+    /// Stop a machine and see in the same step that no request wakes it; it stays. The configuration before is the way back.
+    Zero {
+        /// Which.
+        machine: String,
+    },
+    /// Say whether a machine that nobody asks is put to sleep, and whether a request wakes it; wait until it is well.
+    SetAutostop {
+        /// Which.
+        machine: String,
+        /// What becomes of it when nobody asks.
+        autostop: Autostop,
+        /// Whether a request wakes it.
+        autostart: bool,
+        /// How many of its group are kept up in the primary region; as it was when nothing is said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        min_running: Option<u16>,
     },
     /// Give a machine another size; wait until it is well.
     Resize {
@@ -254,6 +299,27 @@ pub enum Step {
         machine: String,
         /// The new size.
         guest: Guest,
+    },
+    /// Run the command that comes before a deploy, on a machine of its own that is gone afterwards; wait for its end.
+    RunReleaseCommand {
+        /// The image that it runs in.
+        to: Image,
+        /// The command, as the app's configuration writes it.
+        command: String,
+        /// The release it belongs to, when there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        release: Option<ReleaseRef>,
+    },
+    /// Try an image on a machine of its own: started, waited for until it is well, and taken away again, well or not. No request
+    /// of a user goes to it.
+    Trial {
+        /// The machine whose configuration it gets. One with a volume cannot be tried so.
+        like: String,
+        /// What it is to run.
+        to: Image,
+        /// The release it belongs to, when there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        release: Option<ReleaseRef>,
     },
     /// Say on the host's record how a release ended.
     CloseRelease {
@@ -265,15 +331,20 @@ pub enum Step {
 }
 
 impl Step {
-    /// The machine it is about.
+    /// The machine that it changes. None for what is done on a machine of its own.
     pub fn machine(&self) -> Option<&str> {
         match self {
             Step::Update { machine, .. }
             | Step::Restart { machine }
             | Step::Start { machine }
             | Step::Stop { machine }
+            | Step::Zero { machine }
+            | Step::SetAutostop { machine, .. }
             | Step::Resize { machine, .. } => Some(machine),
-            Step::OpenRelease { .. } | Step::CloseRelease { .. } => None,
+            Step::OpenRelease { .. }
+            | Step::RunReleaseCommand { .. }
+            | Step::Trial { .. }
+            | Step::CloseRelease { .. } => None,
         }
     }
 }
@@ -330,6 +401,12 @@ pub enum Trouble {
     Unhealthy,
     /// It did not come up in time.
     NotStarted,
+    /// The command that comes before a deploy ran and did not end well, or did not end in time.
+    ReleaseCommandFailed {
+        /// What it ended with, when that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit_code: Option<i64>,
+    },
     /// The hardware under it does not answer.
     HostGone,
     /// The machine is not there any more.

@@ -2,8 +2,9 @@
 //!
 //! Models what `adapters/fly` does around a write: it reads before it writes, knows its own mark, holds a lease while it works,
 //! and a write that comes after the lease was given back, or to a machine that was changed meanwhile, is refused. A restart
-//! leaves no mark on a machine; its lease remembers the last start for as long as it lives. What a release is opened with lands
-//! at once or never: the host has no lease for it, so nothing could keep a late one apart.
+//! leaves no mark on a machine; its lease remembers the last start for as long as it lives. What a release is opened with, and
+//! what is done on a machine of its own, lands at once or never: the host has no lease for it, so nothing could keep a late one
+//! apart. A release command is found again by its mark and runs once; a trial leaves nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -108,6 +109,8 @@ pub struct Host {
     pub releases: Vec<Opened>,
     machines: Vec<Machine>,
     nonces: u64,
+    /// The marks of release commands that were run, with how each ended.
+    ran: BTreeMap<String, bool>,
     /// How often each mark changed each machine.
     changes: BTreeMap<(String, String), u32>,
     /// Restarts that were asked for again when their lease was gone: nothing says any more that they were done.
@@ -173,6 +176,7 @@ impl Host {
             releases: vec![release(42), release(41), release(40)],
             machines,
             nonces: 0,
+            ran: BTreeMap::new(),
             changes: BTreeMap::new(),
             forgotten: BTreeSet::new(),
         }
@@ -311,6 +315,20 @@ impl Host {
     }
 
     fn begin_listing(&mut self, call: Call, dice: &mut Dice) -> Going {
+        match &call.step {
+            Step::RunReleaseCommand { .. } => return self.begin_command(call, dice),
+            // Nothing of it is kept, so nothing is written.
+            Step::Trial { .. } => {
+                let wait = seconds(dice, 5, 100);
+                return match dice.below(20) {
+                    _ if self.healed => Going::true_in(wait),
+                    0 => Going::told(wait, failed(Trouble::Unhealthy, "its checks fail")),
+                    1 => Going::told(wait, unreachable()),
+                    _ => Going::true_in(wait),
+                };
+            }
+            _ => {}
+        }
         let is_known = self.releases.iter().any(|opened| opened.is_of(&call.mark));
         let soon = TimeDelta::milliseconds(50 + dice.below(400) as i64);
         if is_known {
@@ -325,6 +343,22 @@ impl Host {
             6..9 => Going { write, end: Some((long, Some(unreachable()))), ..Going::default() },
             9..16 => Going { write, end: Some((long, None)), ..Going::default() },
             _ => Going { write, end: Some((soon * 2, None)), ..Going::default() },
+        }
+    }
+
+    fn begin_command(&mut self, call: Call, dice: &mut Dice) -> Going {
+        let wait = seconds(dice, 2, 100);
+        if self.ran.contains_key(&call.mark) {
+            return Going::true_in(wait);
+        }
+        let soon = TimeDelta::milliseconds(50 + dice.below(400) as i64);
+        let write = |well: bool| Some((soon, Write { call: call.clone(), nonce: 0, version: 0, well }));
+        match dice.below(20) {
+            _ if self.healed => Going { write: write(true), end: Some((wait, None)), ..Going::default() },
+            0 => Going::told(soon, unreachable()),
+            1 => Going { write: write(true), end: Some((wait, Some(unreachable()))), ..Going::default() },
+            2 => Going { write: write(false), end: Some((wait, None)), ..Going::default() },
+            _ => Going { write: write(true), end: Some((wait, None)), ..Going::default() },
         }
     }
 
@@ -357,6 +391,11 @@ impl Host {
                 found.ok_or_else(|| format!("5: {mark} closes a release that was never opened"))?.release.status =
                     status.to_owned();
             }
+            Step::RunReleaseCommand { .. } => {
+                if self.ran.insert(mark.clone(), write.well).is_some() {
+                    return Err(format!("5: the release command of {mark} ran twice"));
+                }
+            }
             _ if !self.changes_machine(write, now) => {}
             _ => {
                 let Some(machine) = step.machine().and_then(|id| self.machine(id)) else { return Ok(()) };
@@ -367,6 +406,12 @@ impl Host {
                         machine.running.image = to.clone();
                         machine.mark = Some(mark.clone());
                     }
+                    Step::Zero { .. } => {
+                        machine.running.state = "stopped".to_owned();
+                        machine.running.may_sleep = false;
+                        machine.mark = Some(mark.clone());
+                    }
+                    Step::SetAutostop { .. } | Step::Resize { .. } => machine.mark = Some(mark.clone()),
                     _ => machine.starts += 1,
                 }
                 let id = machine.running.id.clone();
@@ -391,7 +436,15 @@ impl Host {
                 }
                 None => unreachable(),
             },
-            Step::CloseRelease { .. } => done(None),
+            Step::RunReleaseCommand { .. } => match self.ran.get(&call.mark) {
+                Some(true) => done(None),
+                Some(false) => {
+                    let trouble = Trouble::ReleaseCommandFailed { exit_code: Some(1) };
+                    failed(trouble, "the release command ended with exit code 1")
+                }
+                None => unreachable(),
+            },
+            Step::CloseRelease { .. } | Step::Trial { .. } => done(None),
             step if step.machine().is_some_and(was_done) => done(None),
             _ => failed(Trouble::Drifted, "it is another by now"),
         };

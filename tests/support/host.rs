@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use watchbell::domain::health::{AppHealth, Machine};
-use watchbell::domain::hosting::{Image, Inventory, Release, ReleaseEnd, ReleaseRef, Running, Step, Trouble};
+use watchbell::domain::hosting::{Autostop, Image, Inventory, Release, ReleaseEnd, ReleaseRef, Running, Step, Trouble};
 use watchbell::domain::input::Stepped;
 
 /// The app that transcripts act on.
@@ -23,6 +23,8 @@ pub enum Character {
     CrashLoop,
     /// Cannot be had any more.
     Gone,
+    /// Good, but its release command fails.
+    BadRelease,
 }
 
 /// What stands in the way at the host.
@@ -47,6 +49,8 @@ pub struct Host {
     pub lacks: Option<Lack>,
     /// Nothing comes to its end for now.
     pub holds: bool,
+    /// What the app's configuration wants run before a deploy.
+    pub release_command: Option<String>,
 }
 
 fn image(tag: &str) -> Image {
@@ -89,6 +93,7 @@ impl Host {
             characters: BTreeMap::new(),
             lacks: None,
             holds: false,
+            release_command: None,
         }
     }
 
@@ -108,7 +113,7 @@ impl Host {
             at: now,
             machines: self.machines.clone(),
             releases,
-            release_command: None,
+            release_command: self.release_command.clone(),
             secrets_at: None,
         })
     }
@@ -134,6 +139,16 @@ impl Host {
             }
         });
         AppHealth { app: APP.to_owned(), machines: Ok(machines.collect()) }
+    }
+
+    /// What an image does when it is started; none when it is well.
+    fn bad(&self, image: &Image) -> Option<(Trouble, &'static str)> {
+        match self.characters.get(image.short())? {
+            Character::Unhealthy => Some((Trouble::Unhealthy, "its checks fail")),
+            Character::CrashLoop => Some((Trouble::CrashLoop, "it ends and starts again and again")),
+            Character::Gone => Some((Trouble::ImageGone, "the image cannot be had any more")),
+            Character::BadRelease => None,
+        }
     }
 
     /// Does a step.
@@ -180,31 +195,62 @@ impl Host {
                 self.releases.iter_mut().filter(|one| one.id == release.id).for_each(|one| one.status = status.into());
                 done
             }
-            Step::Update { machine, to, launch, .. } => {
-                let character = self.characters.get(to.short()).copied();
-                let Some(found) = self.machines.iter_mut().find(|one| one.id == *machine) else {
-                    return failed(Trouble::Gone, "it is not there any more", None);
-                };
-                if character == Some(Character::Gone) {
-                    return failed(Trouble::ImageGone, "the image cannot be had any more", None);
+            Step::RunReleaseCommand { to, command, .. } => match self.characters.get(to.short()) {
+                Some(Character::Gone) => failed(Trouble::ImageGone, "the image cannot be had any more", None),
+                Some(Character::BadRelease) => {
+                    let says = format!("the release command “{command}” ended with exit code 1");
+                    failed(Trouble::ReleaseCommandFailed { exit_code: Some(1) }, &says, None)
                 }
-                let before = format!("config of {machine}");
-                found.image = to.clone();
-                found.instance.push('+');
-                found.config_sha256.push('+');
-                match character.filter(|_| *launch) {
-                    Some(Character::Unhealthy) => failed(Trouble::Unhealthy, "its checks fail", Some(before)),
-                    Some(Character::CrashLoop) => {
-                        failed(Trouble::CrashLoop, "it ends and starts again and again", Some(before))
+                _ => done,
+            },
+            Step::Trial { like, to, .. } => match self.bad(to) {
+                Some((trouble, says)) => failed(trouble, &format!("the trial failed: {says}"), None),
+                None if self.machines.iter().any(|one| one.id == *like && one.has_volume) => {
+                    failed(Trouble::Refused, "the image was not tried: the machine has a volume", None)
+                }
+                None => done,
+            },
+            Step::Update { machine, to, launch, .. } => {
+                let bad = self.bad(to);
+                if let Some((trouble @ Trouble::ImageGone, says)) = bad {
+                    return failed(trouble, says, None);
+                }
+                match self.change(machine, |found| found.image = to.clone()) {
+                    Stepped::Done { before, .. } if *launch && let Some((trouble, says)) = bad => {
+                        failed(trouble, says, before)
                     }
-                    _ => Stepped::Done {
-                        before: Some(before),
-                        after: Some(format!("new config of {machine}")),
-                        release: None,
-                    },
+                    end => end,
                 }
             }
-            _ => done,
+            Step::Resize { machine, .. } => self.change(machine, |_| {}),
+            Step::SetAutostop { machine, autostop, autostart, .. } => {
+                self.change(machine, |found| found.may_sleep = *autostop != Autostop::Off && *autostart)
+            }
+            Step::Zero { machine } => self.change(machine, |found| {
+                (found.state, found.may_sleep) = ("stopped".to_owned(), false);
+            }),
+            Step::Stop { machine } => self.turn(machine, "stopped"),
+            Step::Start { machine } => self.turn(machine, "started"),
+            Step::Restart { .. } => done,
         }
+    }
+
+    /// Changes a machine's configuration.
+    fn change(&mut self, machine: &str, change: impl FnOnce(&mut Running)) -> Stepped {
+        let Some(found) = self.machines.iter_mut().find(|one| one.id == machine) else {
+            let (trouble, says) = (Trouble::Gone, "it is not there any more".to_owned());
+            return Stepped::Failed { trouble, says, before: None };
+        };
+        change(found);
+        found.instance.push('+');
+        found.config_sha256.push('+');
+        let (before, after) = (Some(format!("config of {machine}")), Some(format!("new config of {machine}")));
+        Stepped::Done { before, after, release: None }
+    }
+
+    /// Starts or stops a machine.
+    fn turn(&mut self, machine: &str, state: &str) -> Stepped {
+        self.machines.iter_mut().filter(|one| one.id == machine).for_each(|one| one.state = state.to_owned());
+        Stepped::Done { before: None, after: None, release: None }
     }
 }

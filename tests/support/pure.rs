@@ -351,11 +351,15 @@ impl Pure {
             ("no token", _) => host.lacks = Some(Lack::Token),
             ("no room", _) => host.lacks = Some(Lack::Room),
             ("no releases", _) => host.lacks = Some(Lack::Releases),
+            (what, _) if what.starts_with("release command ") => {
+                host.release_command = what.strip_prefix("release command ").map(str::to_owned);
+            }
             (_, Some((image, character))) => {
                 let character = match character {
                     "unhealthy" => Character::Unhealthy,
                     "crashing" => Character::CrashLoop,
                     "gone" => Character::Gone,
+                    "failing its release command" => Character::BadRelease,
                     _ => return Err(format!("no image is {character}")),
                 };
                 host.characters.insert(image.to_owned(), character);

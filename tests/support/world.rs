@@ -69,7 +69,7 @@ pub enum Step {
     Service { name: String, behaviour: Behaviour },
     /// `with fly`, only first: checkout runs on a host that can be acted on.
     WithFly,
-    /// `fly: deployment-41 is unhealthy`, `fly: no room`, `fly: well again`
+    /// `fly: deployment-41 is unhealthy`, `fly: no room`, `fly: release command bin/migrate`, `fly: well again`
     Fly(String),
     /// `discord: down`, `discord: up`
     Discord(bool),

@@ -1,7 +1,7 @@
 //! Acting on Fly: the door that the rest of the house knows, with a token for each app that may be acted on.
 //!
-//! Owns who may do what: an app without a token of its own is looked at and never changed. The steps themselves are `steps.rs` and
-//! `release.rs`.
+//! Owns who may do what: an app without a token of its own is looked at and never changed. The steps themselves are `steps.rs`,
+//! `release.rs`, `release_command.rs` and `trial.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use secrecy::SecretString;
 use super::hand::{Hand, Patience, failed};
 use super::steps::{Deed, work};
 use super::wire::{Paces, Wire};
-use super::write::Edit;
-use super::{inventory, release};
+use super::write::{Edit, Sleep};
+use super::{inventory, release, release_command, trial};
 use crate::domain::hosting::{Inventory, Step, StepEnd, Trouble};
 use crate::ports::hosting::{CallOff, Hosting, StepCall};
 
@@ -93,6 +93,16 @@ impl Hosting for FlyHosting {
             Step::Restart { machine } => work(hand, call, off, machine, Deed::Restart).await,
             Step::Start { machine } => work(hand, call, off, machine, Deed::Start).await,
             Step::Stop { machine } => work(hand, call, off, machine, Deed::Stop).await,
+            Step::Zero { machine } => work(hand, call, off, machine, Deed::Down(Edit::Sleep(Sleep::NEVER_WOKEN))).await,
+            Step::SetAutostop { machine, autostop, autostart, min_running } => {
+                let sleep = Sleep { autostop: *autostop, autostart: *autostart, min_running: *min_running };
+                let edit = Edit::Sleep(sleep);
+                work(hand, call, off, machine, Deed::Change { edit, launch: false, wait: true }).await
+            }
+            Step::RunReleaseCommand { to, command, release } => {
+                release_command::run(hand, call, off, to, command, release.as_ref()).await
+            }
+            Step::Trial { like, to, release } => trial::run(hand, call, off, like, to, release.as_ref()).await,
         }
     }
 

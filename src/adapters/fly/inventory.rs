@@ -20,11 +20,13 @@ use crate::domain::hosting::{Inventory, Release, Running};
 /// The longest that is waited for what the machines do not depend on.
 const EXTRAS_MAX: Duration = Duration::from_secs(15);
 /// Process groups that serve nobody.
-const SERVANTS: [&str; 2] = [RELEASE_COMMAND, "fly_app_console"];
+const SERVANTS: [&str; 3] = [RELEASE_COMMAND, "fly_app_console", "fly_app_test_machine_command"];
 /// The process group of a release command's machine.
-const RELEASE_COMMAND: &str = "fly_app_release_command";
+pub(super) const RELEASE_COMMAND: &str = "fly_app_release_command";
 /// The platform whose machines belong to an app's deploys.
-const PLATFORM: &str = "v2";
+pub(super) const PLATFORM: &str = "v2";
+/// The metadata of a machine on which an image is only tried.
+pub(super) const CANARY: &str = "fly_canary";
 
 /// Takes it. Each of `wires` is asked until one may read the machines.
 ///
@@ -44,7 +46,11 @@ pub(super) async fn take(wires: &[&Wire], app: &str) -> Result<Inventory, String
     }
 }
 
-async fn machines(wire: &Wire, app: &str) -> Result<Vec<Machine>, FlyError> {
+/// The machines of an app that are there.
+///
+/// # Errors
+/// As Fly says.
+pub(super) async fn machines(wire: &Wire, app: &str) -> Result<Vec<Machine>, FlyError> {
     let answer = wire.question(Ask::get("list machines", app, Side::Machines, &["apps", app, "machines"])).await?;
     let mut machines = read_list(&answer, "machines", Machine::read)?;
     machines.retain(Machine::is_there);
@@ -95,13 +101,14 @@ fn newest_of(secret: &Value) -> Option<DateTime<Utc>> {
     ["updated_at", "created_at", "createdAt"].into_iter().filter_map(at).max()
 }
 
-/// Whether a deploy is about it: of the platform, and serving.
-fn is_deployed(machine: &Machine) -> bool {
-    let platform = machine.config.pointer("/metadata/fly_platform_version").and_then(Value::as_str);
-    platform == Some(PLATFORM) && !SERVANTS.contains(&group(machine))
+/// Whether a deploy is about it: of the platform, serving, and there to stay.
+pub(super) fn is_deployed(machine: &Machine) -> bool {
+    let said = |key: &str| machine.config.get("metadata")?.get(key)?.as_str();
+    said("fly_platform_version") == Some(PLATFORM) && said(CANARY).is_none() && !SERVANTS.contains(&group(machine))
 }
 
-fn group(machine: &Machine) -> &str {
+/// Its process group.
+pub(super) fn group(machine: &Machine) -> &str {
     let said = ["/metadata/fly_process_group", "/env/FLY_PROCESS_GROUP"];
     said.iter().find_map(|place| machine.config.pointer(place)?.as_str()).unwrap_or("app")
 }
@@ -212,6 +219,7 @@ mod tests {
         assert!(of(json!({"fly_platform_version": "v2", "fly_process_group": "worker"})));
         assert!(!of(json!({"fly_platform_version": "v2", "fly_process_group": "fly_app_console"})));
         assert!(!of(json!({"fly_platform_version": "v2", "fly_process_group": "fly_app_release_command"})));
+        assert!(!of(json!({"fly_platform_version": "v2", "fly_canary": "true"})), "gone in a moment");
         assert!(!of(json!({"fly_process_group": "app"})), "made by hand, outside the app's deploys");
         assert!(!of(json!(null)));
     }

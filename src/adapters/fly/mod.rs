@@ -5,14 +5,17 @@
 //! one, and what one does not answer spoils nothing else.
 
 mod client;
+mod extra;
 mod hand;
 mod hosting;
 mod inventory;
 mod lease;
 mod model;
 mod release;
+mod release_command;
 mod steps;
 mod token;
+mod trial;
 mod troubles;
 mod waiting;
 mod wire;

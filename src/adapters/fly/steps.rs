@@ -30,6 +30,18 @@ pub(super) enum Deed<'a> {
     Start,
     /// It is stopped.
     Stop,
+    /// Its configuration is changed, and it is stopped.
+    Down(Edit<'a>),
+}
+
+impl<'a> Deed<'a> {
+    /// The change of the configuration, when there is one.
+    fn edit(self) -> Option<Edit<'a>> {
+        match self {
+            Self::Change { edit, .. } | Self::Down(edit) => Some(edit),
+            Self::Restart | Self::Start | Self::Stop => None,
+        }
+    }
 }
 
 /// Does it.
@@ -74,6 +86,7 @@ impl Work<'_> {
             Deed::Change { edit, .. } => edit.is_done(machine, &self.call.mark),
             Deed::Start => is_up(machine),
             Deed::Stop => is_down(machine),
+            Deed::Down(edit) => is_down(machine) && edit.is_done(machine, &self.call.mark),
             // Nothing on the machine says so; the lease may.
             Deed::Restart => false,
         };
@@ -84,13 +97,10 @@ impl Work<'_> {
     async fn go_on(&self, now: &Machine, want: Want) -> StepEnd {
         let note = Note { mark: self.call.mark.clone(), last_start_ms: None, by: self.call.by.clone() };
         let lease = match self.deed {
-            Deed::Stop => None,
+            Deed::Stop | Deed::Down(_) => None,
             _ => Lease::take(self.hand, self.id, &note, self.until).await.ok(),
         };
-        let before = match self.deed {
-            Deed::Change { .. } => self.config_before().await,
-            _ => None,
-        };
+        let before = if self.deed.edit().is_some() { self.config_before().await } else { None };
         let end = self.wait(now, &want, self.stays_asleep(now), before).await;
         if let Some(lease) = lease {
             lease.give_back().await;
@@ -105,7 +115,7 @@ impl Work<'_> {
             Err(error) => return unread(self.id, &error),
         };
         if let Some(want) = self.done_before(&fresh) {
-            let before = matches!(self.deed, Deed::Change { .. }).then(|| first.config.clone());
+            let before = self.deed.edit().map(|_| first.config.clone());
             return self.wait(&fresh, &want, self.stays_asleep(&fresh), before).await;
         }
         // A restart whose lease outlived it.
@@ -123,12 +133,44 @@ impl Work<'_> {
         if let Some(end) = unfit(&fresh) {
             return end;
         }
-        match self.write(lease, &fresh, off).await {
-            Ok((after, before)) => {
-                let want = Want::since(&fresh, &after.instance_id);
-                self.wait(&after, &want, self.stays_asleep(&fresh), before).await
-            }
-            Err(end) => end,
+        let (after, before) = match self.deed {
+            // Written in a life before, and not stopped by then.
+            Deed::Down(edit) if edit.is_done(&fresh, &self.call.mark) => (fresh.clone(), self.config_before().await),
+            _ => match self.write(lease, &fresh, off).await {
+                Ok(written) => written,
+                Err(end) => return end,
+            },
+        };
+        if matches!(self.deed, Deed::Down(_))
+            && let Err(end) = self.put_down(lease, &after, before.as_ref()).await
+        {
+            return end;
+        }
+        let want = Want::since(&fresh, &after.instance_id);
+        self.wait(&after, &want, self.stays_asleep(&fresh), before).await
+    }
+
+    /// Stops what a change without a launch did not leave down: whether Fly stops a running machine for it is in no document.
+    async fn put_down(&self, lease: &Lease, now: &Machine, before: Option<&Value>) -> Result<(), StepEnd> {
+        let mut now = now.clone();
+        while matches!(now.state.as_str(), "updating" | "replacing") && !self.until.is_over() {
+            self.until.sleep(self.hand.patience.look_every).await;
+            now = self.hand.machine(self.id, self.until).await.unwrap_or(now);
+        }
+        if is_stopping(&now) {
+            return Ok(());
+        }
+        let path = ["apps", self.hand.app.as_str(), "machines", self.id, "stop"];
+        let ask = Ask::send(Method::POST, "stop machine", self.id, Side::Machines, &path);
+        let within = self.hand.patience.write.min(self.until.left());
+        let ask = ask.nonce(&lease.nonce).within(within).body(json!({}));
+        let write =
+            Write { hand: self.hand, fresh: &now, ask, is_done: &is_stopping, changes: false, until: self.until };
+        // Half of it is done: a call-off comes too late.
+        match write.send(&CallOff::default()).await {
+            Err(StepEnd::Failed { trouble, says, .. }) => Err(failed(trouble, says, before.cloned())),
+            Err(end) => Err(end),
+            Ok(_) => Ok(()),
         }
     }
 
@@ -146,12 +188,9 @@ impl Work<'_> {
             last_start(now) > started_before
                 || matches!(now.state.as_str(), "restarting" | "stopping" | "starting" | "stopped")
         };
-        let edited = |now: &Machine| match self.deed {
-            Deed::Change { edit, .. } => edit.is_done(now, &self.call.mark),
-            _ => false,
-        };
+        let edited = |now: &Machine| self.deed.edit().is_some_and(|edit| edit.is_done(now, &self.call.mark));
         let (ask, is_done): (_, &(dyn Fn(&Machine) -> bool + Sync)) = match self.deed {
-            Deed::Change { edit, .. } => {
+            Deed::Change { edit, .. } | Deed::Down(edit) => {
                 let config = edit
                     .apply(&fresh.config, &self.call.mark)
                     .map_err(|why| failed(Trouble::Refused, format!("machine {id} cannot be changed: {why}"), None))?;
@@ -168,7 +207,7 @@ impl Work<'_> {
             Deed::Start => (post("start machine", Some("start")), &is_up),
             Deed::Stop => (post("stop machine", Some("stop")).body(json!({})), &is_stopping),
         };
-        let changes = matches!(self.deed, Deed::Change { .. });
+        let changes = self.deed.edit().is_some();
         let write = Write { hand, fresh, ask, is_done, changes, until: self.until };
         let after = write.send(off).await?;
         Ok((after, changes.then(|| fresh.config.clone())))
@@ -176,15 +215,18 @@ impl Work<'_> {
 
     /// Whether a changed machine is left down: it is, and nobody wants it up.
     fn stays_asleep(&self, machine: &Machine) -> bool {
-        matches!(self.deed, Deed::Change { launch: false, .. })
-            && !is_up(machine)
-            && !matches!(machine.state.as_str(), "updating" | "replacing")
+        let is_left_down = !is_up(machine) && !matches!(machine.state.as_str(), "updating" | "replacing");
+        match self.deed {
+            Deed::Down(_) => true,
+            Deed::Change { launch, .. } => !launch && is_left_down,
+            Deed::Restart | Deed::Start | Deed::Stop => false,
+        }
     }
 
     /// Waits for what the deed is to come to. `now` is the machine as it was read last.
     async fn wait(&self, now: &Machine, want: &Want, asleep: bool, before: Option<Value>) -> StepEnd {
         let wait = match self.deed {
-            Deed::Stop => return self.stopped(now).await,
+            Deed::Stop | Deed::Down(_) => return self.stopped(now, before).await,
             Deed::Change { wait, .. } => wait && !asleep,
             Deed::Restart | Deed::Start => true,
         };
@@ -199,20 +241,23 @@ impl Work<'_> {
         }
     }
 
-    async fn stopped(&self, now: &Machine) -> StepEnd {
-        let done = StepEnd::Done { before: None, after: None, release: None };
+    async fn stopped(&self, now: &Machine, before: Option<Value>) -> StepEnd {
+        let done = |machine: &Machine, before: Option<Value>| {
+            let after = self.deed.edit().map(|_| machine.config.clone());
+            StepEnd::Done { before, after, release: None }
+        };
         if is_down(now) {
-            return done;
+            return done(now, before);
         }
         loop {
             let _ = state_comes(self.hand, self.id, "stopped", &now.instance_id, self.until).await;
             let says = match self.hand.machine(self.id, self.until).await {
-                Ok(machine) if is_down(&machine) => return done,
+                Ok(machine) if is_down(&machine) => return done(&machine, before),
                 Ok(machine) => format!("machine {} did not stop in time: it is {}", self.id, machine.state),
                 Err(error) => format!("whether machine {} stopped could not be read: {error}", self.id),
             };
             if self.until.is_over() {
-                return failed(Trouble::Refused, says, None);
+                return failed(Trouble::Refused, says, before);
             }
             self.until.sleep(self.hand.patience.look_every).await;
         }

@@ -55,6 +55,11 @@ impl Want {
         Self { instance: now.instance_id.clone(), known: old.map(|event| event.id.clone()).collect(), since: at }
     }
 
+    /// After it was made: all that is known of it counts.
+    pub(super) fn made(machine: &Machine) -> Self {
+        Self { instance: machine.instance_id.clone(), known: BTreeSet::new(), since: None }
+    }
+
     /// What happened since, newest first.
     fn news<'a>(&'a self, machine: &'a Machine) -> impl Iterator<Item = &'a Event> {
         let events = machine.events.as_deref().unwrap_or_default();

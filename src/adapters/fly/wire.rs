@@ -89,6 +89,8 @@ pub(super) enum Side {
     Machines,
     /// `/api/v1`: releases over REST, which take every token under the one scheme.
     Rest,
+    /// `/api/v1` too: logs, which take a token under its own scheme.
+    Logs,
     /// `/graphql`.
     GraphQl,
 }
@@ -229,6 +231,11 @@ impl Wire {
         Ok(Self { http, machines, api, token: Token::normalise(token)?, remedy, paces })
     }
 
+    /// What must never be repeated in words.
+    pub(super) fn secret(&self) -> &str {
+        self.token.secret()
+    }
+
     /// Asks, and asks again when Fly stumbles.
     ///
     /// # Errors
@@ -322,7 +329,7 @@ impl Wire {
     fn address(&self, ask: &Ask<'_>) -> Result<Url, FlyError> {
         let (base, front): (_, &[&str]) = match ask.side {
             Side::Machines => (&self.machines, &["v1"]),
-            Side::Rest => (&self.api, &["api", "v1"]),
+            Side::Rest | Side::Logs => (&self.api, &["api", "v1"]),
             Side::GraphQl => (&self.api, &["graphql"]),
         };
         let mut url = base.clone();

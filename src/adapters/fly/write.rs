@@ -12,7 +12,7 @@ use super::hand::{Hand, Until, failed, image_of, read_machine, same_image};
 use super::model::Machine;
 use super::troubles::{Meaning, meaning};
 use super::wire::{Ask, FlyError, backoff};
-use crate::domain::hosting::{Guest, Image, ReleaseRef, StepEnd, Trouble};
+use crate::domain::hosting::{Autostop, Guest, Image, ReleaseRef, StepEnd, Trouble};
 use crate::ports::hosting::CallOff;
 
 /// Writes of one step that may be sent when answers are lost.
@@ -20,7 +20,7 @@ const WRITES_MAX: u32 = 3;
 /// The wait before a machine between two states is asked again.
 const PASSING_AGAIN: Duration = Duration::from_millis(250);
 /// The key of our mark in a machine's metadata.
-const MARK: &str = "watchbell_step";
+pub(super) const MARK: &str = "watchbell_step";
 
 /// A change of a machine's configuration, marked so that it is known again.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,48 @@ pub(super) enum Edit<'a> {
     Image(&'a Image, Option<&'a ReleaseRef>),
     /// Another size.
     Guest(&'a Guest),
+    /// Whether it is put to sleep and woken.
+    Sleep(Sleep),
+}
+
+/// When a machine is put to sleep and what wakes it: the same for each of its services, as all machines of a group need them the
+/// same.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sleep {
+    /// What becomes of it when nobody asks.
+    pub(super) autostop: Autostop,
+    /// Whether a request wakes it.
+    pub(super) autostart: bool,
+    /// How many of its group are kept up; as it was when nothing is said.
+    pub(super) min_running: Option<u16>,
+}
+
+impl Sleep {
+    /// Down for good. All three, because what is put to sleep and never woken by itself would trap whoever starts it by hand.
+    pub(super) const NEVER_WOKEN: Self = Self { autostop: Autostop::Off, autostart: false, min_running: Some(0) };
+
+    fn apply(self, service: &mut Value) {
+        let Some(fields) = service.as_object_mut() else { return };
+        fields.insert("autostop".to_owned(), self.autostop.word().into());
+        fields.insert("autostart".to_owned(), self.autostart.into());
+        if let Some(least) = self.min_running {
+            fields.insert("min_machines_running".to_owned(), least.into());
+        }
+    }
+
+    fn is_in(self, service: &Value) -> bool {
+        // Answers write stop as true and off as false; suspend stays a word.
+        let autostop = match service.get("autostop") {
+            Some(Value::String(word)) => word == self.autostop.word(),
+            Some(Value::Bool(stops)) => self.autostop == if *stops { Autostop::Stop } else { Autostop::Off },
+            _ => self.autostop == Autostop::Off,
+        };
+        // What is zero or false may be left out of an answer.
+        let least = service.get("min_machines_running").and_then(Value::as_u64).unwrap_or(0);
+        autostop
+            && service.get("autostart").and_then(Value::as_bool).unwrap_or(false) == self.autostart
+            && self.min_running.is_none_or(|wanted| u64::from(wanted) == least)
+    }
 }
 
 impl Edit<'_> {
@@ -53,6 +95,10 @@ impl Edit<'_> {
                 size.insert("memory_mb".to_owned(), guest.memory_mb.into());
                 // Beside a guest, the name of a ready-made size would be a second opinion.
                 fields.remove("size");
+            }
+            Self::Sleep(sleep) => {
+                let services = fields.get_mut("services").and_then(Value::as_array_mut);
+                services.into_iter().flatten().for_each(|service| sleep.apply(service));
             }
         }
         let metadata = fields.entry("metadata").or_insert_with(|| Value::Object(serde_json::Map::new()));
@@ -79,6 +125,10 @@ impl Edit<'_> {
                     is("cpu_kind", guest.cpu_kind.clone().into())
                         && is("cpus", guest.cpus.into())
                         && is("memory_mb", guest.memory_mb.into())
+                }
+                Self::Sleep(sleep) => {
+                    let services = config.get("services").and_then(Value::as_array);
+                    services.into_iter().flatten().all(|service| sleep.is_in(service))
                 }
             }
     }
@@ -229,6 +279,23 @@ mod tests {
         assert_eq!(sized["guest"], json!({"cpu_kind": "shared", "cpus": 2, "memory_mb": 512, "kernel_args": ["x"]}));
         assert_eq!((&sized["image"], sized.get("size")), (&json!("shop:v1"), None));
         assert!(Edit::Guest(&guest).is_done(&machine(&sized), "s"));
+
+        let services = json!([{"internal_port": 1, "autostop": true, "autostart": true}, {"autostop": "suspend"}]);
+        let awake = json!({"image": "shop:v1", "services": services});
+        let edit_sleep = Edit::Sleep(Sleep::NEVER_WOKEN);
+        let asleep = edit_sleep.apply(&awake, "s").unwrap_or_default();
+        let never = json!({"autostop": "off", "autostart": false, "min_machines_running": 0});
+        assert_eq!(asleep["services"][1], never);
+        assert_eq!((&asleep["services"][0]["internal_port"], &asleep["image"]), (&json!(1), &json!("shop:v1")));
+        assert!(edit_sleep.is_done(&machine(&asleep), "s"));
+        // As Fly answers: truth values for words, and no word for nothing.
+        let mut answered = asleep.clone();
+        answered["services"] = json!([{"autostop": false}, {"autostop": false, "autostart": false}]);
+        assert!(edit_sleep.is_done(&machine(&answered), "s"));
+        answered["services"][1]["autostart"] = json!(true);
+        assert!(!edit_sleep.is_done(&machine(&answered), "s"));
+        let only = edit_sleep.apply(&json!({"image": "worker"}), "s").unwrap_or_default();
+        assert_eq!(only.get("services"), None, "what has no services gets none");
 
         assert!(edit.apply(&Value::Null, "s").is_err());
         let bare = edit.apply(&json!({"metadata": null}), "s").unwrap_or_default();

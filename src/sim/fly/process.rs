@@ -59,9 +59,13 @@ pub fn die(sim: &Sim, state: &mut State, at: &At, code: i64, oom: bool, stays_do
     tend(sim, &at.app, machine);
     machine.event("exit", "stopped", "flyd", Some(exit(&ended, now(), count)));
     let is_over = !again && machine.config["auto_destroy"] == true;
+    let is_failed_job = machine.is_job() && code != 0 && !oom;
     if oom {
         log(state, at, "error", "Out of memory: Killed process 642 (server)".to_owned());
         log(state, at, "error", "Process appears to have been OOM killed!".to_owned());
+    }
+    if is_failed_job && let Some(app) = state.world.app_mut(&at.app) {
+        app.log(Some(&at.id), "app", "error", "Error: relation \"orders\" does not exist");
     }
     log(state, at, "info", format!("Main child exited with code {code}"));
     if again {
