@@ -11,6 +11,9 @@ use watchbell::domain::input::Stepped;
 /// The app that transcripts act on.
 pub const APP: &str = "lighthouse-checkout";
 
+/// The app of its staging.
+pub const STAGING: &str = "lighthouse-checkout-staging";
+
 /// What the machines are called.
 pub const IDS: [&str; 3] = ["1781000a", "1781000b", "1781000c"];
 
@@ -41,6 +44,7 @@ pub enum Lack {
 /// One app.
 #[derive(Debug, Clone)]
 pub struct Host {
+    app: &'static str,
     machines: Vec<Running>,
     releases: Vec<Release>,
     /// How images behave, by tag.
@@ -84,6 +88,7 @@ impl Host {
             at: Some(now - chrono::TimeDelta::days(days)),
         };
         Self {
+            app: APP,
             machines: vec![
                 machine(IDS[0], "iad", "started"),
                 machine(IDS[1], "ord", "started"),
@@ -95,6 +100,24 @@ impl Host {
             holds: false,
             release_command: None,
         }
+    }
+
+    /// One machine of another app, with the release before the newest.
+    pub fn staging(now: DateTime<Utc>) -> Self {
+        let mut host = Self { app: STAGING, ..Self::new(now) };
+        host.machines.truncate(1);
+        for machine in &mut host.machines {
+            (machine.id, machine.name) = ("1781000s".to_owned(), "checkout-staging".to_owned());
+        }
+        host.releases.truncate(1);
+        host
+    }
+
+    /// A release that is built and runs nowhere: nobody has deployed it yet.
+    pub fn built(&mut self, tag: &str, now: DateTime<Utc>) {
+        let version = self.releases.first().map_or(0, |release| release.version) + 1;
+        let (id, status, user) = (format!("rel-{version}"), "pending".to_owned(), "carol@lighthouse.example".to_owned());
+        self.releases.insert(0, Release { id, version, status, image: image(tag), user, at: Some(now) });
     }
 
     /// What a plan is made of.
@@ -109,7 +132,7 @@ impl Host {
             _ => Ok(self.releases.clone()),
         };
         Ok(Inventory {
-            app: APP.to_owned(),
+            app: self.app.to_owned(),
             at: now,
             machines: self.machines.clone(),
             releases,
@@ -138,7 +161,7 @@ impl Host {
                 autostop: true,
             }
         });
-        AppHealth { app: APP.to_owned(), machines: Ok(machines.collect()) }
+        AppHealth { app: self.app.to_owned(), machines: Ok(machines.collect()) }
     }
 
     /// What an image does when it is started; none when it is well.
@@ -230,9 +253,24 @@ impl Host {
                 (found.state, found.may_sleep) = ("stopped".to_owned(), false);
             }),
             Step::Stop { machine } => self.turn(machine, "stopped"),
-            Step::Start { machine } => self.turn(machine, "started"),
-            Step::Restart { .. } => done,
+            Step::Start { machine } | Step::Restart { machine } => {
+                let runs = self.machines.iter().find(|one| one.id == *machine).map(|one| one.image.clone());
+                match runs.and_then(|image| self.bad(&image)) {
+                    Some((trouble, says)) => failed(trouble, says, None),
+                    None => self.turn(machine, "started"),
+                }
+            }
         }
+    }
+
+    /// The hardware under the first machine fails, or is back.
+    pub fn hardware(&mut self, ok: bool) {
+        self.machines.iter_mut().take(1).for_each(|machine| machine.host_ok = ok);
+    }
+
+    /// Somebody else changes the first machine's configuration.
+    pub fn reconfigure(&mut self) {
+        self.machines.iter_mut().take(1).for_each(|machine| machine.config_sha256.push('~'));
     }
 
     /// Changes a machine's configuration.

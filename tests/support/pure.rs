@@ -16,7 +16,7 @@ use watchbell::domain::message::{Form, Message, Text};
 use watchbell::domain::policy::{Policy, SHIPPED};
 use watchbell::domain::schedule::first_instant;
 use watchbell::domain::state::{Decided, State};
-use watchbell::domain::workspace::{Stage, Workspace};
+use watchbell::domain::workspace::{Stage, StageSpec, Workspace};
 use watchbell::domain::{bot, jobs, services, view};
 
 use super::host::{self, Character, Host, Lack};
@@ -60,6 +60,7 @@ pub struct Pure {
     observing: bool,
     pages: Vec<String>,
     host: Option<Host>,
+    staging: Option<Host>,
 }
 
 impl Default for Pure {
@@ -88,6 +89,7 @@ impl Default for Pure {
             observing: false,
             pages: Vec::new(),
             host: None,
+            staging: None,
         }
     }
 }
@@ -174,7 +176,7 @@ impl Pure {
                 Query::ClosedIncident(_) | Query::RecentIncidents(_) => answers.recent = Some(Vec::new()),
                 Query::Itself => answers.itself = Some(Itself::default()),
                 Query::Inventory(app) => {
-                    if let Some(host) = &self.host {
+                    if let Some(host) = self.host_of(&app) {
                         answers.inventories.insert(app, host.inventory(self.now));
                     }
                 }
@@ -183,14 +185,19 @@ impl Pure {
         answers
     }
 
+    fn host_of(&self, app: &str) -> Option<&Host> {
+        if app == host::STAGING { self.staging.as_ref() } else { self.host.as_ref() }
+    }
+
     /// A look at one service, or at all.
     fn report(&self, only: Option<&Service>) -> HealthReport {
         let services = self.workspace.services.iter().filter(|service| only.is_none_or(|only| service.name == *only));
-        let stages = services.map(|service| StageHealth {
+        let stages = services.flat_map(|service| service.stages().map(move |(stage, spec)| (service, stage, spec)));
+        let stages = stages.map(|(service, stage, spec)| StageHealth {
             service: service.name.clone(),
-            stage: Stage::Production,
-            app: self.host.as_ref().filter(|_| service.production.fly_app.is_some()).map(Host::health),
-            probes: service.production.probes.iter().map(|probe| self.finding(&service.name, &probe.name)).collect(),
+            stage,
+            app: spec.fly_app.as_ref().and_then(|app| self.host_of(app)).map(Host::health),
+            probes: spec.probes.iter().map(|probe| self.finding(&service.name, &probe.name)).collect(),
         });
         let auth = self.host.as_ref().map(|_| "lighthouse".to_owned()).ok_or("FLY_READ_TOKEN is not set".to_owned());
         HealthReport { at: self.now, auth, stages: stages.collect() }
@@ -293,15 +300,16 @@ impl Pure {
                 let message = self.board(*deploy);
                 EffectEnd::Done { posted: Some(self.put(self.place(to), message, None, effect.id)) }
             }
-            EffectKind::Act { step, .. } => {
-                let end = match &mut self.host {
+            EffectKind::Act { app, step, .. } => {
+                let host = if app == host::STAGING { &mut self.staging } else { &mut self.host };
+                let end = match host {
                     Some(host) => host.step(step),
                     None => Stepped::CalledOff,
                 };
                 EffectEnd::Stepped { end }
             }
-            EffectKind::Survey { service, .. } => {
-                let machines = match &self.host {
+            EffectKind::Survey { app, service, .. } => {
+                let machines = match self.host_of(app) {
                     Some(host) => host.inventory(self.now),
                     None => Err("there is no host".to_owned()),
                 };
@@ -343,6 +351,7 @@ impl Pure {
     }
 
     fn fly(&mut self, what: &str) -> Result<(), String> {
+        let now = self.now;
         let host = self.host.as_mut().ok_or("say `with fly` first")?;
         match (what, what.split_once(" is ")) {
             ("well again", _) => host.lacks = None,
@@ -354,6 +363,16 @@ impl Pure {
             (what, _) if what.starts_with("release command ") => {
                 host.release_command = what.strip_prefix("release command ").map(str::to_owned);
             }
+            ("hardware fails", _) => host.hardware(false),
+            ("hardware is back", _) => host.hardware(true),
+            ("configuration changes", _) => host.reconfigure(),
+            (_, Some((image, "built"))) => host.built(image, now),
+            (_, Some((image, "well"))) => {
+                host.characters.remove(image);
+                if let Some(staging) = &mut self.staging {
+                    staging.characters.remove(image);
+                }
+            }
             (_, Some((image, character))) => {
                 let character = match character {
                     "unhealthy" => Character::Unhealthy,
@@ -363,6 +382,9 @@ impl Pure {
                     _ => return Err(format!("no image is {character}")),
                 };
                 host.characters.insert(image.to_owned(), character);
+                if let Some(staging) = &mut self.staging {
+                    staging.characters.insert(image.to_owned(), character);
+                }
             }
             _ => return Err(format!("the host cannot be {what}")),
         }
@@ -582,6 +604,14 @@ impl World for Pure {
                 self.observing = true;
                 return Ok(Vec::new());
             }
+            Step::WithStaging => {
+                for service in self.workspace.services.iter_mut().filter(|one| one.name.as_str() == "checkout") {
+                    let fly_app = Some(host::STAGING.to_owned());
+                    service.staging = Some(StageSpec { fly_app, probes: Vec::new() });
+                }
+                self.staging = Some(Host::staging(self.now));
+                return Ok(Vec::new());
+            }
             Step::WithFly => {
                 for service in self.workspace.services.iter_mut().filter(|one| one.name.as_str() == "checkout") {
                     service.production.fly_app = Some(host::APP.to_owned());
@@ -596,7 +626,7 @@ impl World for Pure {
             self.newly_seen();
         }
         match step {
-            Step::Start(_) | Step::Observing | Step::WithFly => {}
+            Step::Start(_) | Step::Observing | Step::WithFly | Step::WithStaging => {}
             Step::Command { who, command, words, options, place } => {
                 self.call(who, command, words, options, place.as_deref())?;
             }

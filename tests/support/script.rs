@@ -68,6 +68,9 @@ fn step(line: &str) -> Result<Step, String> {
     if line == "with fly" {
         return Ok(Step::WithFly);
     }
+    if line == "with staging" {
+        return Ok(Step::WithStaging);
+    }
     if let Some(rest) = line.strip_prefix("fly: ") {
         return Ok(Step::Fly(rest.to_owned()));
     }

@@ -706,7 +706,7 @@ impl Wire {
                 Vec::new()
             }
             Step::Fly(what) => return Err(format!("Fly is never “{what}” on the wire: see tests/fly_acts.rs")),
-            Step::Start(_) | Step::Observing | Step::WithFly | Step::Look(_) => Vec::new(),
+            Step::Start(_) | Step::Observing | Step::WithFly | Step::WithStaging | Step::Look(_) => Vec::new(),
         })
     }
 }

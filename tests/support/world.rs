@@ -69,6 +69,8 @@ pub enum Step {
     Service { name: String, behaviour: Behaviour },
     /// `with fly`, only first: checkout runs on a host that can be acted on.
     WithFly,
+    /// `with staging`, only first, after `with fly`: checkout has a staging there too.
+    WithStaging,
     /// `fly: deployment-41 is unhealthy`, `fly: no room`, `fly: release command bin/migrate`, `fly: well again`
     Fly(String),
     /// `discord: down`, `discord: up`

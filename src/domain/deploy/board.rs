@@ -12,6 +12,8 @@ use crate::domain::verbs;
 
 /// Machines named one by one; of more, only those that are not done.
 const NAMED_MAX: usize = 8;
+/// Characters of a menu entry's second line.
+const HINT_CHARS_MAX: usize = 90;
 /// Cells of the bar.
 const BAR_CELLS: usize = 10;
 
@@ -50,7 +52,8 @@ pub fn card(ctx: &Ctx<'_>, deploy: &Deploy) -> Message {
         card = card.field("To be done", Text::default().relative(started + ctx.policy.deploys.rollback_within.delta()));
     }
     if let Some(approval) = &deploy.approval {
-        let line = Text::default().person(&approval.by).text(", until ").clock(approval.until);
+        let line = Text::default().person(&approval.by);
+        let line = if deploy.is_waiting() { line.text(", until ").clock(approval.until) } else { line };
         card = card.field(
             "Approved by",
             match &approval.own {
@@ -269,7 +272,10 @@ fn waivable(ctx: &Ctx<'_>, deploy: &Deploy) -> Option<Menu> {
     let now = gates::by_now(ctx, deploy);
     let choices: Vec<Choice> = gates::refusing(&now, &deploy.waivers)
         .filter(|check| !ctx.policy.deploys.may_override(check.gate).is_empty())
-        .map(|check| Choice::new(check.gate.name(), text::short(&deploys::check(check), 90)))
+        .map(|check| Choice {
+            hint: Some(text::short(&check.says, HINT_CHARS_MAX)),
+            ..Choice::new(check.gate.name(), capital(check.gate.name()))
+        })
         .collect();
     let (action, placeholder) = (format!("pass:{}", deploy.id.0), "Pass a check with a reason…".to_owned());
     (!choices.is_empty()).then_some(Menu { action, placeholder, choices })

@@ -259,7 +259,7 @@ fn staging(ctx: &Ctx<'_>, about: &About<'_>, last: &Plan) -> (Finding, String) {
     let did_well = |one: &&Validated| one.service == last.service && one.image.is(&last.to.image);
     match ctx.state.team.validated.iter().rev().find(did_well) {
         Some(one) => (Finding::Passes, format!("it did well there {} ago", text::span(ctx.now - one.at))),
-        None => (Finding::Refuses, format!("{} has not been seen to do well there", last.to.short())),
+        None => (Finding::Refuses, format!("{} has not been seen to do well there", last.to.image)),
     }
 }
 

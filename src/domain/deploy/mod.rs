@@ -586,7 +586,7 @@ impl Deploy {
     /// The stage at hand begins.
     fn begin(&mut self) {
         self.machines = vec![Machine::Waiting; self.plan.machines.len()];
-        (self.release, self.release_trouble, self.approval) = (None, None, None);
+        (self.release, self.release_trouble) = (None, None);
         (self.unprepared, self.woken, self.verdict, self.seen) = (None, None, None, None);
         self.tried_again.clear();
         self.phase = if self.plan.kind == Kind::Restart { Phase::Rolling } else { Phase::Opening };

@@ -24,9 +24,9 @@ pub fn start(draft: &mut Draft<'_>, id: DeployId, by: &Person, machines: Option<
     draft.fact(id, Fact::DeployStarted { by: by.clone(), machines, checks });
     let Some(deploy) = draft.deploy(id).cloned() else { return };
     // What is being watched on the same app can be judged no more: what is seen from now on is this one's doing.
-    let is_watched = |other: &&Deploy| other.id != id && other.plan.app == deploy.plan.app && other.is_started();
-    let watched: Vec<(DeployId, Verdict)> = (draft.ctx.state.team.deploys.values().filter(is_watched))
-        .filter(|other| !other.is_running())
+    let others: Vec<DeployId> = draft.ctx.state.team.deploys.keys().copied().filter(|other| *other != id).collect();
+    let watched: Vec<(DeployId, Verdict)> = (others.into_iter().filter_map(|other| draft.deploy(other)))
+        .filter(|other| other.plan.app == deploy.plan.app && other.is_started() && !other.is_running())
         .map(|other| (other.id, other.verdict.unwrap_or(Verdict::Superseded)))
         .collect();
     for (other, verdict) in watched {
@@ -324,9 +324,9 @@ pub fn surveyed(
     record(draft, &now, line.clone());
     let mut message = Message::line(line);
     message.buttons = super::board::ways_on(&now);
-    if let Some(back) = undo::plan(&draft.ctx, &now, verdict, machines) {
-        let back = undo::start(draft, &now, back);
-        message = message.and(deploys::taken_back(back));
+    let back = undo::plan(&draft.ctx, &now, verdict, machines);
+    if back.is_some() {
+        message = message.and(deploys::taken_back(draft.next_deploy()));
         message.buttons.clear();
     }
     if !verdict.is_good() && verdict != Verdict::Cancelled {
@@ -334,6 +334,9 @@ pub fn surveyed(
         message = message.and(text::reason("you started it")).ping(Ping::Person(whom));
     }
     draft.post(id, place(&now), message);
+    if let Some(back) = back {
+        undo::start(draft, &now, back);
+    }
 }
 
 /// Says something where the deploy is talked about, and puts it on its incident's record.

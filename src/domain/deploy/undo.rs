@@ -7,7 +7,7 @@ use super::{Deploy, Kind, Machine, Plan, Verdict, plan, run};
 use crate::domain::draft::{Ctx, Draft};
 use crate::domain::fact::Fact;
 use crate::domain::hosting::Inventory;
-use crate::domain::ids::DeployId;
+use crate::domain::text::deploys;
 
 /// The way back, when it is to be gone without being asked.
 pub fn plan(ctx: &Ctx<'_>, deploy: &Deploy, verdict: Verdict, machines: &Result<Inventory, String>) -> Option<Plan> {
@@ -34,15 +34,14 @@ pub fn plan(ctx: &Ctx<'_>, deploy: &Deploy, verdict: Verdict, machines: &Result<
 }
 
 /// Starts it, on behalf of whoever started what it takes back.
-pub fn start(draft: &mut Draft<'_>, failed: &Deploy, plan: Plan) -> DeployId {
+pub fn start(draft: &mut Draft<'_>, failed: &Deploy, plan: Plan) {
     let id = draft.next_deploy();
     let by = failed.started_by.clone().unwrap_or_else(|| failed.by.clone());
     let until = draft.after(draft.ctx.policy.deploys.plan_holds_for.delta());
-    let (incident, why) = (failed.incident, Some(super::super::text::deploys::undo_why(failed)));
+    let (incident, why) = (failed.incident, Some(deploys::undo_why(failed)));
     let (plan, then, checks) = (Box::new(plan), Vec::new(), Vec::new());
     let planned = Fact::DeployPlanned { plan, by: by.clone(), incident, why, until, then, checks, by_itself: true };
     draft.fact(id, planned);
     draft.board(id);
     run::start(draft, id, &by, None, Vec::new());
-    id
 }

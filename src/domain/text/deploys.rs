@@ -28,8 +28,12 @@ pub fn intent(plan: &Plan) -> String {
 
 /// "DEP-3 Roll back checkout to v41".
 pub fn headline(deploy: &Deploy) -> String {
-    let then: String = deploy.then.iter().map(|plan| format!(", then {}", plan.stage.name())).collect();
-    format!("{} {}{then}", deploy.id, capital(&intent(&deploy.plan)))
+    let plan = &deploy.plan;
+    if deploy.then.is_empty() {
+        return format!("{} {}", deploy.id, capital(&intent(plan)));
+    }
+    let stages: Vec<&str> = deploy.stages().map(|plan| plan.stage.name()).collect();
+    format!("{} Deploy {} to {}: {}", deploy.id, plan.to.image, plan.service, stages.join(", then "))
 }
 
 /// Somebody said yes.
