@@ -116,7 +116,8 @@ impl Host {
     /// A release that is built and runs nowhere: nobody has deployed it yet.
     pub fn built(&mut self, tag: &str, now: DateTime<Utc>) {
         let version = self.releases.first().map_or(0, |release| release.version) + 1;
-        let (id, status, user) = (format!("rel-{version}"), "pending".to_owned(), "carol@lighthouse.example".to_owned());
+        let (id, status, user) =
+            (format!("rel-{version}"), "pending".to_owned(), "carol@lighthouse.example".to_owned());
         self.releases.insert(0, Release { id, version, status, image: image(tag), user, at: Some(now) });
     }
 
@@ -233,13 +234,17 @@ impl Host {
                 }
                 None => done,
             },
-            Step::Update { machine, to, launch, .. } => {
+            Step::Update { machine, to, launch, wait, .. } => {
                 let bad = self.bad(to);
                 if let Some((trouble @ Trouble::ImageGone, says)) = bad {
                     return failed(trouble, says, None);
                 }
                 match self.change(machine, |found| found.image = to.clone()) {
-                    Stepped::Done { before, .. } if *launch && let Some((trouble, says)) = bad => {
+                    Stepped::Done { before, .. }
+                        if *launch
+                            && *wait
+                            && let Some((trouble, says)) = bad =>
+                    {
                         failed(trouble, says, before)
                     }
                     end => end,

@@ -91,7 +91,8 @@ pub fn card(ctx: &Ctx<'_>, deploy: &Deploy) -> Message {
         card = card.row("Why", why.clone());
     }
     if let Some(seen) = &deploy.seen {
-        card = card.row("Seen", capital(seen));
+        let label = if deploy.verdict == Some(Verdict::Cancelled) { "Why not" } else { "Seen" };
+        card = card.row(label, capital(seen));
     }
     if let Some(trouble) = &deploy.release_trouble {
         let warning = "The next “fly scale” may bring the other image back.";
@@ -299,6 +300,8 @@ pub fn ways_on(deploy: &Deploy) -> Vec<Button> {
             | Verdict::ServingAlthoughFailed,
             _,
         ) => Vec::new(),
+        // Nothing was changed: there is nothing to take back.
+        (Verdict::ServingTheOld, Kind::Deploy) => vec![again],
         (_, Kind::Rollback) if image_is_bad => vec![back("Roll back further"), again, restart],
         (_, Kind::Rollback) => vec![again, restart],
         (_, Kind::Deploy) => vec![back("Roll back"), again],

@@ -6,10 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Deploy, Plan};
-use crate::domain::calendar::{Opening, window_state};
+use crate::domain::calendar::{Closed, Opening, window_state};
 use crate::domain::draft::Ctx;
 use crate::domain::fact::At;
-use crate::domain::health::{HealthReport, Mark};
+use crate::domain::health::{HealthReport, Mark, StageHealth};
 use crate::domain::hosting::Image;
 use crate::domain::ids::{IncidentId, Person, Service};
 use crate::domain::message::Text;
@@ -98,6 +98,9 @@ pub struct Check {
     pub found: Finding,
     /// Why, as the end of a sentence.
     pub says: String,
+    /// Whether it passes with a warning.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub warns: bool,
 }
 
 /// A check that somebody passes with a reason.
@@ -187,7 +190,8 @@ pub fn look(ctx: &Ctx<'_>, about: &About<'_>) -> Vec<Check> {
             Gate::Checklist => checklist(ctx, &last.to.image),
             Gate::Lock => lock(ctx, about),
         };
-        Check { gate, found, says }
+        let warns = gate == Gate::Health && mark(about, last) == Some(Mark::Warning);
+        Check { gate, found, says, warns }
     };
     known.map(check).collect()
 }
@@ -218,10 +222,12 @@ fn window(ctx: &Ctx<'_>, stage: Stage) -> (Finding, String) {
     };
     match window_state(window, &ctx.policy.holidays, zone, ctx.now) {
         Opening::Open { until } => (Finding::Passes, format!("open until {}", clock(until))),
-        Opening::Closed { opens: Some(opens), reason } => {
-            (Finding::Refuses, format!("closed: {reason}; opens {}", clock(opens)))
+        Opening::Closed { opens: None, reason } | Opening::Closed { reason: reason @ Closed::Before(_), .. } => {
+            (Finding::Refuses, format!("not now: {reason}"))
         }
-        Opening::Closed { opens: None, reason } => (Finding::Refuses, format!("closed: {reason}")),
+        Opening::Closed { opens: Some(opens), reason } => {
+            (Finding::Refuses, format!("not now: {reason}; it opens at {}", clock(opens)))
+        }
     }
 }
 
@@ -263,11 +269,13 @@ fn staging(ctx: &Ctx<'_>, about: &About<'_>, last: &Plan) -> (Finding, String) {
     }
 }
 
+fn mark(about: &About<'_>, last: &Plan) -> Option<Mark> {
+    let mut stages = about.health?.stages.iter();
+    stages.find(|stage| stage.service == last.service && stage.stage == last.stage).map(StageHealth::mark)
+}
+
 fn health(about: &About<'_>, last: &Plan) -> (Finding, String) {
-    let stage = about.health.and_then(|report| {
-        report.stages.iter().find(|stage| stage.service == last.service && stage.stage == last.stage)
-    });
-    match stage.map(crate::domain::health::StageHealth::mark) {
+    match mark(about, last) {
         Some(Mark::Ok) => (Finding::Passes, "well now".to_owned()),
         Some(Mark::Warning) => (Finding::Passes, "well now, with a warning: see `/health`".to_owned()),
         Some(Mark::Critical) => (Finding::Refuses, "it is not well now: see `/health`".to_owned()),

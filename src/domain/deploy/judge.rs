@@ -21,7 +21,12 @@ pub fn judge(
     let probes = stage.map(|stage| stage.probes.as_slice()).unwrap_or_default();
     let asked = probes.iter().filter(|probe| probe.was_asked()).map(|probe| probe.verdict().mark).reduce(Mark::worse);
     let app = stage.and_then(|stage| stage.app.as_ref());
-    let answers = asked.or_else(|| app.map(|app| app.verdict().mark));
+    let machines_mark = app.map(|app| app.verdict().mark);
+    let answers = match (asked, machines_mark) {
+        // It answers, and its own checks fail: somebody else's request may find that machine.
+        (Some(Mark::Ok), Some(Mark::Warning | Mark::Critical)) => Some(Mark::Warning),
+        (asked, machines) => asked.or(machines),
+    };
     let health = match answers {
         Some(Mark::Unknown) | None => "nothing could be asked whether it answers",
         Some(Mark::Ok) if asked.is_none() && app.is_some_and(AppHealth::is_asleep) => "it is asleep, which is healthy",
@@ -52,7 +57,7 @@ pub fn judge(
         seen = format!("{seen}. {} in {}: {says}", machine.id, machine.region);
     }
     if let Some((what, _, says)) = &deploy.unprepared {
-        seen = format!("{seen}. {}: {says}", super::super::text::capital(what.words()));
+        seen = format!("{seen}. Before the first machine, {}: {says}", what.words());
     }
     let went_wrong = deploy.went_wrong();
     let verdict = match answers {
@@ -61,9 +66,15 @@ pub fn judge(
         Some(Mark::Unknown) | None if there == all => Verdict::Done,
         Some(Mark::Unknown) | None => Verdict::Half,
         Some(_) if there == all && went_wrong => Verdict::ServingAlthoughFailed,
+        Some(Mark::Warning) if there == all && !was_so(deploy) => Verdict::Worse,
         Some(_) if there == all => Verdict::Succeeded,
         Some(_) if there == 0 => Verdict::ServingTheOld,
         Some(_) => Verdict::Half,
     };
     (verdict, seen)
+}
+
+/// Whether it was no better before; only a deploy has looked.
+fn was_so(deploy: &Deploy) -> bool {
+    deploy.plan.kind != Kind::Deploy || deploy.checks.iter().any(|check| check.warns)
 }

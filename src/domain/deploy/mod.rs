@@ -245,6 +245,8 @@ pub enum Verdict {
     Succeeded,
     /// Every machine runs it, and nothing could be asked whether the service answers.
     Done,
+    /// Every machine runs it, and the service answers worse than before.
+    Worse,
     /// The host says that it failed; the service answers with it.
     ServingAlthoughFailed,
     /// Some machines run it, some do not; the service answers.
@@ -267,6 +269,7 @@ impl Verdict {
         match self {
             Verdict::Succeeded => "succeeded",
             Verdict::Done => "done; not measured whether it answers",
+            Verdict::Worse => "done; it answers worse than it should",
             Verdict::ServingAlthoughFailed => "serving, although the host says failed",
             Verdict::Half => "half done; it answers",
             Verdict::ServingTheOld => "not done; what ran before still answers",
@@ -573,7 +576,8 @@ impl Deploy {
                     None => Phase::Over,
                 };
             }
-            Fact::DeployCancelled { .. } => {
+            Fact::DeployCancelled { why, .. } => {
+                self.seen = Some(why.clone());
                 self.verdict = Some(Verdict::Cancelled);
                 self.judged_at = Some(at);
                 self.phase = Phase::Over;

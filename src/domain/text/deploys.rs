@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{capital, span};
 use crate::domain::deploy::gates::{self, Check, Gate};
-use crate::domain::deploy::{Deploy, Kind, Plan, Verdict, board};
+use crate::domain::deploy::{Deploy, Kind, Plan, Verdict};
 use crate::domain::draft::Ctx;
 use crate::domain::ids::{DeployId, Person, Role};
 use crate::domain::message::Text;
@@ -78,7 +78,7 @@ pub fn asked(ctx: &Ctx<'_>, deploy: &Deploy, until: DateTime<Utc>) -> Text {
         (true, true) => {
             line.text(format!(" I have asked {} to approve it.", super::roles(ctx.policy.holders(Right::Approve))))
         }
-        (true, false) => line.text(" Press ").bold(board::yes(&deploy.plan)).text(" on its card."),
+        (true, false) => line.text(" Press ").bold("Start").text(" on its card."),
     }
 }
 

@@ -40,8 +40,8 @@ pub fn frozen_by_calendar(name: &str, last: NaiveDate) -> String {
 /// Somebody keeps the app to themselves.
 pub fn held(ctx: &Ctx<'_>, app: &str, lock: &Lock) -> String {
     let by = ctx.workspace.name_of(&lock.by).unwrap_or_else(|| lock.by.local());
-    let since = super::span(ctx.now - lock.at);
-    format!("{by} keeps {app} for themselves, since {since} ago: {}", words(&lock.why))
+    let since = super::clock_of_day(lock.at, ctx.now, ctx.workspace.team.zone);
+    format!("{by} has {app} for themselves since {since}: {}", words(&lock.why))
 }
 
 fn words(text: &Text) -> String {

@@ -4,10 +4,11 @@
 
 use super::ship::About;
 use crate::domain::draft::{Ctx, Draft};
+use crate::domain::effect::Target;
 use crate::domain::fact::{At, Fact};
 use crate::domain::ids::{Service, Thing};
 use crate::domain::input::Actor;
-use crate::domain::message::Text;
+use crate::domain::message::{Message, Text, TimeStyle};
 use crate::domain::policy::Right;
 use crate::domain::refusal::Refusal;
 use crate::domain::text::gates as words;
@@ -15,6 +16,11 @@ use crate::domain::text::gates as words;
 fn reason(why: Option<Text>) -> Result<Text, Refusal> {
     why.filter(|why| !why.is_blank())
         .ok_or_else(|| Refusal::because("Say why, in a sentence: whoever is refused because of it will want to know."))
+}
+
+/// Everybody hears of it, silently: who is refused later must not be surprised.
+fn tell(draft: &mut Draft<'_>, line: Text) {
+    draft.post(Thing::Team, Target::Incidents, Message::line(line));
 }
 
 /// Nothing goes out to production until then.
@@ -34,10 +40,16 @@ pub fn freeze(
         return Err(Refusal::because("That is over already. Give a time to come, or leave `until` out."));
     }
     let what = service.as_ref().map_or_else(|| "Production".to_owned(), ToString::to_string);
-    draft.fact(Thing::Team, Fact::Frozen { service: service.clone(), until, by: who.person.clone(), why });
+    draft.fact(Thing::Team, Fact::Frozen { service, until, by: who.person.clone(), why: why.clone() });
+    let line = Text::plain(format!("{what} is frozen by ")).person(&who.person);
+    let line = match until {
+        Some(until) => line.text(" until ").time(until, TimeStyle::Full),
+        None => line,
+    };
+    tell(draft, line.text(": ").join(why));
     let line = Text::plain(format!("{what} is frozen"));
     let line = match until {
-        Some(until) => line.text(" until ").time(until, crate::domain::message::TimeStyle::Full),
+        Some(until) => line.text(" until ").time(until, TimeStyle::Full),
         None => line.text(" until somebody says `/fly thaw`"),
     };
     Ok(line.text(". A rollback, and a fix for an open incident, still go."))
@@ -73,6 +85,7 @@ pub fn thaw(draft: &mut Draft<'_>, who: &Actor, service: Option<Service>) -> Res
     }
     let what = service.as_ref().map_or_else(|| "Production".to_owned(), ToString::to_string);
     draft.fact(Thing::Team, Fact::Thawed { service, by: who.person.clone() });
+    tell(draft, Text::plain(format!("{what} is no longer frozen, by ")).person(&who.person).text("."));
     Ok(Text::plain(format!("{what} is no longer frozen by hand.")))
 }
 
@@ -87,7 +100,8 @@ pub fn lock(draft: &mut Draft<'_>, who: &Actor, about: About<'_>, why: Option<Te
         return Err(Refusal::because(format!("{}. Ask them, or `/fly unlock`.", words::held(&draft.ctx, app, lock))));
     }
     let why = reason(why)?;
-    draft.fact(Thing::Team, Fact::Locked { app: app.to_owned(), by: who.person.clone(), why });
+    draft.fact(Thing::Team, Fact::Locked { app: app.to_owned(), by: who.person.clone(), why: why.clone() });
+    tell(draft, Text::default().person(&who.person).text(format!(" has {app} for themselves: ")).join(why));
     Ok(Text::plain(format!("{app} is yours: nobody else deploys to it. A rollback still goes. `/fly unlock` ends it.")))
 }
 
@@ -101,9 +115,14 @@ pub fn unlock(draft: &mut Draft<'_>, who: &Actor, about: About<'_>) -> Result<Te
     let Some(lock) = draft.ctx.state.team.locks.get(app) else {
         return Err(Refusal::because(format!("{app} is free.")));
     };
-    let whose = if lock.by == who.person { String::new() } else { format!(" {}.", words::held(&draft.ctx, app, lock)) };
+    let before = if lock.by == who.person {
+        String::new()
+    } else {
+        format!(" Until now {}.", words::held(&draft.ctx, app, lock))
+    };
     draft.fact(Thing::Team, Fact::Unlocked { app: app.to_owned(), by: who.person.clone() });
-    Ok(Text::plain(format!("{app} is free.{whose}")))
+    tell(draft, Text::plain(format!("{app} is free again, by ")).person(&who.person).text(format!(".{before}")));
+    Ok(Text::plain(format!("{app} is free.")))
 }
 
 /// A time to come, as people write it: "2h", "14:00", "2026-12-24", "2026-12-24 14:00", in the team's zone.
