@@ -358,7 +358,7 @@ impl Pure {
     fn fly(&mut self, what: &str) -> Result<(), String> {
         let host = self.host.as_mut().ok_or("say `with fly` first")?;
         if let Some((who, image)) = host::deployed_by(what) {
-            host.deploy(who, image, self.now);
+            host.deploy(who, image);
             return Ok(());
         }
         if let Some(status) = what.strip_prefix("the newest release ends as ") {
