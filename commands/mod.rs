@@ -16,14 +16,19 @@ mod rollback;
 mod update;
 mod watchbell;
 
+use std::collections::BTreeMap;
+
 use crate::domain::answer::{Answer, CompletionAsk};
 use crate::domain::bot;
 use crate::domain::command_spec::CommandSpec;
 use crate::domain::draft::{Ctx, Decision};
 use crate::domain::health::Transition;
-use crate::domain::input::{Answers, Call, InputKind, Query};
+use crate::domain::input::{Answers, Arg, Call, InputKind, Query};
 use crate::domain::message::{Choice, Message, Text};
 use crate::domain::refusal::Refusal;
+use crate::domain::releases::ledger;
+use crate::domain::text::releases as words;
+use crate::domain::workspace::Stage;
 use crate::domain::{press, text};
 
 /// One command: what it is called, what it must ask first, what it does.
@@ -36,6 +41,9 @@ pub struct Command {
     /// What it does.
     pub decide: fn(Ctx<'_>, &Call, &Answers) -> Result<Decision, Refusal>,
 }
+
+/// Characters of a choice's value that a chat carries.
+const VALUE_CHARS_MAX: usize = 100;
 
 /// Every command there is, in the order of `/help`.
 pub const ALL: &[Command] = &[
@@ -132,7 +140,14 @@ pub struct Lists {
     pub services: Vec<Choice>,
     /// Jobs.
     pub jobs: Vec<Choice>,
+    /// Releases that can be gone back to, by service and stage; newest first.
+    pub releases: ByStage,
+    /// Images of all releases, those that failed too, by service and stage; newest first.
+    pub images: ByStage,
 }
+
+/// Choices for one copy of one service.
+pub type ByStage = BTreeMap<(String, String), Vec<Choice>>;
 
 /// The lists as of now.
 pub fn lists(ctx: &Ctx<'_>) -> Lists {
@@ -145,11 +160,53 @@ pub fn lists(ctx: &Ctx<'_>) -> Lists {
         Choice::new(incident.id.to_string(), label)
     };
     let named = |name: &str| Choice::new(name, name);
+    let (releases, images) = of_releases(ctx);
     Lists {
+        releases,
+        images,
         incidents: held.iter().take(INCIDENTS_MAX).map(incident).collect(),
         services: ctx.workspace.services.iter().map(|service| named(service.name.as_str())).collect(),
         jobs: ctx.policy.jobs.iter().map(|job| named(&job.name)).collect(),
     }
+}
+
+/// What the ledger offers for each copy of each service: what can be gone back to, and every image once.
+fn of_releases(ctx: &Ctx<'_>) -> (ByStage, ByStage) {
+    let zone = ctx.workspace.team.zone;
+    let (mut releases, mut images) = (ByStage::new(), ByStage::new());
+    for service in &ctx.workspace.services {
+        for (stage, _) in service.stages() {
+            let Some(ledger) = ledger(ctx, &service.name, stage) else { continue };
+            let key = (service.name.to_string(), stage.name().to_owned());
+            let earlier = ledger.earlier().map(|one| Choice::new(format!("v{}", one.version), words::choice(one, zone)));
+            releases.insert(key.clone(), earlier.collect());
+            let mut once: Vec<Choice> = Vec::new();
+            for one in &ledger.releases {
+                // What a chat cannot carry as a choice can still be typed.
+                let fits = one.image.reference.chars().count() <= VALUE_CHARS_MAX;
+                if fits && !once.iter().any(|known| known.value == one.image.reference) {
+                    once.push(Choice::new(one.image.reference.clone(), words::choice(one, zone)));
+                }
+            }
+            images.insert(key, once);
+        }
+    }
+    (releases, images)
+}
+
+/// The list for the service and stage that are typed already; the only service's when none is.
+fn of_service<'a>(lists: &'a ByStage, services: &[Choice], ask: &CompletionAsk) -> &'a [Choice] {
+    let typed = |name: &str| match ask.args.get(name) {
+        Some(Arg::Text(text)) => Some(press::flat(text)).filter(|word| !word.is_empty()),
+        _ => None,
+    };
+    let only = || match services {
+        [only] => Some(only.value.clone()),
+        _ => None,
+    };
+    let Some(service) = typed("service").or_else(only) else { return &[] };
+    let stage = typed("stage").unwrap_or_else(|| Stage::Production.name().to_owned());
+    lists.get(&(service, stage)).map_or(&[], Vec::as_slice)
 }
 
 /// What could follow what somebody has typed so far.
@@ -160,6 +217,8 @@ pub fn complete(lists: &Lists, ask: &CompletionAsk) -> Vec<Choice> {
         Some("incidents") => lists.incidents.as_slice(),
         Some("services") => &lists.services,
         Some("jobs") => &lists.jobs,
+        Some("releases") => of_service(&lists.releases, &lists.services, ask),
+        Some("images") => of_service(&lists.images, &lists.services, ask),
         _ => &[],
     };
     let typed = ask.typed.to_lowercase();

@@ -1,6 +1,6 @@
 //! `/rollback` and `/fly restart`: a plan first; nothing is done before somebody presses its button.
 
-use super::Command;
+use super::{Command, only_you};
 use crate::domain::command_spec::{CommandSpec, OptionKind};
 use crate::domain::deploy::Kind;
 use crate::domain::draft::{Ctx, Decision, Draft};
@@ -8,6 +8,7 @@ use crate::domain::input::{Answers, Call, Query};
 use crate::domain::message::Choice;
 use crate::domain::press::flat;
 use crate::domain::refusal::Refusal;
+use crate::domain::verbs::back;
 use crate::domain::verbs::ship::{self, About, Asked};
 
 /// `/rollback`.
@@ -17,7 +18,7 @@ pub const ROLLBACK: Command = Command {
             .takes(
                 "to",
                 "v41, a tag or a whole image; the newest that ended well when left out",
-                OptionKind::Text { chars_max: 300 },
+                OptionKind::Completed("releases"),
             )
             .takes("why", "A sentence for the record", OptionKind::Text { chars_max: 500 })
     },
@@ -54,6 +55,8 @@ fn decide(ctx: Ctx<'_>, call: &Call, answers: &Answers, kind: Kind) -> Result<De
     let about = meant(&ctx, call)?;
     let asked = Asked { to: call.text("to").map(|to| flat(&to)), why: call.text("why") };
     let mut draft = Draft::new(ctx);
+    let planned = draft.next_deploy();
     let line = ship::plan(&mut draft, &call.who, about, kind, asked, answers)?;
-    Ok(draft.say(line))
+    let message = back::with_yes(&draft, planned, line);
+    Ok(draft.done(only_you(message)))
 }

@@ -17,7 +17,7 @@ use super::message::Message;
 use super::policy::JobKind;
 use super::refusal::Refusal;
 use super::state::{Decided, State};
-use super::{deploy, jobs, press, services, text};
+use super::{deploy, jobs, press, releases, services, text};
 
 /// What the outside must be asked before this input can be decided.
 pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
@@ -51,6 +51,7 @@ pub fn decide(
         InputKind::Filled(input) => return press::filled(draft, input, answers),
         InputKind::Effect(outcome) => effect_ended(&mut draft, outcome),
         InputKind::Measured(look) => services::decide(&mut draft, look, changed)?,
+        InputKind::Releases(look) => releases::decide(&mut draft, look),
         InputKind::Tick => {
             due::look(&mut draft, None);
         }

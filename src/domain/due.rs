@@ -15,7 +15,7 @@ use super::message::{ButtonStyle, Message, Ping, Text};
 use super::promise::{Next, PromiseKind, Step, after, missed};
 use super::refusal::Refusal;
 use super::text;
-use super::verbs::close;
+use super::verbs::{back, close};
 use super::workspace::Stage;
 
 /// Incidents looked at in one decision. The rest follow in the next, at once.
@@ -122,6 +122,9 @@ impl Reminder {
                 "Not yet",
                 ButtonStyle::Plain,
             );
+        }
+        if self.update_buttons || self.mitigate_buttons {
+            message.buttons.extend(super::releases::button(&draft.ctx, incident));
         }
         if self.review_button {
             message = message.button(format!("review:{n}"), "Review written", ButtonStyle::Success);
@@ -256,8 +259,13 @@ fn update(
     Ok(())
 }
 
-/// "Mitigated yet?": a question, silent, asked once.
+/// "Mitigated yet?": a question, silent, asked once. A rollback at work answers it until what came of that is known.
 fn mitigate(draft: &mut Draft<'_>, id: IncidentId, next: Next, reminder: &mut Reminder) -> Result<(), Refusal> {
+    if let Some(at) = back::at_work(&draft.ctx, id) {
+        let next = Some(Next { at, ..next });
+        draft.fact(id, Fact::Replanned { promise: PromiseKind::Mitigate, next });
+        return Ok(());
+    }
     draft.fact(
         id,
         Fact::Reminded { promise: PromiseKind::Mitigate, step: next.step, due: next.at, missed: 0, next: None },

@@ -59,6 +59,7 @@ pub fn call(draft: &mut Draft<'_>, id: IncidentId, level: u8, why: EscalationRea
     if !acknowledged {
         message = message.button(format!("ack:{}", id.0), "I've got it", ButtonStyle::Primary);
     }
+    message.buttons.extend(super::releases::button(&draft.ctx, draft.incident(id)?));
     message.pings = pings;
     draft.fact(id, Fact::Escalated { level, why, next });
     let replaces = draft.newest_ping(id);

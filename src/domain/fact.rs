@@ -17,6 +17,7 @@ use super::message::Text;
 use super::oncall::Override;
 use super::policy::Severity;
 use super::promise::{Next, PromiseKind};
+use super::releases::Released;
 use super::workspace::Stage;
 
 pub use status::{Moment, Part, Status};
@@ -156,6 +157,39 @@ pub enum Fact {
         on: bool,
     },
 
+    /// The ledger of an app's releases begins with what the host had on record.
+    ReleasesSeeded {
+        /// The app.
+        app: String,
+        /// Newest first.
+        releases: Vec<Released>,
+    },
+    /// The host has releases on record that were not known. Those that no deploy of ours is named for were made elsewhere. On an
+    /// incident of the service too.
+    ReleasesSeen {
+        /// The app.
+        app: String,
+        /// Whose it is.
+        service: Service,
+        /// Which copy.
+        stage: Stage,
+        /// Newest first.
+        releases: Vec<Released>,
+    },
+    /// A release that was open is over, says the host. On an incident of the service too, when it did not end well.
+    ReleaseEnded {
+        /// The app.
+        app: String,
+        /// Whose it is.
+        service: Service,
+        /// Which copy.
+        stage: Stage,
+        /// Its number.
+        version: u64,
+        /// The host's word.
+        status: String,
+    },
+
     // ---- an incident
     /// An incident was opened.
     Opened {
@@ -232,6 +266,9 @@ pub enum Fact {
         by: Person,
         /// Whether by declaring it while on call, without a press.
         by_declaring: bool,
+        /// Whether by asking for a rollback, or saying yes to one, while on call.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_rolling_back: bool,
     },
     /// The next level of escalation was called.
     Escalated {

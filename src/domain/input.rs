@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::health::HealthReport;
-use super::hosting::{Inventory, ReleaseRef, Trouble};
+use super::hosting::{Inventory, Release, ReleaseRef, Trouble};
 use super::ids::{EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service};
 use super::incident::Incident;
 use super::message::Text;
@@ -36,6 +36,8 @@ pub enum InputKind {
     Effect(EffectOutcome),
     /// A probe, or the machines of a service, were looked at.
     Measured(Measurement),
+    /// The releases of an app were looked at.
+    Releases(ReleasesLook),
     /// Time passed: something may be due. Jobs have an input of their own, since some of them look first.
     Tick,
     /// A job is due, or somebody asked for it.
@@ -289,6 +291,15 @@ pub struct Measurement {
     pub at: DateTime<Utc>,
     /// What was seen.
     pub seen: Seen,
+}
+
+/// One look at the releases of an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleasesLook {
+    /// The app.
+    pub app: String,
+    /// The newest, with their times as promise time has them.
+    pub releases: Vec<Release>,
 }
 
 /// What a look showed.

@@ -21,6 +21,7 @@ pub mod health;
 pub mod hosting;
 pub mod input;
 pub mod promise;
+pub mod releases;
 
 pub mod incident;
 pub mod state;

@@ -19,7 +19,7 @@ use super::policy::Severity;
 use super::refusal::Refusal;
 use super::verbs::open::{Declared, Opener};
 use super::verbs::update::Update;
-use super::verbs::{change, close, deploy, open, respond, ship, update};
+use super::verbs::{back, change, close, deploy, open, respond, ship, update};
 use super::{text, timeline};
 
 /// Characters of a title that fit into a button's action beside the rest.
@@ -30,6 +30,9 @@ pub fn needs(ctx: &Ctx<'_>, press: &Press) -> Vec<Query> {
     let (verb, rest) = press.action.split_once(':').unwrap_or((press.action.as_str(), ""));
     match verb {
         "go" | "approve" => deploy_of(rest).map_or(Vec::new(), |id| ship::queries(ctx, id)),
+        "back" => back::Pressed::read(rest)
+            .and_then(|pressed| pressed.about(ctx).ok())
+            .map_or(Vec::new(), |about| about.queries()),
         "rollback" | "restart" => ship::About::pressed(ctx, rest).map_or(Vec::new(), |about| about.queries()),
         "again" => again(ctx, rest).map_or(Vec::new(), |(about, plan)| match plan.kind {
             Kind::Deploy => deploy::queries(about.service),
@@ -68,9 +71,14 @@ fn shipping(
     verb: &str,
     rest: &str,
     answers: &Answers,
-) -> Option<Result<Text, Refusal>> {
+) -> Option<Result<Message, Refusal>> {
     let (ctx, who) = (draft.ctx, &press.who);
+    let planned = draft.next_deploy();
     let kind = match verb {
+        "back" => {
+            let Some(pressed) = back::Pressed::read(rest) else { return Some(Err(unknown(&press.action))) };
+            return Some(back::plan_it(draft, who, &pressed, answers));
+        }
         "rollback" => Kind::Rollback,
         "restart" => Kind::Restart,
         "again" => {
@@ -79,24 +87,29 @@ fn shipping(
             if plan.kind == Kind::Deploy {
                 let (stage, strategy) = (Some(plan.stage), plan.strategy);
                 let asked = deploy::Asked { image: to, stage, strategy, why: None };
-                return Some(deploy::ask(draft, who, about.service, asked, answers));
+                return Some(deploy::ask(draft, who, about.service, asked, answers).map(Message::line));
             }
-            return Some(ship::plan(draft, who, about, plan.kind, ship::Asked { to, why: None }, answers));
+            let said = ship::plan(draft, who, about, plan.kind, ship::Asked { to, why: None }, answers);
+            return Some(said.map(|said| back::with_yes(draft, planned, said)));
         }
         "go" | "no" | "stop" | "approve" | "schedule" => {
             let Some(id) = deploy_of(rest) else { return Some(Err(unknown(&press.action))) };
             return Some(match verb {
-                "go" => ship::go(draft, who, id, answers),
-                "no" => ship::no(draft, who, id),
-                "approve" => deploy::approve(draft, who, id, answers),
-                "schedule" => deploy::schedule(draft, who, id),
-                _ => ship::stop(draft, who, id),
+                "go" => ship::go(draft, who, id, answers).map(|said| match back::said_yes(draft, who, id) {
+                    Some(line) => Message::line(said).and(line),
+                    None => Message::line(said),
+                }),
+                "no" => ship::no(draft, who, id).map(Message::line),
+                "approve" => deploy::approve(draft, who, id, answers).map(Message::line),
+                "schedule" => deploy::schedule(draft, who, id).map(Message::line),
+                _ => ship::stop(draft, who, id).map(Message::line),
             });
         }
         _ => return None,
     };
     let about = ship::About::pressed(&ctx, rest);
-    Some(about.and_then(|about| ship::plan(draft, who, about, kind, ship::Asked::default(), answers)))
+    let said = about.and_then(|about| ship::plan(draft, who, about, kind, ship::Asked::default(), answers));
+    Some(said.map(|said| back::with_yes(draft, planned, said)))
 }
 
 /// A press on a plan that is answered with a form or a list; none when it is about something else.
@@ -198,7 +211,7 @@ fn replanned(draft: &mut Draft<'_>, form: &Filled, answers: &Answers) -> Option<
 pub fn press(mut draft: Draft<'_>, press: &Press, answers: &Answers) -> Result<Decision, Refusal> {
     let (verb, rest) = press.action.split_once(':').unwrap_or((press.action.as_str(), ""));
     if let Some(said) = shipping(&mut draft, press, verb, rest, answers) {
-        return said.map(|said| draft.say(said));
+        return said.map(|message| draft.done(Some(Answer::only_you(message))));
     }
     if let Some(answer) = planning(&mut draft, press, verb, rest) {
         return answer.map(|answer| draft.done(Some(answer)));

@@ -15,6 +15,7 @@ use super::health::Watched;
 use super::ids::{DeployId, EffectId, IncidentId, InputId, Person, Posted, Service, Thing};
 use super::incident::Incident;
 use super::oncall::Override;
+use super::releases::{self, Ledgers};
 use super::workspace::Stage;
 
 /// The newest incidents stay in memory whatever became of them.
@@ -66,6 +67,9 @@ pub struct TeamState {
     /// Boxes ticked, by image; the newest image last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ticks: Vec<(String, BTreeSet<String>)>,
+    /// The newest releases of each app, whoever made them.
+    #[serde(default, skip_serializing_if = "Ledgers::is_empty")]
+    pub releases: Ledgers,
 }
 
 impl TeamState {
@@ -220,6 +224,7 @@ impl State {
 
     fn apply_team(&mut self, at: At, fact: &Fact) {
         let team = &mut self.team;
+        releases::apply(&mut team.releases, fact);
         match fact {
             Fact::PolicyAdopted { hash } => team.policy = Some(hash.clone()),
             Fact::Started { .. } => team.starts += 1,
@@ -292,7 +297,10 @@ impl State {
             team.tick(gates::key(image), item, *on);
         }
         match team.deploys.get_mut(&id) {
-            Some(deploy) => deploy.apply(at, fact),
+            Some(deploy) => {
+                releases::apply_ours(&mut team.releases, deploy, at, fact);
+                deploy.apply(at, fact);
+            }
             None => {
                 if let Some(deploy) = Deploy::planned(id, at, fact) {
                     team.deploys.insert(id, deploy);

@@ -5,6 +5,7 @@
 
 pub mod deploys;
 pub mod gates;
+pub mod releases;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;

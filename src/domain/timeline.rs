@@ -22,7 +22,10 @@ pub fn line(fact: &Fact) -> Option<Text> {
             Some(by) => Text::plain(format!("{severity} declared by ")).person(by),
             None => Text::plain(format!("{severity} declared by me: the service did not answer")),
         }),
-        Fact::Acknowledged { by, by_declaring: false } => Some(Text::plain("Acknowledged by ").person(by)),
+        Fact::Acknowledged { by, by_declaring: false, by_rolling_back } => {
+            let line = Text::plain("Acknowledged by ").person(by);
+            Some(if *by_rolling_back { line.text(", by rolling back") } else { line })
+        }
         Fact::Escalated { level: 0, .. } => plain("Waits for working hours before anybody is called".to_owned()),
         Fact::Escalated { level, why, .. } => plain(
             format!("Level {level} called, {}", text::escalation_why(*why, chrono::TimeDelta::zero()))
@@ -114,6 +117,8 @@ pub fn line(fact: &Fact) -> Option<Text> {
         }
         Fact::Reviewed { by, what } => Some(Text::plain("Reviewed by ").person(by).text(": ").join(what.clone())),
         Fact::Acted { what, .. } => Some(what.clone()),
+        Fact::ReleasesSeen { service, releases, .. } => text::releases::deployed_elsewhere(service, releases),
+        Fact::ReleaseEnded { service, version, status, .. } => plain(format!("{service}: v{version} is {status}, says Fly")),
         Fact::GivenUp { why, .. } => plain(format!("Not delivered: {why}")),
         _ => None,
     }

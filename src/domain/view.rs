@@ -7,14 +7,18 @@ use chrono::{DateTime, Utc};
 use super::draft::Ctx;
 use super::fact::{Moment, Part, Status};
 use super::incident::Incident;
-use super::message::{ButtonStyle, Card, Choice, Menu, Message, Text, Tone};
+use super::message::{Button, ButtonStyle, Card, Choice, Menu, Message, Text, Tone};
 use super::policy::Severity;
 use super::promise::PromiseKind;
+use super::releases;
 use super::text;
 use super::verbs::ship;
 
 /// The longest title of a thread, in characters.
 const THREAD_TITLE_CHARS_MAX: usize = 90;
+
+/// Releases that a card shows.
+const DEPLOYED_MAX: usize = 3;
 
 /// The title of an incident's thread.
 pub fn thread_title(incident: &Incident) -> String {
@@ -46,6 +50,9 @@ pub fn card(ctx: &Ctx<'_>, incident: &Incident) -> Message {
         card = card.field("Services", names.join(", "));
     }
     card = card.field("Running", running(incident, ctx.now));
+    if let Some(deployed) = deployed(ctx, incident) {
+        card = card.row("Deployed", deployed);
+    }
     if let Some(promised) = promised(incident, ctx.now) {
         card = card.row("Promised next", promised);
     }
@@ -99,6 +106,19 @@ fn promised(incident: &Incident, now: DateTime<Utc>) -> Option<Text> {
     Some(if promise.due < now { line.text(" (late)") } else { line })
 }
 
+/// What was put up lately, newest first: the likeliest cause stands where everybody looks.
+fn deployed(ctx: &Ctx<'_>, incident: &Incident) -> Option<Text> {
+    if !incident.status.is_open() {
+        return None;
+    }
+    let many = incident.services.len() > 1;
+    let lines = releases::recent(ctx, &incident.services).into_iter().take(DEPLOYED_MAX).map(|(service, release)| {
+        let line = text::releases::deployed(release);
+        if many { Text::plain(format!("{service} ")).join(line) } else { line }
+    });
+    lines.reduce(|all, line| all.text("\n").join(line))
+}
+
 fn verification(verify: &super::incident::Verify) -> Text {
     if verify.passed {
         return Text::plain("✓ passed");
@@ -113,41 +133,45 @@ fn verification(verify: &super::incident::Verify) -> Text {
 /// Few, and those that fit the moment; the rest stands in one menu.
 fn buttons(ctx: &Ctx<'_>, incident: &Incident, message: &mut Message) {
     let n = incident.id.0;
-    let mut add = |action: &str, label: &str, style| {
-        message.buttons.push(super::message::Button::new(format!("{action}:{n}"), label, style));
-    };
+    let own = |action: &str, label: &str, style| Button::new(format!("{action}:{n}"), label, style);
+    let take_back = releases::button(ctx, incident);
+    let buttons = &mut message.buttons;
     match incident.status {
         Status::Investigating | Status::Mitigating if !incident.is_acknowledged() => {
-            add("ack", "I've got it", ButtonStyle::Primary);
-            add("severity", "Severity", ButtonStyle::Plain);
-            add("cancel", "Not an incident", ButtonStyle::Plain);
+            buttons.push(own("ack", "I've got it", ButtonStyle::Primary));
+            // A page just after a deploy: the way back is on the same screen.
+            buttons.extend(take_back);
+            buttons.push(own("severity", "Severity", ButtonStyle::Plain));
+            buttons.push(own("cancel", "Not an incident", ButtonStyle::Plain));
         }
         Status::Investigating | Status::Mitigating => {
-            add("update", "Update", ButtonStyle::Primary);
-            add("mitigated", "Mitigated", ButtonStyle::Success);
-            add("wake", "Wake others", ButtonStyle::Danger);
-            if let Some(service) = ship::offered(ctx, &incident.services) {
-                let action = format!("rollback:production:{service}");
-                message.buttons.push(super::message::Button::new(action, "Roll back", ButtonStyle::Danger));
-            }
+            buttons.push(own("update", "Update", ButtonStyle::Primary));
+            buttons.push(own("mitigated", "Mitigated", ButtonStyle::Success));
+            buttons.push(own("wake", "Wake others", ButtonStyle::Danger));
+            let some = || {
+                let service = ship::offered(ctx, &incident.services)?;
+                Some(Button::new(format!("rollback:production:{service}"), "Roll back", ButtonStyle::Danger))
+            };
+            buttons.extend(take_back.or_else(some));
         }
         Status::Monitoring => {
             let passed = incident.verify.as_ref().is_none_or(|verify| verify.passed);
-            add("resolve", if passed { "Resolve" } else { "Resolve when green" }, ButtonStyle::Success);
-            add("broken", "Still broken", ButtonStyle::Danger);
-            add("update", "Update", ButtonStyle::Plain);
+            let resolve = if passed { "Resolve" } else { "Resolve when green" };
+            buttons.push(own("resolve", resolve, ButtonStyle::Success));
+            buttons.push(own("broken", "Still broken", ButtonStyle::Danger));
+            buttons.push(own("update", "Update", ButtonStyle::Plain));
         }
         Status::Resolved | Status::Cancelled => {
             if incident.promise(PromiseKind::Review).is_some() {
-                add("review", "Review written", ButtonStyle::Success);
+                buttons.push(own("review", "Review written", ButtonStyle::Success));
             }
             let within = ctx.policy.incidents.reopen_within.delta();
             if incident.closed_at.is_some_and(|at| ctx.now - at <= within) {
-                add("reopen", "Reopen", ButtonStyle::Plain);
+                buttons.push(own("reopen", "Reopen", ButtonStyle::Plain));
             }
-            add("timeline", "Timeline", ButtonStyle::Plain);
+            buttons.push(own("timeline", "Timeline", ButtonStyle::Plain));
         }
-        Status::Reviewed => add("timeline", "Timeline", ButtonStyle::Plain),
+        Status::Reviewed => buttons.push(own("timeline", "Timeline", ButtonStyle::Plain)),
     }
     if incident.status.is_open() {
         message.menu = Some(more(incident));

@@ -31,6 +31,9 @@ pub struct Deploys {
     pub plan_holds_for: Span,
     /// A rollback is to be done within.
     pub rollback_within: Span,
+    /// A release made within is shown on an incident's card, and its button takes that one back.
+    #[serde(default = "an_hour")]
+    pub recent_within: Span,
     /// Whether a deploy of the bot's own that the service does not survive is taken back without being asked.
     #[serde(default)]
     pub roll_back_by_itself: bool,
@@ -52,6 +55,10 @@ pub struct Deploys {
     /// Who may pass which check with a written reason; nobody when absent.
     #[serde(default, rename = "override")]
     pub overrides: BTreeMap<Gate, Vec<Role>>,
+}
+
+const fn an_hour() -> Span {
+    Span::minutes(60)
 }
 
 /// One thing to be seen to before production.

@@ -277,7 +277,7 @@ pub fn reopen(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, why: Text) -> 
         draft.fact(id, Fact::PromiseWaived { promise: PromiseKind::Review, why: "reopened".to_owned() });
     }
     promise_all(draft, id, false, false, true)?;
-    draft.fact(id, Fact::Acknowledged { by: who.person.clone(), by_declaring: true });
+    draft.fact(id, Fact::Acknowledged { by: who.person.clone(), by_declaring: true, by_rolling_back: false });
     draft.fact(id, Fact::PromiseKept { promise: PromiseKind::Acknowledge });
     if lead.is_none() {
         draft.fact(id, Fact::RoleTaken { part: Part::Lead, who: who.person.clone(), by: who.person.clone() });

@@ -153,7 +153,7 @@ pub fn open(draft: &mut Draft<'_>, opener: Opener<'_>, declared: Declared) -> Re
     promise_all(draft, id, taken_by.is_none(), announce, documented)?;
     match taken_by {
         Some(person) => {
-            draft.fact(id, Fact::Acknowledged { by: person.clone(), by_declaring: true });
+            draft.fact(id, Fact::Acknowledged { by: person.clone(), by_declaring: true, by_rolling_back: false });
             draft.fact(id, Fact::PromiseKept { promise: PromiseKind::Acknowledge });
             draft.fact(id, Fact::RoleTaken { part: Part::Lead, who: person.clone(), by: person.clone() });
             draft.card(id, Vec::new());

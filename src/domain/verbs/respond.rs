@@ -20,6 +20,18 @@ use crate::domain::verbs::still_open;
 /// # Errors
 /// When the person may not, or it is closed.
 pub fn acknowledge(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<Text, Refusal> {
+    take_up(draft, who, id, false)
+}
+
+/// The same, for somebody who rolls back what it is about; the record says so.
+///
+/// # Errors
+/// As `acknowledge`.
+pub fn acknowledge_by_rolling_back(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result<Text, Refusal> {
+    take_up(draft, who, id, true)
+}
+
+fn take_up(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, by_rolling_back: bool) -> Result<Text, Refusal> {
     draft.ctx.require(who, Right::Respond)?;
     let incident = still_open(draft, id)?;
     if let Some(first) = incident.acknowledged_by.clone() {
@@ -35,7 +47,7 @@ pub fn acknowledge(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Result
         });
     }
     let takes_lead = incident.lead().is_none();
-    draft.fact(id, Fact::Acknowledged { by: who.person.clone(), by_declaring: false });
+    draft.fact(id, Fact::Acknowledged { by: who.person.clone(), by_declaring: false, by_rolling_back });
     draft.fact(id, Fact::PromiseKept { promise: PromiseKind::Acknowledge });
     if takes_lead {
         draft.fact(id, Fact::RoleTaken { part: Part::Lead, who: who.person.clone(), by: who.person.clone() });
