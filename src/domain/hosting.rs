@@ -152,6 +152,17 @@ pub enum ReleaseEnd {
     Interrupted,
 }
 
+impl ReleaseEnd {
+    /// The host's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 /// The size of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guest {

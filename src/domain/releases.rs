@@ -151,18 +151,30 @@ pub fn apply(ledgers: &mut Ledgers, fact: &Fact) {
     }
 }
 
-/// Puts a release of ours into the ledger, once a deploy knows its number.
+/// Follows a release of ours in the ledger: once its number is known, and once its end is on the host's record. `deploy` is as it
+/// was before the fact.
 pub fn apply_ours(ledgers: &mut Ledgers, deploy: &Deploy, at: At, fact: &Fact) {
-    let Fact::ReleaseOpened { release: Some(release), .. } = fact else { return };
-    let ours = Ours { deploy: deploy.id, kind: deploy.plan.kind };
-    ledgers.entry(deploy.plan.app.clone()).or_default().take(Released {
-        version: release.version,
-        image: deploy.plan.to.image.clone(),
-        status: "running".to_owned(),
-        user: String::new(),
-        at: Some(at),
-        ours: Some(ours),
-    });
+    match (fact, &deploy.release) {
+        (Fact::ReleaseOpened { release: Some(release), .. }, _) => {
+            let ours = Ours { deploy: deploy.id, kind: deploy.plan.kind };
+            ledgers.entry(deploy.plan.app.clone()).or_default().take(Released {
+                version: release.version,
+                image: deploy.plan.to.image.clone(),
+                status: "running".to_owned(),
+                user: String::new(),
+                at: Some(at),
+                ours: Some(ours),
+            });
+        }
+        (Fact::Settling { .. } | Fact::Surveying { .. }, Some(release))
+            if deploy.phase == Phase::Closing && deploy.release_trouble.is_none() =>
+        {
+            let known = ledgers.get_mut(&deploy.plan.app).into_iter().flat_map(|ledger| &mut ledger.releases);
+            let ended = deploy.ended().word();
+            known.filter(|one| one.version == release.version).for_each(|one| one.status = ended.to_owned());
+        }
+        _ => {}
+    }
 }
 
 /// Decides what a look at an app's releases changes.

@@ -11,6 +11,7 @@ use super::door::Snapshot;
 use super::driver::AboutItself;
 use super::policy_file::PolicyTrouble;
 use super::private;
+use super::releases::Releases;
 use crate::adapters::discord::DiscordChat;
 use crate::domain::input::Itself;
 use crate::ports::{Chat, Condition};
@@ -24,12 +25,14 @@ pub(super) fn about_itself(
     store_says: Vec<String>,
     chat: Arc<DiscordChat>,
     policy: PolicyTrouble,
+    releases: Option<Arc<Releases>>,
 ) -> AboutItself {
+    let releases = move || releases.as_ref().and_then(|releases| releases.trouble());
     Arc::new(move |snapshot| Itself {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         up_since: Some(up_since),
         caught_up: None,
-        parts: parts(&chat.condition(), snapshot, &store_says, policy.get()),
+        parts: parts(&chat.condition(), snapshot, &store_says, policy.get(), releases()),
     })
 }
 
@@ -39,6 +42,7 @@ fn parts(
     snapshot: &Snapshot,
     store_says: &[String],
     policy: Option<String>,
+    releases: Option<String>,
 ) -> Vec<(String, bool, String)> {
     let discord = match (&chat.trouble, chat.up) {
         (None, true) => "connected".to_owned(),
@@ -69,6 +73,9 @@ fn parts(
             format!("the file does not hold; the last good one is in force: {why}"),
         ));
     }
+    if let Some(why) = releases {
+        parts.push(("Releases".to_owned(), false, why));
+    }
     parts
 }
 
@@ -80,11 +87,11 @@ mod tests {
     fn what_is_wrong_is_said_also_while_the_connection_stands() {
         let refused = "Discord does not accept the bot's token".to_owned();
         let chat = Condition { up: true, trouble: Some(refused.clone()), ..Condition::default() };
-        let said = parts(&chat, &Snapshot::default(), &[], None);
+        let said = parts(&chat, &Snapshot::default(), &[], None, None);
         assert_eq!(said[0], ("Discord".to_owned(), false, format!("connected, but: {refused}")));
-        let well = parts(&Condition { up: true, ..Condition::default() }, &Snapshot::default(), &[], None);
+        let well = parts(&Condition { up: true, ..Condition::default() }, &Snapshot::default(), &[], None, None);
         assert!(well.iter().all(|(_, well, _)| *well) && well.len() == 3, "{well:?}");
-        let policy = parts(&chat, &Snapshot::default(), &[], Some("line 3: unknown field".to_owned()));
+        let policy = parts(&chat, &Snapshot::default(), &[], Some("line 3: unknown field".to_owned()), None);
         assert!(policy.iter().any(|(name, well, says)| name == "Policy" && !well && says.contains("line 3")));
     }
 }

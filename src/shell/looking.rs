@@ -11,6 +11,7 @@ use crate::adapters::pager::HttpPager;
 use crate::adapters::probe::{Boxed, Host, Pace, Prober};
 use crate::domain::health::AppHealth;
 use crate::ports::Clock;
+use crate::shell::releases::Releases;
 
 impl Host for fly::Client {
     fn app_health<'a>(&'a self, app: &'a str) -> Boxed<'a, AppHealth> {
@@ -66,6 +67,15 @@ pub fn prober(config: &Config, clock: Arc<dyn Timepiece>) -> Result<Prober, Stri
     let host = fly(config)?.map(|client| client as Arc<dyn Host>);
     let pace = pace(clock, config.virtual_clock.is_none());
     Prober::new(&config.workspace, host, config.secrets.clone(), pace)
+}
+
+/// Following the releases of every app, where a token is set.
+///
+/// # Errors
+/// As `fly`.
+pub fn releases(config: &Config, clock: Arc<dyn Timepiece>) -> Result<Option<Releases>, String> {
+    let every = config.fly.releases_every.delta();
+    Ok(fly(config)?.map(|client| Releases::new(client, &config.workspace, clock, every)))
 }
 
 /// The pager, with the secrets that configuration names.

@@ -19,6 +19,7 @@ pub mod pulse;
 mod pump;
 pub mod record;
 pub mod recover;
+pub mod releases;
 pub mod undelivered;
 pub mod undo;
 
@@ -49,6 +50,7 @@ use connecting::{Connecting, NotConnected};
 use driver::{Door, Driver, End, Parts};
 use outbox::{Neighbours, Outbox, Pace};
 use policy_file::{PolicyFile, PolicyTrouble};
+use releases::{Followed, Releases};
 use undelivered::Asked;
 
 /// Discord's API, when configuration names no other.
@@ -99,6 +101,8 @@ pub struct Bot {
     pub movable: Option<Arc<VirtualClock>>,
     /// Looking at services.
     pub prober: Arc<Prober>,
+    /// Following what is released; none without a token to look with.
+    pub releases: Option<Arc<Releases>>,
     /// How the chat is connected.
     pub link: Link,
     /// Where the private port listens.
@@ -215,14 +219,16 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
     }
 
     let host = looking::hosting(&config, settings.patience).map_err(|why| anyhow!(why))?;
-    let acts: Arc<dyn Acts> = Arc::new(acting::Acting::new(host, &config.state_dir));
+    let (acts, soon) = Followed::new(Arc::new(acting::Acting::new(host, &config.state_dir)));
+    let acts: Arc<dyn Acts> = Arc::new(acts);
+    let releases = looking::releases(&config, Arc::clone(&clock)).map_err(|why| anyhow!(why))?.map(Arc::new);
     let (door, threshold) = driver::door();
     let (work, work_out) = mpsc::unbounded_channel();
     let lists: Arc<RwLock<Lists>> = Arc::default();
     let log_id = journal.log_id().to_owned();
     let up_since = clock.now();
     let policy_trouble = PolicyTrouble::default();
-    let itself = itself::about_itself(up_since, store_says, Arc::clone(&chat), policy_trouble.clone());
+    let itself = itself::about_itself(up_since, store_says, Arc::clone(&chat), policy_trouble.clone(), releases.clone());
     let parts = Parts {
         journal,
         views,
@@ -293,6 +299,9 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
             let _ = axum::serve(listener, private::routes(about)).await;
         }),
     ];
+    if let Some(releases) = &releases {
+        tasks.push(tokio::spawn(releases::follow(Arc::clone(releases), soon, door.clone())));
+    }
     if let Some(file) = config.policy_file.clone() {
         let texts = (config.policy_text.clone(), config.workspace_text.clone());
         tasks.push(tokio::spawn(PolicyFile::new(file, texts, door.clone(), policy_trouble).follow()));
@@ -304,7 +313,7 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
     let end = tokio::spawn(driver.run(stopped));
     info!(private = %private, "Watchbell is up");
     let connection = tokio::spawn(connecting.stay(first));
-    Ok(Bot { door, clock, movable, prober, link, private, stop, end, connection, tasks })
+    Ok(Bot { door, clock, movable, prober, releases, link, private, stop, end, connection, tasks })
 }
 
 /// The clock that can be moved, when configuration asks for one. It goes on from where it stopped.

@@ -61,7 +61,40 @@ fn image(tag: &str) -> Image {
     Image::new(format!("registry.fly.io/{APP}:{tag}"))
 }
 
+/// `carol deploys deployment-43`: who, and what.
+pub fn deployed_by(what: &str) -> Option<(&str, &str)> {
+    what.split_once(" deploys ")
+}
+
 impl Host {
+    /// Somebody deploys without the bot. An image that ends with `…` is still being rolled out.
+    pub fn deploy(&mut self, who: &str, tag: &str, now: DateTime<Utc>) {
+        let version = self.releases.first().map_or(0, |release| release.version) + 1;
+        let (tag, status) = match tag.strip_suffix('…') {
+            Some(tag) => (tag, "running"),
+            None => (tag, "complete"),
+        };
+        for machine in &mut self.machines {
+            machine.image = image(tag);
+            machine.instance.push('+');
+            machine.config_sha256.push('+');
+        }
+        let release = Release {
+            id: format!("rel-{version}"),
+            version,
+            status: status.to_owned(),
+            image: image(tag),
+            user: format!("{who}@lighthouse.example"),
+            at: Some(now),
+        };
+        self.releases.insert(0, release);
+    }
+
+    /// Fly has another word for the newest release.
+    pub fn end_newest(&mut self, status: &str) {
+        self.releases.iter_mut().take(1).for_each(|release| release.status = status.to_owned());
+    }
+
     /// Two machines in two regions, and a third that sleeps; three releases.
     pub fn new(now: DateTime<Utc>) -> Self {
         let machine = |id: &str, region: &str, state: &str| Running {

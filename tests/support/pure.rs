@@ -27,6 +27,8 @@ use super::world::{
 
 /// How often a probe looks, as the shipped policy has it.
 const LOOK_EVERY: TimeDelta = TimeDelta::seconds(30);
+/// How often releases are looked at, as configuration has it.
+const RELEASES_EVERY: TimeDelta = TimeDelta::seconds(60);
 
 /// A message that stands in the chat.
 #[derive(Debug, Clone)]
@@ -53,6 +55,7 @@ pub struct Pure {
     form: BTreeMap<String, Form>,
     behaviour: BTreeMap<String, Behaviour>,
     next_look: DateTime<Utc>,
+    next_releases: DateTime<Utc>,
     waiting: VecDeque<Effect>,
     discord_up: bool,
     inputs: u64,
@@ -82,6 +85,7 @@ impl Default for Pure {
             form: BTreeMap::new(),
             behaviour: BTreeMap::new(),
             next_look: now + LOOK_EVERY,
+            next_releases: now + RELEASES_EVERY,
             waiting: VecDeque::new(),
             discord_up: true,
             inputs: 0,
@@ -122,7 +126,16 @@ impl Pure {
             self.decide(InputKind::Call(call), None);
         }
         self.look_at_all();
+        self.look_at_releases();
         self.settle();
+    }
+
+    fn look_at_releases(&mut self) {
+        let told = self.host.as_ref().and_then(|host| host.inventory(self.now).ok());
+        if let Some(releases) = told.and_then(|told| told.releases.ok()) {
+            self.decide(InputKind::Releases(ReleasesLook { app: host::APP.to_owned(), releases }), None);
+        }
+        self.next_releases = self.now + RELEASES_EVERY;
     }
 
     fn look_at_all(&mut self) {
@@ -353,6 +366,14 @@ impl Pure {
     fn fly(&mut self, what: &str) -> Result<(), String> {
         let now = self.now;
         let host = self.host.as_mut().ok_or("say `with fly` first")?;
+        if let Some((who, image)) = host::deployed_by(what) {
+            host.deploy(who, image, self.now);
+            return Ok(());
+        }
+        if let Some(status) = what.strip_prefix("the newest release ends as ") {
+            host.end_newest(status);
+            return Ok(());
+        }
         match (what, what.split_once(" is ")) {
             ("well again", _) => host.lacks = None,
             ("holds", _) => host.holds = true,
@@ -543,6 +564,7 @@ impl Pure {
         self.now += away;
         self.decide(InputKind::Started(Started { version: "test".to_owned(), last_seen }), None);
         self.look_at_all();
+        self.look_at_releases();
         self.next_look = self.now + LOOK_EVERY;
     }
 
@@ -550,7 +572,7 @@ impl Pure {
         let until = self.now + by;
         loop {
             let due = self.state.next_due();
-            let next = due.into_iter().chain([self.next_look]).min().unwrap_or(until);
+            let next = due.into_iter().chain([self.next_look, self.next_releases]).min().unwrap_or(until);
             if next > until {
                 break;
             }
@@ -559,6 +581,9 @@ impl Pure {
             if self.next_look <= self.now {
                 self.look_at_all();
                 self.next_look = self.now + LOOK_EVERY;
+            }
+            if self.next_releases <= self.now {
+                self.look_at_releases();
             }
             self.settle();
         }
@@ -598,6 +623,7 @@ impl World for Pure {
                 let at = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M").map_err(|error| error.to_string())?;
                 self.now = first_instant(self.workspace.team.zone, at);
                 self.next_look = self.now + LOOK_EVERY;
+                self.next_releases = self.now + RELEASES_EVERY;
                 return Ok(Vec::new());
             }
             Step::Observing => {

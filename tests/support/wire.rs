@@ -38,6 +38,8 @@ use seen::Names;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often services are looked at, as the shipped policy has it.
 const LOOK_EVERY: TimeDelta = TimeDelta::seconds(30);
+/// How often releases are looked at, as configuration has it.
+const RELEASES_EVERY: TimeDelta = TimeDelta::seconds(60);
 /// Looks in a row that must have found a service well before further ones are left out: nothing could come of them.
 const LOOKS_SURE: u32 = 4;
 /// With Discord away, posts are tried without end; nothing new for this long is as still as it gets.
@@ -68,9 +70,9 @@ const ACTED_ON: &str = r#"{
         "autostop": true,
         "machines": [{"region": "iad"}, {"region": "ord"}, {"region": "ord", "state": "stopped"}],
         "releases": [
-            {"version": 40, "image": "registry.fly.io/lighthouse-checkout:deployment-40"},
-            {"version": 41, "image": "registry.fly.io/lighthouse-checkout:deployment-41"},
-            {"version": 42, "image": "registry.fly.io/lighthouse-checkout:deployment-42"}
+            {"version": 40, "image": "registry.fly.io/lighthouse-checkout:deployment-40", "minutes_ago": 21600},
+            {"version": 41, "image": "registry.fly.io/lighthouse-checkout:deployment-41", "minutes_ago": 11520},
+            {"version": 42, "image": "registry.fly.io/lighthouse-checkout:deployment-42", "minutes_ago": 1440}
         ]
     }],
     "settings": {"boot_ms": 2, "stop_ms": 2, "check_every_ms": 20, "autostop_after_ms": 86400000, "rate_limits": false}
@@ -92,6 +94,7 @@ pub struct Wire {
     origin: DateTime<Utc>,
     policy_text: String,
     next_look: DateTime<Utc>,
+    next_releases: DateTime<Utc>,
     looks: u64,
     observing: bool,
     discord_up: bool,
@@ -203,6 +206,7 @@ impl Wire {
             origin,
             policy_text: SHIPPED.to_owned(),
             next_look: origin,
+            next_releases: origin,
             looks: 0,
             observing: false,
             discord_up: true,
@@ -235,6 +239,8 @@ impl Wire {
         at.insert("org".to_owned(), running.org().into());
         at.insert("machines_url".to_owned(), running.machines_url().into());
         at.insert("api_url".to_owned(), running.api_url().into());
+        // The script looks; rounds of the bot's own would come between.
+        at.insert("releases_every".to_owned(), "8760h".into());
         table.insert("fly".to_owned(), at.into());
         for one in table["services"].as_array_mut().into_iter().flatten() {
             if one["name"].as_str() == Some(service)
@@ -319,6 +325,7 @@ impl Wire {
         self.connected()?;
         self.settle()?;
         self.look()?;
+        self.look_at_releases()?;
         self.next_look = self.now() + LOOK_EVERY;
         Ok(())
     }
@@ -422,6 +429,38 @@ impl Wire {
         self.settle()
     }
 
+    /// Looks at the releases as a round of the bot's own would.
+    fn look_at_releases(&mut self) -> Result<(), String> {
+        self.next_releases = self.now() + RELEASES_EVERY;
+        let Some(releases) = self.bot().releases.clone() else { return Ok(()) };
+        for look in self.runtime.block_on(async { releases.look_now().await }) {
+            self.looks += 1;
+            let id = InputId::new(format!("script-releases:{}", self.looks));
+            self.bot().door.must(Input { id, kind: InputKind::Releases(look) });
+        }
+        self.settle()
+    }
+
+    /// Somebody deploys without the bot.
+    fn deploy_elsewhere(&self, what: &str) -> Result<(), String> {
+        let fly = self.fly.as_ref().ok_or("say `with fly` first")?;
+        let (who, tag) = super::host::deployed_by(what)
+            .ok_or_else(|| format!("Fly is never “{what}” on the wire: see tests/fly_acts.rs"))?;
+        let (app, user) = (super::host::APP, format!("{who}@lighthouse.example"));
+        let (tag, status) = match tag.strip_suffix('…') {
+            Some(tag) => (tag, "running"),
+            None => (tag, "complete"),
+        };
+        let body = json!({"app": app, "user": user, "status": status, "image": format!("registry.fly.io/{app}:{tag}")});
+        self.runtime.block_on(async {
+            fly.act("release", &body)?;
+            match fly.settled(PATIENCE).await {
+                true => Ok(()),
+                false => Err("the local Fly does not come to rest".to_owned()),
+            }
+        })
+    }
+
     /// Whether a look could change anything.
     fn looks_matter(&self) -> bool {
         self.services.values().any(|(_, behaviour, looked)| *behaviour != Behaviour::Healthy || *looked < LOOKS_SURE)
@@ -440,11 +479,15 @@ impl Wire {
             let door = self.bot().door.clone();
             let due = self.runtime.block_on(door.look()).ok_or("the bot is gone")?.next_due;
             let look = self.looks_matter().then_some(self.next_look);
-            let Some(next) = due.into_iter().chain(look).min().filter(|next| *next <= until) else { break };
+            let releases = self.fly.as_ref().map(|_| self.next_releases);
+            let Some(next) = due.into_iter().chain(look).chain(releases).min().filter(|next| *next <= until) else { break };
             self.go_to(next)?;
             if self.looks_matter() && self.next_look <= self.now() {
                 self.look()?;
                 self.next_look = self.now() + LOOK_EVERY;
+            }
+            if self.fly.is_some() && self.next_releases <= self.now() {
+                self.look_at_releases()?;
             }
             self.note_pages();
         }
@@ -705,7 +748,10 @@ impl Wire {
                 self.change_policy(key, value)?;
                 Vec::new()
             }
-            Step::Fly(what) => return Err(format!("Fly is never “{what}” on the wire: see tests/fly_acts.rs")),
+            Step::Fly(what) => {
+                self.deploy_elsewhere(what)?;
+                Vec::new()
+            }
             Step::Start(_) | Step::Observing | Step::WithFly | Step::WithStaging | Step::Look(_) => Vec::new(),
         })
     }

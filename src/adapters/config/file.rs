@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::Refused;
 use crate::domain::ids::Role;
+use crate::domain::policy::Span;
 use crate::domain::workspace::{Channels, Member, OnCall, ServiceSpec, Team, Workspace};
 
 #[derive(Debug, Deserialize)]
@@ -55,6 +56,7 @@ pub(super) struct Fly {
     pub(super) machines_url: String,
     pub(super) api_url: String,
     pub(super) prometheus_url: String,
+    pub(super) releases_every: Span,
 }
 
 impl Default for Fly {
@@ -64,6 +66,7 @@ impl Default for Fly {
             machines_url: "https://api.machines.dev".to_owned(),
             api_url: "https://api.fly.io".to_owned(),
             prometheus_url: "https://api.fly.io/prometheus".to_owned(),
+            releases_every: Span::seconds(60),
         }
     }
 }

@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
-use crate::domain::policy::{Policy, SHIPPED};
+use crate::domain::policy::{Policy, SHIPPED, Span};
 use crate::domain::workspace::{Way, Workspace};
 
 pub use refuse::{is_placeholder, plain_http_elsewhere};
@@ -102,6 +102,8 @@ pub struct Fly {
     pub api_url: String,
     /// Base of the metrics, without the organisation.
     pub prometheus_url: String,
+    /// How often the releases of each app are looked at.
+    pub releases_every: Span,
     /// The read-only organisation token.
     pub token: Option<SecretString>,
     /// The tokens to act with, by app.
@@ -163,6 +165,7 @@ impl Config {
         let workspace = file.workspace();
         let deploy_tokens = deploy_tokens(&workspace, &env);
         refuse::workspace(&workspace, &name)?;
+        refuse::releases_every(file.fly.releases_every, &name)?;
         for (key, url) in file.addresses() {
             refuse::address(&url, &key, &name, refuse::Reach::Neighbour)?;
         }
@@ -196,6 +199,7 @@ impl Config {
                 machines_url: bare(&file.fly.machines_url).trim_end_matches("/v1").to_owned(),
                 api_url: bare(&file.fly.api_url),
                 prometheus_url: bare(&file.fly.prometheus_url),
+                releases_every: file.fly.releases_every,
                 token: secret(FLY_READ_TOKEN),
                 deploy_tokens,
             },

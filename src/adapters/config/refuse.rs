@@ -134,6 +134,18 @@ pub fn is_placeholder(id: &str) -> bool {
         || (digits.bytes().all(|b| b.is_ascii_digit()) && digits.bytes().filter(|b| *b != b'0').count() <= 2)
 }
 
+/// How seldom and how often releases may be looked at: Fly takes one such question a second for an app.
+const RELEASES_EVERY: (Span, Span) = (Span::seconds(10), Span::minutes(366 * 24 * 60));
+
+/// Refuses a pace that Fly would not bear.
+pub(super) fn releases_every(every: Span, name: &str) -> Result<(), Refused> {
+    let (least, most) = RELEASES_EVERY;
+    if every < least || every > most {
+        return Err(Refused(format!("{name}: [fly] releases_every is at least 10s; 60s is usual")));
+    }
+    Ok(())
+}
+
 /// Refuses a team that does not hold together.
 pub(super) fn workspace(team: &Workspace, name: &str) -> Result<(), Refused> {
     let refuse = |sentence: String| Err(Refused(format!("{name}: {sentence}")));

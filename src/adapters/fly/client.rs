@@ -3,12 +3,14 @@
 //! Reading only: every call is a GET, so every call may be sent again. Bounded in time, in body and in pace (`wire.rs`); lists are
 //! asked for and not machines one by one. An error is a sentence with the status and Fly's own request id, and never the token.
 
+use chrono::{TimeDelta, Utc};
 use secrecy::SecretString;
 use serde_json::Value;
 
 use super::model::{App, Event, Machine, Release, TokenInfo};
 use super::wire::{Ask, FlyError, PACE, Paces, Side, Wire};
 use crate::domain::health::AppHealth;
+use crate::domain::hosting;
 
 /// Reads from Fly with one token.
 #[derive(Debug)]
@@ -92,6 +94,22 @@ impl Client {
         let ask = Ask::get("list releases", app, Side::Rest, &["apps", app, "releases"]).query("limit", limit);
         let answer = self.wire.question(ask).await?;
         read_list(answer.get("releases").unwrap_or(&answer), "releases", Release::read)
+    }
+
+    /// The newest releases of an app, newest first, each with how long ago it was made by the wall clock. REST and GraphQL are
+    /// each asked when the other does not answer.
+    ///
+    /// # Errors
+    /// What both said, as one sentence.
+    #[expect(clippy::disallowed_methods, reason = "Fly stamps its releases with wire time")]
+    pub async fn releases_with_age(&self, app: &str) -> Result<Vec<(hosting::Release, Option<TimeDelta>)>, String> {
+        let releases = super::release::list(&self.wire, app).await?;
+        let now = Utc::now();
+        let with_age = |release: hosting::Release| {
+            let age = release.at.map(|at| now - at);
+            (release, age)
+        };
+        Ok(releases.into_iter().map(with_age).collect())
     }
 
     /// An app as the domain judges it.

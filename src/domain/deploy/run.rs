@@ -9,7 +9,7 @@ use crate::domain::draft::Draft;
 use crate::domain::effect::{EffectKind, Target, Urgency};
 use crate::domain::fact::{Fact, Status};
 use crate::domain::health::HealthReport;
-use crate::domain::hosting::{Inventory, ReleaseEnd, Running, Step, Trouble};
+use crate::domain::hosting::{Inventory, Running, Step, Trouble};
 use crate::domain::ids::{DeployId, EffectId, Person, Service, Thing};
 use crate::domain::input::Stepped;
 use crate::domain::message::{Message, Ping, Text};
@@ -223,12 +223,7 @@ fn wake(draft: &mut Draft<'_>, deploy: &Deploy) {
 
 fn close(draft: &mut Draft<'_>, deploy: &Deploy) {
     let Some(release) = deploy.release.clone() else { return settle(draft, deploy.id) };
-    let ended = match deploy.went_wrong() {
-        true => ReleaseEnd::Failed,
-        // Said while the last machine was in hand, a stop left nothing out: every machine runs it.
-        false if deploy.done() == deploy.machines.len() => ReleaseEnd::Complete,
-        false => ReleaseEnd::Interrupted,
-    };
+    let ended = deploy.ended();
     draft.fact(deploy.id, Fact::ReleaseClosing);
     act(draft, deploy, Step::CloseRelease { release, ended });
 }
