@@ -178,7 +178,8 @@ fn of_releases(ctx: &Ctx<'_>) -> (ByStage, ByStage) {
         for (stage, _) in service.stages() {
             let Some(ledger) = ledger(ctx, &service.name, stage) else { continue };
             let key = (service.name.to_string(), stage.name().to_owned());
-            let earlier = ledger.earlier().map(|one| Choice::new(format!("v{}", one.version), words::choice(one, zone)));
+            let earlier =
+                ledger.earlier().map(|one| Choice::new(format!("v{}", one.version), words::choice(one, zone)));
             releases.insert(key.clone(), earlier.collect());
             let mut once: Vec<Choice> = Vec::new();
             for one in &ledger.releases {

@@ -18,6 +18,7 @@ use super::incident::Incident;
 use super::input::ReleasesLook;
 use super::message::{Button, ButtonStyle, Message};
 use super::services;
+use super::state::State;
 use super::text::releases as words;
 use super::workspace::{Stage, Workspace};
 
@@ -175,6 +176,19 @@ pub fn apply_ours(ledgers: &mut Ledgers, deploy: &Deploy, at: At, fact: &Fact) {
         }
         _ => {}
     }
+}
+
+/// Open incidents whose card shows something else once this fact holds: it is drawn anew without anything being said.
+pub fn shown_on(state: &State, on: Thing, fact: &Fact) -> Vec<IncidentId> {
+    let service = match (on, fact) {
+        (Thing::Team, Fact::ReleasesSeen { service, .. } | Fact::ReleaseEnded { service, .. }) => Some(service),
+        (Thing::Deploy(id), Fact::ReleaseOpened { .. } | Fact::Settling { .. } | Fact::Surveying { .. }) => {
+            state.team.deploys.get(&id).map(|deploy| &deploy.plan.service)
+        }
+        _ => None,
+    };
+    let Some(service) = service else { return Vec::new() };
+    state.open().filter(|incident| incident.services.contains(service)).map(|incident| incident.id).collect()
 }
 
 /// Decides what a look at an app's releases changes.
@@ -358,6 +372,3 @@ pub fn button(ctx: &Ctx<'_>, incident: &Incident) -> Option<Button> {
     let IncidentId(n) = incident.id;
     Some(Button::new(format!("back:{n}:{version}:{service}"), format!("Roll back v{version}"), ButtonStyle::Danger))
 }
-
-#[cfg(test)]
-mod tests;

@@ -118,7 +118,9 @@ pub fn line(fact: &Fact) -> Option<Text> {
         Fact::Reviewed { by, what } => Some(Text::plain("Reviewed by ").person(by).text(": ").join(what.clone())),
         Fact::Acted { what, .. } => Some(what.clone()),
         Fact::ReleasesSeen { service, releases, .. } => text::releases::deployed_elsewhere(service, releases),
-        Fact::ReleaseEnded { service, version, status, .. } => plain(format!("{service}: v{version} is {status}, says Fly")),
+        Fact::ReleaseEnded { service, version, status, .. } => {
+            plain(format!("{service}: v{version} is {status}, says Fly"))
+        }
         Fact::GivenUp { why, .. } => plain(format!("Not delivered: {why}")),
         _ => None,
     }

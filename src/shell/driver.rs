@@ -37,7 +37,7 @@ use crate::domain::policy::Policy;
 use crate::domain::refusal::Refusal;
 use crate::domain::state::{DEPLOYS_HELD, Decided, Measured, State};
 use crate::domain::workspace::Workspace;
-use crate::domain::{bot, jobs, services, text};
+use crate::domain::{bot, jobs, releases, services, text};
 use crate::ports::Watch;
 use crate::ports::journal::{Journal, Views};
 
@@ -455,7 +455,10 @@ where
         let touched: BTreeSet<Thing> = written
             .iter()
             .flat_map(|decided| &decided.facts)
-            .map(|(on, _)| *on)
+            .flat_map(|(on, fact)| {
+                let cards = releases::shown_on(&self.state, *on, fact).into_iter().map(Thing::Incident);
+                cards.chain([*on])
+            })
             .filter(|on| *on != Thing::Team)
             .collect();
         // First how things should look: a card that is put up for the first time is drawn from it.

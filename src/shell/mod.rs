@@ -228,7 +228,8 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
     let log_id = journal.log_id().to_owned();
     let up_since = clock.now();
     let policy_trouble = PolicyTrouble::default();
-    let itself = itself::about_itself(up_since, store_says, Arc::clone(&chat), policy_trouble.clone(), releases.clone());
+    let itself =
+        itself::about_itself(up_since, store_says, Arc::clone(&chat), policy_trouble.clone(), releases.clone());
     let parts = Parts {
         journal,
         views,

@@ -73,7 +73,10 @@ impl Releases {
             n => format!(", and of {n} more"),
         };
         let since = trouble.since.format("%H:%M UTC");
-        Some(format!("not known of {app}{others} since {since}, so deploys made elsewhere are not seen: {}", trouble.says))
+        Some(format!(
+            "not known of {app}{others} since {since}, so deploys made elsewhere are not seen: {}",
+            trouble.says
+        ))
     }
 
     async fn look(&self, app: &str) -> Option<ReleasesLook> {
@@ -90,11 +93,8 @@ impl Releases {
                 let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
                 let now = self.clock.now();
                 let is_new = !troubles.contains_key(app);
-                let trouble = troubles.entry(app.to_owned()).or_insert(Trouble {
-                    since: now,
-                    says: String::new(),
-                    failures: 0,
-                });
+                let trouble =
+                    troubles.entry(app.to_owned()).or_insert(Trouble { since: now, says: String::new(), failures: 0 });
                 trouble.failures = trouble.failures.saturating_add(1);
                 trouble.says.clone_from(&says);
                 if is_new {

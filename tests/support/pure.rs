@@ -367,7 +367,7 @@ impl Pure {
         let now = self.now;
         let host = self.host.as_mut().ok_or("say `with fly` first")?;
         if let Some((who, image)) = host::deployed_by(what) {
-            host.deploy(who, image, self.now);
+            host.deploy(who, image);
             return Ok(());
         }
         if let Some(status) = what.strip_prefix("the newest release ends as ") {

@@ -480,7 +480,9 @@ impl Wire {
             let due = self.runtime.block_on(door.look()).ok_or("the bot is gone")?.next_due;
             let look = self.looks_matter().then_some(self.next_look);
             let releases = self.fly.as_ref().map(|_| self.next_releases);
-            let Some(next) = due.into_iter().chain(look).chain(releases).min().filter(|next| *next <= until) else { break };
+            let Some(next) = due.into_iter().chain(look).chain(releases).min().filter(|next| *next <= until) else {
+                break;
+            };
             self.go_to(next)?;
             if self.looks_matter() && self.next_look <= self.now() {
                 self.look()?;

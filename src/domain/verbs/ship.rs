@@ -177,12 +177,13 @@ pub fn told<'a>(answers: &'a Answers, app: &str) -> Result<&'a Inventory, Refusa
     }
 }
 
-/// Images that were put on this app lately and did not do: nobody goes back to them unless they are named.
+/// Images that were put on this app lately and did not do, or were rolled back from: nobody goes back to them unless they are named.
 fn bad(ctx: &Ctx<'_>, app: &str) -> Vec<Image> {
-    let here = ctx.state.team.deploys.values().filter(|deploy| deploy.plan.app == app);
-    here.filter(|deploy| deploy.trouble().is_some_and(|(_, trouble, _)| trouble.is_of_the_image()))
-        .map(|deploy| deploy.plan.to.image.clone())
-        .collect()
+    let here = || ctx.state.team.deploys.values().filter(|deploy| deploy.plan.app == app);
+    let failed = here().filter(|deploy| deploy.trouble().is_some_and(|(_, trouble, _)| trouble.is_of_the_image()));
+    let left = here().filter(|deploy| deploy.plan.kind == Kind::Rollback && deploy.started_at.is_some());
+    let failed = failed.map(|deploy| deploy.plan.to.image.clone());
+    failed.chain(left.map(|deploy| deploy.plan.from.image.clone())).collect()
 }
 
 fn waiting<'a>(ctx: &Ctx<'a>, app: &'a str) -> impl Iterator<Item = &'a Deploy> {
