@@ -22,6 +22,7 @@ use watchbell::shell::looking;
 struct World {
     machines: Arc<Mutex<Value>>,
     healthy: Arc<Mutex<bool>>,
+    tells_releases: Arc<Mutex<bool>>,
     asked: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -30,6 +31,7 @@ impl World {
         let world = Self {
             machines: Arc::new(Mutex::new(json!([machine("started")]))),
             healthy: Arc::new(Mutex::new(true)),
+            tells_releases: Arc::default(),
             asked: Arc::default(),
         };
         let app = Router::new().fallback(answer).with_state(world.clone());
@@ -60,6 +62,8 @@ async fn answer(State(world): State<World>, uri: Uri) -> impl IntoResponse {
         "/v1/tokens/current" => json!({"tokens": [{"org_slug": "acme"}]}),
         "/v1/apps" => json!({"apps": [{"name": "api", "machine_count": 1}], "total_apps": 1}),
         "/v1/apps/api/machines" => world.machines.lock().map(|machines| machines.clone()).unwrap_or_default(),
+        "/api/v1/apps/api/releases" if world.tells_releases.lock().is_ok_and(|tells| *tells) => json!({"releases": [
+            {"id": "r1", "version": 7, "status": "complete", "image_ref": "registry.fly.io/api:7", "user": "carol"}]}),
         "/v1/apps/api/machines/m1" => machine("started"),
         "/v1/apps/api/machines/m1/events" => json!([]),
         "/health" if world.healthy.lock().is_ok_and(|healthy| *healthy) => json!({"status": "ok"}),
@@ -128,6 +132,22 @@ async fn looks_are_measured_on_the_clock_that_is_moved() {
     let measured = prober.next_measurement().await;
     assert_eq!(measured.at.to_rfc3339(), "2026-11-24T03:00:30+00:00");
     assert!(matches!(measured.seen, Seen::Red { .. }), "{measured:?}");
+}
+
+#[tokio::test]
+async fn releases_that_are_not_told_are_said_so_and_nothing_else_suffers() {
+    let (world, base) = World::start().await;
+    let config = config(&base);
+    let releases = looking::releases(&config, looking::clock(&config, None)).expect("a client").expect("a token");
+    assert_eq!(releases.look_now().await, []);
+    let said = releases.trouble().expect("it is said");
+    assert!(said.starts_with("not known of api since ") && said.contains("404"), "{said}");
+    let health = looking::fly(&config).expect("a client").expect("a token").app_health("api").await;
+    assert!(health.machines.is_ok(), "the machines answer all the same");
+    *world.tells_releases.lock().expect("not broken") = true;
+    let looks = releases.look_now().await;
+    assert_eq!((looks.len(), looks[0].releases[0].version), (1, 7));
+    assert_eq!(releases.trouble(), None);
 }
 
 #[tokio::test]

@@ -313,6 +313,16 @@ fn what_can_be_gone_back_to_is_offered_once_the_service_is_typed() {
 }
 
 #[test]
+fn what_a_rollback_does_not_undo_is_said_before() {
+    let mut told = Told::new();
+    told.now += TimeDelta::days(40);
+    told.releases.iter_mut().filter(|one| one.version == 42).for_each(|one| one.at = Some(told.now));
+    told.call("rollback", &[("service", "checkout")]);
+    let notes = told.state.team.deploys.values().next_back().expect("a plan").plan.notes.join(" ");
+    assert!(notes.contains("40 days old. Whether Fly still has its image"), "{notes}");
+}
+
+#[test]
 fn the_first_tap_answers_with_the_second() {
     let mut told = Told::new();
     told.look();

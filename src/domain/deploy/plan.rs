@@ -3,6 +3,7 @@
 //! Pure: from what the host said a moment ago, with the reason for every choice. A rollback is never refused by anything here
 //! but the lack of something to go back to.
 
+use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 
 use super::{Kind, Plan, Shipped, Strategy};
@@ -12,6 +13,9 @@ use crate::domain::workspace::Stage;
 
 /// Releases that are offered to go back to.
 pub const OFFERED_MAX: usize = 5;
+
+/// Images that nothing runs are pruned one day; of a younger release nobody needs to be told.
+const IMAGE_SURE_FOR: TimeDelta = TimeDelta::days(30);
 
 /// What most machines run, with the newest release that put it up.
 pub fn running(inventory: &Inventory) -> Option<Shipped> {
@@ -93,6 +97,12 @@ pub fn rollback(inventory: &Inventory, wanted: &Wanted, to: Option<&str>) -> Res
         && set > then
     {
         notes.push("A secret was changed since that release; it stays changed.".to_owned());
+    }
+    if let Some(then) = release.at.filter(|then| inventory.at - *then > IMAGE_SURE_FOR) {
+        let days = (inventory.at - then).num_days();
+        notes.push(format!(
+            "That release is {days} days old. Whether Fly still has its image shows when the first machine takes it; if not, nothing is changed."
+        ));
     }
     if let Some(command) = &inventory.release_command {
         notes.push(format!(
