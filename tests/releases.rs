@@ -224,8 +224,11 @@ fn a_release_of_ours_is_never_somebody_elses() {
     told.stepped(Stepped::Failed { trouble: Trouble::Unreachable, says, before: None });
     assert_eq!(told.look(), []);
     assert!(told.state.team.releases[APP].get(43).is_some_and(|known| known.ours.is_some()));
-    // Another image at the same time is somebody else's all the same.
-    told.release(44, "complete");
+    // The same image later, or another at the same time, is somebody else's all the same.
+    told.now += TimeDelta::minutes(20);
+    told.release_of(45, image(41), "complete");
+    assert_eq!(told.look().len(), 1);
+    told.release(46, "complete");
     assert_eq!(told.look().len(), 1);
 }
 

@@ -28,8 +28,11 @@ pub const RELEASES_HELD: usize = 20;
 const IMAGE_CHARS_MAX: usize = 300;
 /// Characters of a status or of a user's name that are kept.
 const WORD_CHARS_MAX: usize = 80;
-/// A release of the image that we were putting up counts as ours for this long, when Fly's answer to us was lost.
+/// A release of the image that we were putting up counts as ours when it was made this soon after we began, and Fly's answer to us
+/// was lost.
 const OURS_WITHIN: TimeDelta = TimeDelta::minutes(15);
+/// How far Fly's clock may be behind ours.
+const CLOCKS_APART_MAX: TimeDelta = TimeDelta::minutes(1);
 
 /// The change of ours that a release belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -313,8 +316,10 @@ fn tell(draft: &mut Draft<'_>, service: &Service, fact: &Fact, message: Message)
 
 /// The change of ours that a release must be, although its number never came back to us: it was cut off while it told Fly.
 fn ours(ctx: &Ctx<'_>, app: &str, release: &Released) -> Option<Ours> {
+    let made_at = release.at.unwrap_or(ctx.now);
     let is_it = |deploy: &&Deploy| {
-        let is_young = deploy.started_at.is_some_and(|at| ctx.now - at <= OURS_WITHIN);
+        let after = deploy.started_at.map(|began| made_at - began);
+        let is_young = after.is_some_and(|after| (-CLOCKS_APART_MAX..=OURS_WITHIN).contains(&after));
         let was_cut_off = deploy.release.is_none() && deploy.release_trouble.is_some();
         deploy.plan.app == app && is_young && was_cut_off && is_same(&deploy.plan.to.image, &release.image)
     };

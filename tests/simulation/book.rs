@@ -73,6 +73,10 @@ impl Book {
                 (_, Fact::Done { effect, .. }) => self.end(*effect, "done")?,
                 (_, Fact::GivenUp { effect, .. }) => self.end(*effect, "given up")?,
                 (_, Fact::Withdrawn { effect, .. }) => self.end(*effect, "withdrawn")?,
+                // Nobody else releases anything in these histories.
+                (_, Fact::ReleasesSeen { releases, .. }) if releases.iter().any(|one| one.ours.is_none()) => {
+                    return Err(format!("5: a release of ours counts as somebody else's: {releases:?}"));
+                }
                 (Thing::Incident(id), fact) => self.about(*id, decided.at, fact)?,
                 _ => {}
             }

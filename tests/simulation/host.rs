@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::domain::health::{self, AppHealth, HealthReport, StageHealth};
 use crate::domain::hosting::{Image, Inventory, Release, ReleaseEnd, ReleaseRef, Running, Step, Trouble};
 use crate::domain::ids::{EffectId, Service};
-use crate::domain::input::Stepped;
+use crate::domain::input::{ReleasesLook, Stepped};
 use crate::domain::workspace::Stage;
 use crate::log::torn::Dice;
 
@@ -185,6 +185,12 @@ impl Host {
     /// How many machines there are.
     pub fn machines(&self) -> u64 {
         self.machines.len() as u64
+    }
+
+    /// What it has on record, as a look tells it.
+    pub fn look(&self) -> ReleasesLook {
+        let releases = self.releases.iter().map(|opened| opened.release.clone()).collect();
+        ReleasesLook { app: APP.to_owned(), releases }
     }
 
     fn lists(&self, now: DateTime<Utc>) -> Inventory {

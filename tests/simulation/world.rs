@@ -485,6 +485,8 @@ impl World {
                 let id = InputId::new(format!("look:{name}:{}", now.timestamp_millis()));
                 bot.inbox.push((id, InputKind::Measured(look)));
             }
+            let id = InputId::new(format!("releases:{}", now.timestamp_millis()));
+            bot.inbox.push((id, InputKind::Releases(self.host.look())));
         }
         self.after(if soon { TimeDelta::seconds(60) } else { TimeDelta::minutes(20) }, Event::Look);
     }
