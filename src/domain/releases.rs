@@ -323,7 +323,7 @@ fn ours(ctx: &Ctx<'_>, app: &str, release: &Released) -> Option<Ours> {
         let was_cut_off = deploy.release.is_none() && deploy.release_trouble.is_some();
         deploy.plan.app == app && is_young && was_cut_off && is_same(&deploy.plan.to.image, &release.image)
     };
-    let deploy = ctx.state.team.deploys.values().filter(is_it).next_back()?;
+    let deploy = ctx.state.team.deploys.values().rfind(is_it)?;
     Some(Ours { deploy: deploy.id, kind: deploy.plan.kind })
 }
 

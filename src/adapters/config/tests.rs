@@ -68,6 +68,15 @@ fn a_secret_in_the_file_is_refused_and_not_repeated() {
 }
 
 #[test]
+fn releases_are_looked_at_no_oftener_than_fly_would_bear() {
+    let every = |text: &str| read(&format!("{SMALL}[fly]\n{text}\n")).map(|config| config.fly.releases_every);
+    assert_eq!(every(""), Ok(Span::seconds(60)));
+    assert_eq!(every("releases_every = \"5m\""), Ok(Span::minutes(5)));
+    let refused = every("releases_every = \"1s\"").map_or_else(|refused| refused.0, |_| "taken".to_owned());
+    assert_eq!(refused, "watchbell.toml: [fly] releases_every is at least 10s; 60s is usual");
+}
+
+#[test]
 fn plain_http_goes_to_this_machine_only() {
     for taken in ["http://127.0.0.1:4010", "http://localhost:4010/v1", "http://[::1]:4010", "https://fly.example"] {
         let config =
