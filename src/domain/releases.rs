@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use super::deploy::{Deploy, Kind, Phase};
+use super::deploy::{Deploy, Kind, Phase, judge};
 use super::draft::{Ctx, Draft};
 use super::effect::Target;
 use super::fact::{At, Fact};
@@ -174,7 +174,7 @@ pub fn apply_ours(ledgers: &mut Ledgers, deploy: &Deploy, at: At, fact: &Fact) {
             if deploy.phase == Phase::Closing && deploy.release_trouble.is_none() =>
         {
             let known = ledgers.get_mut(&deploy.plan.app).into_iter().flat_map(|ledger| &mut ledger.releases);
-            let ended = deploy.ended().word();
+            let ended = judge::release_end(deploy).word();
             known.filter(|one| one.version == release.version).for_each(|one| one.status = ended.to_owned());
         }
         _ => {}

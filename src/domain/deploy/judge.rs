@@ -5,7 +5,17 @@
 
 use super::{Deploy, Kind, Verdict};
 use crate::domain::health::{AppHealth, HealthReport, Mark};
-use crate::domain::hosting::Inventory;
+use crate::domain::hosting::{Inventory, ReleaseEnd};
+
+/// How its release ends on the host's record.
+pub fn release_end(deploy: &Deploy) -> ReleaseEnd {
+    match deploy.went_wrong() {
+        true => ReleaseEnd::Failed,
+        // Said while the last machine was in hand, a stop left nothing out: every machine runs it.
+        false if deploy.done() == deploy.machines.len() => ReleaseEnd::Complete,
+        false => ReleaseEnd::Interrupted,
+    }
+}
 
 /// The verdict, and what was seen in a sentence.
 pub fn judge(

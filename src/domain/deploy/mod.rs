@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::fact::{At, Fact};
-use super::hosting::{Image, ReleaseEnd, ReleaseRef, Running, Trouble};
+use super::hosting::{Image, ReleaseRef, Running, Trouble};
 use super::ids::{DeployId, EffectId, IncidentId, Person, Posted, Service};
 use super::message::Text;
 use super::workspace::Stage;
@@ -476,16 +476,6 @@ impl Deploy {
     /// Machines that are done.
     pub fn done(&self) -> usize {
         self.machines.iter().filter(|machine| matches!(machine, Machine::Done)).count()
-    }
-
-    /// How its release ends on the host's record.
-    pub fn ended(&self) -> ReleaseEnd {
-        match self.went_wrong() {
-            true => ReleaseEnd::Failed,
-            // Said while the last machine was in hand, a stop left nothing out: every machine runs it.
-            false if self.done() == self.machines.len() => ReleaseEnd::Complete,
-            false => ReleaseEnd::Interrupted,
-        }
     }
 
     /// Whether a machine went wrong.

@@ -223,7 +223,7 @@ fn wake(draft: &mut Draft<'_>, deploy: &Deploy) {
 
 fn close(draft: &mut Draft<'_>, deploy: &Deploy) {
     let Some(release) = deploy.release.clone() else { return settle(draft, deploy.id) };
-    let ended = deploy.ended();
+    let ended = judge::release_end(deploy);
     draft.fact(deploy.id, Fact::ReleaseClosing);
     act(draft, deploy, Step::CloseRelease { release, ended });
 }
