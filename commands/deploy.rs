@@ -24,7 +24,7 @@ pub const DEPLOY: Command = Command {
             .takes(
                 "image",
                 "v43, a tag or a whole image; what staging runs, or the newest, when left out",
-                OptionKind::Text { chars_max: 300 },
+                OptionKind::Completed("images"),
             )
             .takes("stage", "staging and then production when left out", OptionKind::Choice(stages))
             .takes("strategy", "rolling when left out", OptionKind::Choice(strategies))

@@ -313,6 +313,8 @@ fn what_can_be_gone_back_to_is_offered_once_the_service_is_typed() {
     let images = &lists.images[&("checkout".to_owned(), "production".to_owned())];
     assert_eq!(images.len(), 5, "those that failed too");
     assert!(images[1].label.ends_with("failed") && images[1].value.ends_with(":deployment-43"));
+    let spec = commands::specs().into_iter().find(|spec| spec.name == "deploy").expect("there is one");
+    assert_eq!(spec.completion("image"), Some("images"));
 }
 
 #[test]
