@@ -62,7 +62,6 @@ pub const FREEZE: Command = Command {
                 OptionKind::Text { chars_max: 40 },
             )
             .takes("service", "Which; all when left out", OptionKind::Completed("services"))
-            .with_right(Right::Deploy)
     },
     needs: super::nothing,
     decide: |ctx, call, _| {
@@ -77,9 +76,11 @@ pub const FREEZE: Command = Command {
 /// `/fly thaw`.
 pub const THAW: Command = Command {
     spec: || {
-        CommandSpec::slash("fly thaw", "End a freeze")
-            .takes("service", "Which; the freeze of all when left out", OptionKind::Completed("services"))
-            .with_right(Right::Deploy)
+        CommandSpec::slash("fly thaw", "End a freeze").takes(
+            "service",
+            "Which; the freeze of all when left out",
+            OptionKind::Completed("services"),
+        )
     },
     needs: super::nothing,
     decide: |ctx, call, _| {

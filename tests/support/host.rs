@@ -14,6 +14,9 @@ pub const APP: &str = "lighthouse-checkout";
 /// The app of its staging.
 pub const STAGING: &str = "lighthouse-checkout-staging";
 
+/// What its one machine is called.
+pub const STAGING_ID: &str = "1781000s";
+
 /// What the machines are called.
 pub const IDS: [&str; 3] = ["1781000a", "1781000b", "1781000c"];
 
@@ -141,7 +144,7 @@ impl Host {
         let mut host = Self { app: STAGING, ..Self::new(now) };
         host.machines.truncate(1);
         for machine in &mut host.machines {
-            (machine.id, machine.name) = ("1781000s".to_owned(), "checkout-staging".to_owned());
+            (machine.id, machine.name) = (STAGING_ID.to_owned(), "checkout-staging".to_owned());
         }
         host.releases.truncate(1);
         host

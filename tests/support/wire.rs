@@ -63,7 +63,8 @@ const ACTED_ON: &str = r#"{
     "org": "lighthouse",
     "tokens": [
         {"token": "local-fly-look", "kind": "readonly"},
-        {"token": "local-fly-act", "kind": "deploy", "app": "lighthouse-checkout"}
+        {"token": "local-fly-act", "kind": "deploy", "app": "lighthouse-checkout"},
+        {"token": "local-fly-try", "kind": "deploy", "app": "lighthouse-checkout-staging"}
     ],
     "apps": [{
         "name": "lighthouse-checkout",
@@ -72,8 +73,13 @@ const ACTED_ON: &str = r#"{
         "releases": [
             {"version": 40, "image": "registry.fly.io/lighthouse-checkout:deployment-40", "minutes_ago": 21600},
             {"version": 41, "image": "registry.fly.io/lighthouse-checkout:deployment-41", "minutes_ago": 11520},
-            {"version": 42, "image": "registry.fly.io/lighthouse-checkout:deployment-42", "minutes_ago": 1440}
+            {"version": 42, "image": "registry.fly.io/lighthouse-checkout:deployment-42"}
         ]
+    }, {
+        "name": "lighthouse-checkout-staging",
+        "autostop": true,
+        "machines": [{"region": "iad"}],
+        "releases": [{"version": 42, "image": "registry.fly.io/lighthouse-checkout:deployment-42", "minutes_ago": 1440}]
     }],
     "settings": {"boot_ms": 2, "stop_ms": 2, "check_every_ms": 20, "autostop_after_ms": 86400000, "rate_limits": false}
 }"#;
@@ -264,7 +270,22 @@ impl Wire {
         let named = machines.iter().enumerate().filter_map(|(n, machine)| {
             Some((machine["id"].as_str()?.to_owned(), (*super::host::IDS.get(n)?).to_owned()))
         });
-        named.collect()
+        let staging = state["apps"][1]["machines"][0]["id"].as_str().map(str::to_owned);
+        named.chain(staging.map(|id| (id, super::host::STAGING_ID.to_owned()))).collect()
+    }
+
+    /// What runs as `checkout` has a staging there too.
+    fn with_staging(&mut self) -> Result<(), String> {
+        let mut table: toml::Table = self.setup.parse().map_err(|error: toml::de::Error| error.to_string())?;
+        for one in table["services"].as_array_mut().into_iter().flatten() {
+            if one["name"].as_str() == Some("checkout") {
+                let mut stage = toml::Table::new();
+                stage.insert("fly_app".to_owned(), super::host::STAGING.into());
+                one.as_table_mut().ok_or("no table")?.insert("staging".to_owned(), stage.into());
+            }
+        }
+        self.setup = toml::to_string(&table).map_err(|error| error.to_string())?;
+        Ok(())
     }
 
     /// The local Fly, when there is one.
@@ -296,11 +317,13 @@ impl Wire {
         let clock = format!("\n[clock]\nvirtual = true\nspeed = 0.0\norigin = \"{}\"\n", self.origin.to_rfc3339());
         let token = self.discord().bot_token();
         let look = self.fly.as_ref().and_then(|fly| fly.token(fly::TokenKind::Readonly, None));
-        let act = self.fly.as_ref().and_then(|fly| fly.token(fly::TokenKind::Deploy, Some("lighthouse-checkout")));
+        let acts = |app: &str| self.fly.as_ref().and_then(|fly| fly.token(fly::TokenKind::Deploy, Some(app)));
+        let (act, on_staging) = (acts(super::host::APP), acts(super::host::STAGING));
         let env = |name: &str| match name {
             "DISCORD_TOKEN" => Some(token.clone()),
             "FLY_READ_TOKEN" => look.clone(),
             "FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT" => act.clone(),
+            "FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT_STAGING" => on_staging.clone(),
             _ => None,
         };
         let file = self.folder.path().join("watchbell.toml");
@@ -784,6 +807,10 @@ impl World for Wire {
             }
             Step::Observing => {
                 self.observing = true;
+                return Ok(Vec::new());
+            }
+            Step::WithStaging => {
+                self.with_staging()?;
                 return Ok(Vec::new());
             }
             Step::WithFly => {

@@ -18,6 +18,11 @@ fn reason(why: Option<Text>) -> Result<Text, Refusal> {
         .ok_or_else(|| Refusal::because("Say why, in a sentence: whoever is refused because of it will want to know."))
 }
 
+/// Whoever could deploy, or approve it, can also say that nobody does.
+fn may(ctx: &Ctx<'_>, who: &Actor) -> Result<(), Refusal> {
+    ctx.require(who, Right::Approve).or_else(|_| ctx.require(who, Right::Deploy))
+}
+
 /// Everybody hears of it, silently: who is refused later must not be surprised.
 fn tell(draft: &mut Draft<'_>, line: Text) {
     draft.post(Thing::Team, Target::Incidents, Message::line(line));
@@ -34,7 +39,7 @@ pub fn freeze(
     until: Option<At>,
     why: Option<Text>,
 ) -> Result<Text, Refusal> {
-    draft.ctx.require(who, Right::Deploy)?;
+    may(&draft.ctx, who)?;
     let why = reason(why)?;
     if until.is_some_and(|until| until <= draft.now()) {
         return Err(Refusal::because("That is over already. Give a time to come, or leave `until` out."));
@@ -60,7 +65,7 @@ pub fn freeze(
 /// # Errors
 /// For want of the right; when there is none.
 pub fn thaw(draft: &mut Draft<'_>, who: &Actor, service: Option<Service>) -> Result<Text, Refusal> {
-    draft.ctx.require(who, Right::Deploy)?;
+    may(&draft.ctx, who)?;
     let held = draft
         .ctx
         .state
