@@ -73,7 +73,7 @@ const ACTED_ON: &str = r#"{
         "releases": [
             {"version": 40, "image": "registry.fly.io/lighthouse-checkout:deployment-40", "minutes_ago": 21600},
             {"version": 41, "image": "registry.fly.io/lighthouse-checkout:deployment-41", "minutes_ago": 11520},
-            {"version": 42, "image": "registry.fly.io/lighthouse-checkout:deployment-42"}
+            {"version": 42, "image": "registry.fly.io/lighthouse-checkout:deployment-42", "minutes_ago": 1440}
         ]
     }, {
         "name": "lighthouse-checkout-staging",
