@@ -6,6 +6,7 @@
 mod ack;
 mod declare;
 mod deploy;
+mod fly;
 mod health;
 mod help;
 mod incident;
@@ -74,6 +75,9 @@ pub const ALL: &[Command] = &[
     deploy::DEPLOY,
     rollback::ROLLBACK,
     rollback::RESTART,
+    fly::MACHINES,
+    fly::RELEASES,
+    fly::HISTORY,
     deploy::FREEZE,
     deploy::THAW,
     deploy::LOCK,

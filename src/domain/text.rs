@@ -4,6 +4,7 @@
 //! severity, number, what, and what is wanted by when.
 
 pub mod deploys;
+pub mod fly;
 pub mod gates;
 pub mod releases;
 

@@ -151,6 +151,8 @@ impl Host {
                 has_volume: false,
                 may_sleep: true,
                 checks: 1,
+                guest: None,
+                rest: None,
             },
             mark: None,
             version: 1,

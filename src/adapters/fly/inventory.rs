@@ -135,6 +135,8 @@ fn running(machine: &Machine) -> Running {
         has_volume: machine.config.get("mounts").and_then(Value::as_array).is_some_and(|mounts| !mounts.is_empty()),
         may_sleep: machine.may_sleep(),
         checks: u16::try_from(machine.checks_configured()).unwrap_or(u16::MAX),
+        guest: machine.guest(),
+        rest: machine.rest(),
     }
 }
 
