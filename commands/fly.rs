@@ -1,14 +1,19 @@
-//! `/fly machines`, `/fly releases`, `/fly history`: how an app at Fly is, what was released, what was changed. Read only.
+//! `/fly machines`, `/fly releases`, `/fly history`: how an app at Fly is, what was released, what was changed. And what scales it:
+//! `/fly memory`, `/fly cpu`, `/fly count`, `/fly autostop`, `/fly zero`, `/fly start`: a plan first, or its name typed out.
 
 use super::rollback::{about, meant};
 use super::{Command, only_you};
-use crate::domain::command_spec::CommandSpec;
-use crate::domain::draft::{Ctx, Draft};
-use crate::domain::input::{Call, Query};
+use crate::domain::answer::Answer;
+use crate::domain::command_spec::{CommandSpec, OptionKind};
+use crate::domain::deploy::scale::Scale;
+use crate::domain::draft::{Ctx, Decision, Draft};
+use crate::domain::hosting::Autostop;
+use crate::domain::input::{Answers, Call, Query};
+use crate::domain::message::Choice;
 use crate::domain::policy::Right;
 use crate::domain::refusal::Refusal;
 use crate::domain::text::fly;
-use crate::domain::verbs::ship;
+use crate::domain::verbs::{back, scale, ship};
 
 /// `/fly machines`.
 pub const MACHINES: Command = Command {
@@ -75,6 +80,140 @@ pub const HISTORY: Command = Command {
     },
 };
 
-pub(super) fn needs(ctx: &Ctx<'_>, call: &Call) -> Vec<Query> {
+/// The most memory of one machine, in MB: what the largest has.
+const MEMORY_MB_MAX: i64 = 1_048_576;
+/// The most CPUs of one machine.
+const CPUS_MAX: i64 = 128;
+/// The most machines that an app may have up.
+const UP_MAX: i64 = 1_000;
+
+/// `/fly memory`.
+pub const MEMORY: Command = Command {
+    spec: || {
+        why(about(CommandSpec::slash("fly memory", "Give each machine other memory: a plan, then one button").needs(
+            "mb",
+            "How much, in MB",
+            OptionKind::Number { min: 256, max: MEMORY_MB_MAX },
+        )))
+    },
+    needs,
+    decide: |ctx, call, answers| {
+        let memory_mb = number(call, "mb")?;
+        plan(ctx, call, answers, Scale::Memory { memory_mb })
+    },
+};
+
+/// `/fly cpu`.
+pub const CPU: Command = Command {
+    spec: || {
+        let kinds = ["shared", "performance"].map(|kind| Choice::new(kind, kind)).to_vec();
+        let spec = CommandSpec::slash("fly cpu", "Give each machine other CPUs: a plan, then one button").needs(
+            "cpus",
+            "How many",
+            OptionKind::Number { min: 1, max: CPUS_MAX },
+        );
+        let spec = about(spec).takes("kind", "The kind it has when left out", OptionKind::Choice(kinds));
+        let memory = OptionKind::Number { min: 256, max: MEMORY_MB_MAX };
+        why(spec.takes("memory", "In MB; what it has when left out", memory))
+    },
+    needs,
+    decide: |ctx, call, answers| {
+        let cpus = number(call, "cpus")?;
+        let memory_mb = call.number("memory").map(|_| number(call, "memory")).transpose()?;
+        plan(ctx, call, answers, Scale::Cpu { cpus, cpu_kind: call.word("kind"), memory_mb })
+    },
+};
+
+/// `/fly count`.
+pub const COUNT: Command = Command {
+    spec: || {
+        let spec =
+            CommandSpec::slash("fly count", "Have so many machines up: starts or stops some, makes and destroys none")
+                .needs("up", "How many", OptionKind::Number { min: 0, max: UP_MAX });
+        let group = OptionKind::Text { chars_max: 60 };
+        why(about(spec).takes("group", "The process group; the only one when left out", group))
+    },
+    needs,
+    decide: |ctx, call, answers| {
+        let up = number(call, "up")?;
+        plan(ctx, call, answers, Scale::Count { up, group: call.word("group") })
+    },
+};
+
+/// `/fly autostop`.
+pub const AUTOSTOP: Command = Command {
+    spec: || {
+        let words = [
+            (Autostop::Off, "off: it runs on"),
+            (Autostop::Stop, "stop: stopped when nobody asks"),
+            (Autostop::Suspend, "suspend: its memory is kept, it wakes faster"),
+        ];
+        let words = words.map(|(one, label)| Choice::new(one.word(), label)).to_vec();
+        why(about(
+            CommandSpec::slash("fly autostop", "What becomes of machines that nobody asks; a request wakes them")
+                .needs("to", "What", OptionKind::Choice(words)),
+        ))
+    },
+    needs,
+    decide: |ctx, call, answers| {
+        let word = call.word("to").unwrap_or_default();
+        let autostop = Autostop::read(&word)
+            .ok_or_else(|| Refusal::because(format!("“{word}” is none of: off, stop, suspend.")))?;
+        plan(ctx, call, answers, Scale::Autostop { autostop })
+    },
+};
+
+/// `/fly zero`.
+pub const ZERO: Command = Command {
+    spec: || {
+        about(CommandSpec::slash(
+            "fly zero",
+            "Emergency: stop every machine, off line for everybody; typed out to confirm",
+        ))
+    },
+    needs: super::nothing,
+    decide: |ctx, call, _| {
+        let about = meant(&ctx, call)?;
+        let draft = Draft::new(ctx);
+        let form = scale::zero_form(&draft, &call.who, about)?;
+        Ok(draft.done(Some(Answer::Open(form))))
+    },
+};
+
+/// `/fly start`.
+pub const START: Command = Command {
+    spec: || {
+        why(about(CommandSpec::slash("fly start", "Start again what was scaled to zero: a plan, then one button")))
+    },
+    needs,
+    decide: |ctx, call, answers| {
+        let about = meant(&ctx, call)?;
+        let mut draft = Draft::new(ctx);
+        let planned = draft.next_deploy();
+        let line = scale::start_again(&mut draft, &call.who, about, call.text("why"), answers)?;
+        let message = back::with_yes(&draft, planned, line);
+        Ok(draft.done(only_you(message)))
+    },
+};
+
+fn why(spec: CommandSpec) -> CommandSpec {
+    spec.takes("why", "A sentence for the record", OptionKind::Text { chars_max: 500 })
+}
+
+fn number<N: TryFrom<i64>>(call: &Call, name: &str) -> Result<N, Refusal> {
+    let number = call.number(name).and_then(|number| N::try_from(number).ok());
+    number.ok_or_else(|| Refusal::because(format!("Give a number: `{name}`.")))
+}
+
+fn plan(ctx: Ctx<'_>, call: &Call, answers: &Answers, what: Scale) -> Result<Decision, Refusal> {
+    let about = meant(&ctx, call)?;
+    let mut draft = Draft::new(ctx);
+    let planned = draft.next_deploy();
+    let line = scale::plan(&mut draft, &call.who, about, what, call.text("why"), answers)?;
+    let message = back::with_yes(&draft, planned, line);
+    Ok(draft.done(only_you(message)))
+}
+
+fn needs(ctx: &Ctx<'_>, call: &Call) -> Vec<Query> {
     meant(ctx, call).map_or(Vec::new(), |about| about.queries())
 }

@@ -87,6 +87,8 @@ impl Told {
             has_volume: false,
             may_sleep: false,
             checks: 1,
+            guest: None,
+            rest: None,
         };
         let inventory = Inventory {
             app: APP.to_owned(),

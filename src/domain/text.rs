@@ -7,6 +7,7 @@ pub mod deploys;
 pub mod fly;
 pub mod gates;
 pub mod releases;
+pub mod scale;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;

@@ -200,7 +200,7 @@ impl Host {
                 failing: Vec::new(),
                 restarts: Some(0),
                 image: machine.image.reference.clone(),
-                autostop: true,
+                autostop: machine.may_sleep,
             }
         });
         AppHealth { app: self.app.to_owned(), machines: Ok(machines.collect()) }
