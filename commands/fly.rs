@@ -1,4 +1,4 @@
-//! `/fly machines`, `/fly releases`, `/fly history`: how an app at Fly is, what was released, what was changed. And what scales it:
+//! `/fly machines`, `/fly releases`, `/fly secrets`, `/fly history`: how an app at Fly is, what was released, what was changed. And what scales it:
 //! `/fly memory`, `/fly cpu`, `/fly count`, `/fly autostop`, `/fly zero`, `/fly start`: a plan first, or its name typed out.
 
 use super::rollback::{about, meant};
@@ -56,6 +56,22 @@ pub const RELEASES: Command = Command {
         ctx.require(&call.who, Right::Respond)?;
         let inventory = ship::told(answers, about.app()?)?;
         let message = fly::releases(&ctx, inventory).map_err(Refusal::Because)?;
+        Ok(Draft::new(ctx).done(only_you(message)))
+    },
+};
+
+/// `/fly secrets`.
+pub const SECRETS: Command = Command {
+    spec: || {
+        about(CommandSpec::slash("fly secrets", "Names and digests of secrets, live or staged; never a value"))
+            .with_right(Right::Respond)
+    },
+    needs,
+    decide: |ctx, call, answers| {
+        let about = meant(&ctx, call)?;
+        ctx.require(&call.who, Right::Respond)?;
+        let inventory = ship::told(answers, about.app()?)?;
+        let message = fly::secrets(inventory).map_err(Refusal::Because)?;
         Ok(Draft::new(ctx).done(only_you(message)))
     },
 };

@@ -77,6 +77,7 @@ pub const ALL: &[Command] = &[
     rollback::RESTART,
     fly::MACHINES,
     fly::RELEASES,
+    fly::SECRETS,
     fly::HISTORY,
     fly::MEMORY,
     fly::CPU,

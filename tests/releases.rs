@@ -97,6 +97,7 @@ impl Told {
             releases: Ok(self.releases.clone()),
             release_command: None,
             secrets_at: None,
+            secrets: Ok(Vec::new()),
         };
         Answers { inventories: BTreeMap::from([(APP.to_owned(), Ok(inventory))]), ..Answers::default() }
     }

@@ -135,6 +135,19 @@ pub struct Inventory {
     pub release_command: Option<String>,
     /// When a secret was last set, if that can be told.
     pub secrets_at: Option<At>,
+    /// The app's secrets, without their values; a sentence when the host did not say.
+    pub secrets: Result<Vec<Secret>, String>,
+}
+
+/// A secret as the host lists it. Its value is never read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// Its name.
+    pub name: String,
+    /// What its value is told by.
+    pub digest: String,
+    /// When it was last set, when the host says so.
+    pub at: Option<At>,
 }
 
 /// A release record of ours.

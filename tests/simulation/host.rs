@@ -208,6 +208,7 @@ impl Host {
             releases: Ok(self.releases.iter().map(|opened| opened.release.clone()).collect()),
             release_command: None,
             secrets_at: None,
+            secrets: Ok(Vec::new()),
         }
     }
 

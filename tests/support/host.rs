@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use watchbell::domain::health::{AppHealth, Machine};
 use watchbell::domain::hosting::{
-    Autostop, Guest, Image, Inventory, Release, ReleaseEnd, ReleaseRef, Rest, Running, Step, Trouble,
+    Autostop, Guest, Image, Inventory, Release, ReleaseEnd, ReleaseRef, Rest, Running, Secret, Step, Trouble,
 };
 use watchbell::domain::input::Stepped;
 
@@ -117,7 +117,7 @@ impl Host {
             has_volume: false,
             may_sleep: true,
             checks: 1,
-            guest: Some(Guest { cpu_kind: "shared".to_owned(), cpus: 1, memory_mb: 256 }),
+            guest: Some(Guest { cpu_kind: "shared".to_owned(), cpus: 1, memory_mb: 512 }),
             rest: Some(Rest { autostop: Autostop::Stop, autostart: true, min_running: 0 }),
         };
         let release = |version: u64, days: i64| Release {
@@ -180,6 +180,14 @@ impl Host {
             releases,
             release_command: self.release_command.clone(),
             secrets_at: None,
+            secrets: Ok(vec![
+                Secret { name: "DATABASE_URL".to_owned(), digest: "3f1a".to_owned(), at: None },
+                Secret {
+                    name: "API_KEY".to_owned(),
+                    digest: "9c2b".to_owned(),
+                    at: Some(now + chrono::TimeDelta::seconds(-30)),
+                },
+            ]),
         })
     }
 

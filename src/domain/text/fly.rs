@@ -13,6 +13,8 @@ use crate::domain::message::{Card, Message, Text, Tone};
 
 /// Machines shown; of more, the card says how many there are.
 const MACHINES_MAX: usize = 20;
+/// Secrets shown.
+const SECRETS_MAX: usize = 40;
 /// Releases and changes shown.
 const NEWEST_MAX: usize = 10;
 /// Characters of a release's author.
@@ -119,6 +121,33 @@ fn released(ctx: &Ctx<'_>, release: &Release, runs: bool) -> Text {
         None => line,
     };
     if runs { line.text(" (runs)") } else { line }
+}
+
+/// The secrets of an app: names, digests, and whether what runs was released after they were set. Never a value.
+///
+/// # Errors
+/// A sentence, when the host did not say.
+pub fn secrets(inventory: &Inventory) -> Result<Message, String> {
+    let secrets = inventory.secrets.as_ref().map_err(|why| format!("Fly does not tell the secrets: {why}"))?;
+    // Setting one makes a release where it is not only staged: what was set after the newest one waits.
+    let newest = inventory.releases.iter().flatten().filter_map(|release| release.at).max();
+    let mut card = Card::new(format!("Secrets of {}", inventory.app), Tone::Quiet);
+    for secret in secrets.iter().take(SECRETS_MAX) {
+        let word = match (secret.at, newest) {
+            (Some(at), Some(newest)) if at > newest => "staged: it waits for a deploy",
+            (Some(_), Some(_)) => "live",
+            _ => "not known whether it is live",
+        };
+        card = card.line(Text::plain(format!("{} ({}): {word}", secret.name, super::short(&secret.digest, 16))));
+    }
+    match secrets.len() {
+        0 => card = card.line(Text::plain("There are none.")),
+        count if count > SECRETS_MAX => {
+            card = card.line(Text::plain(format!("… and {} others", count - SECRETS_MAX)));
+        }
+        _ => {}
+    }
+    Ok(Message::card(card))
 }
 
 /// The last changes to a service, newest first.
