@@ -6,6 +6,7 @@
 mod ack;
 mod declare;
 mod deploy;
+mod fly;
 mod health;
 mod help;
 mod incident;
@@ -74,6 +75,16 @@ pub const ALL: &[Command] = &[
     deploy::DEPLOY,
     rollback::ROLLBACK,
     rollback::RESTART,
+    fly::MACHINES,
+    fly::RELEASES,
+    fly::SECRETS,
+    fly::HISTORY,
+    fly::MEMORY,
+    fly::CPU,
+    fly::COUNT,
+    fly::AUTOSTOP,
+    fly::ZERO,
+    fly::START,
     deploy::FREEZE,
     deploy::THAW,
     deploy::LOCK,

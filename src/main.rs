@@ -114,6 +114,14 @@ enum Action {
         #[arg(long)]
         state: PathBuf,
     },
+    /// List what was changed at Fly; of one change its facts and each machine's configuration before and after, as JSON
+    Ledger {
+        /// The state folder
+        #[arg(long)]
+        state: PathBuf,
+        /// Which change: DEP-7; all are listed when left out
+        change: Option<String>,
+    },
     /// Read the whole record and check every line of it
     Verify {
         /// The state folder
@@ -176,6 +184,7 @@ async fn act(action: Action) -> anyhow::Result<ExitCode> {
         Action::Export { state } => export(&state)?,
         Action::Import { state, file, accept_damage } => import(&state, &file, accept_damage)?,
         Action::Resume { state } => resume(&state)?,
+        Action::Ledger { state, change } => ledger(&state, change.as_deref())?,
         Action::Verify { state } => return Ok(verify(&state)),
     }
     Ok(ExitCode::SUCCESS)
@@ -219,6 +228,21 @@ fn resume(state: &Path) -> anyhow::Result<()> {
         return Err(anyhow!("{} is no state folder: there is no log in it", state.display()));
     }
     store::resume(state).with_context(|| format!("cannot resume {}", state.display()))
+}
+
+fn ledger(state: &Path, change: Option<&str>) -> anyhow::Result<()> {
+    if !state.join("log").is_dir() {
+        return Err(anyhow!("{} is no state folder: there is no log in it", state.display()));
+    }
+    match change {
+        None => shell::ledger::list(state).iter().for_each(|line| println!("{line}")),
+        Some(named) => {
+            let digits = named.trim().trim_start_matches("DEP-");
+            let number = digits.parse().map_err(|_| anyhow!("“{named}” is no change: write DEP-7"))?;
+            println!("{:#}", shell::ledger::show(state, watchbell::domain::ids::DeployId(number))?);
+        }
+    }
+    Ok(())
 }
 
 fn verify(state: &Path) -> ExitCode {

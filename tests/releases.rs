@@ -87,6 +87,8 @@ impl Told {
             has_volume: false,
             may_sleep: false,
             checks: 1,
+            guest: None,
+            rest: None,
         };
         let inventory = Inventory {
             app: APP.to_owned(),
@@ -95,6 +97,7 @@ impl Told {
             releases: Ok(self.releases.clone()),
             release_command: None,
             secrets_at: None,
+            secrets: Ok(Vec::new()),
         };
         Answers { inventories: BTreeMap::from([(APP.to_owned(), Ok(inventory))]), ..Answers::default() }
     }

@@ -105,6 +105,12 @@ pub struct Running {
     pub may_sleep: bool,
     /// Checks that its configuration asks for.
     pub checks: u16,
+    /// Its size, where the host told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<Guest>,
+    /// Whether it is put to sleep and woken, where it has services.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Rest>,
 }
 
 impl Running {
@@ -129,6 +135,19 @@ pub struct Inventory {
     pub release_command: Option<String>,
     /// When a secret was last set, if that can be told.
     pub secrets_at: Option<At>,
+    /// The app's secrets, without their values; a sentence when the host did not say.
+    pub secrets: Result<Vec<Secret>, String>,
+}
+
+/// A secret as the host lists it. Its value is never read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// Its name.
+    pub name: String,
+    /// What its value is told by.
+    pub digest: String,
+    /// When it was last set, when the host says so.
+    pub at: Option<At>,
 }
 
 /// A release record of ours.
@@ -247,6 +266,17 @@ impl Autostop {
     pub fn read(word: &str) -> Option<Self> {
         [Self::Off, Self::Stop, Self::Suspend].into_iter().find(|one| one.word() == word)
     }
+}
+
+/// Whether a machine is put to sleep when nobody asks and woken when somebody does, as its services say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rest {
+    /// What becomes of it when nobody asks.
+    pub autostop: Autostop,
+    /// Whether a request wakes it.
+    pub autostart: bool,
+    /// How many of its group are kept up in the primary region.
+    pub min_running: u16,
 }
 
 /// One thing to do at the host. Each reads before it writes and leaves its mark in the same write, so that asking twice does once.

@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 
 use super::answer::{Answer, sentence};
 use super::deploy::gates::Gate;
+use super::deploy::scale::Scale;
 use super::deploy::{Kind, Strategy};
 use super::draft::{Ctx, Decision, Draft};
 use super::fact::Part;
@@ -19,7 +20,7 @@ use super::policy::Severity;
 use super::refusal::Refusal;
 use super::verbs::open::{Declared, Opener};
 use super::verbs::update::Update;
-use super::verbs::{back, change, close, deploy, open, respond, ship, update};
+use super::verbs::{back, change, close, deploy, open, respond, scale, ship, update};
 use super::{text, timeline};
 
 /// Characters of a title that fit into a button's action beside the rest.
@@ -33,10 +34,12 @@ pub fn needs(ctx: &Ctx<'_>, press: &Press) -> Vec<Query> {
         "back" => back::Pressed::read(rest)
             .and_then(|pressed| pressed.about(ctx).ok())
             .map_or(Vec::new(), |about| about.queries()),
-        "rollback" | "restart" => ship::About::pressed(ctx, rest).map_or(Vec::new(), |about| about.queries()),
+        "rollback" | "restart" | scale::START_AGAIN => {
+            ship::About::pressed(ctx, rest).map_or(Vec::new(), |about| about.queries())
+        }
         "again" => again(ctx, rest).map_or(Vec::new(), |(about, plan)| match plan.kind {
             Kind::Deploy => deploy::queries(about.service),
-            Kind::Rollback | Kind::Restart => about.queries(),
+            Kind::Rollback | Kind::Restart | Kind::Scale => about.queries(),
         }),
         _ => Vec::new(),
     }
@@ -45,6 +48,9 @@ pub fn needs(ctx: &Ctx<'_>, press: &Press) -> Vec<Query> {
 /// What the outside must be asked before a form can be decided.
 pub fn needs_of(ctx: &Ctx<'_>, form: &Filled) -> Vec<Query> {
     let (verb, rest) = form.action.split_once(':').unwrap_or((form.action.as_str(), ""));
+    if verb == scale::ZERO {
+        return ship::About::pressed(ctx, rest).map_or(Vec::new(), |about| about.queries());
+    }
     let Some(id) = deploy_of(rest) else { return Vec::new() };
     match verb {
         "glass" => ship::queries(ctx, id),
@@ -83,6 +89,14 @@ fn shipping(
         "restart" => Kind::Restart,
         "again" => {
             let Some((about, plan)) = again(&ctx, rest) else { return Some(Err(unknown(&press.action))) };
+            if let Some(scale) = plan.scale.clone() {
+                // Off line goes only who types it out.
+                if scale == Scale::Zero {
+                    return Some(Err(unknown(&press.action)));
+                }
+                let said = scale::plan(draft, who, about, scale, None, answers);
+                return Some(said.map(|said| back::with_yes(draft, planned, said)));
+            }
             let to = (plan.kind != Kind::Restart).then(|| plan.to.image.reference.clone());
             if plan.kind == Kind::Deploy {
                 let (stage, strategy) = (Some(plan.stage), plan.strategy);
@@ -213,6 +227,9 @@ pub fn press(mut draft: Draft<'_>, press: &Press, answers: &Answers) -> Result<D
     if let Some(said) = shipping(&mut draft, press, verb, rest, answers) {
         return said.map(|message| draft.done(Some(Answer::only_you(message))));
     }
+    if let Some(answer) = scale::pressed(&mut draft, press, verb, rest, answers) {
+        return answer.map(|answer| draft.done(Some(answer)));
+    }
     if let Some(answer) = planning(&mut draft, press, verb, rest) {
         return answer.map(|answer| draft.done(Some(answer)));
     }
@@ -322,6 +339,9 @@ pub fn give_back(ctx: &super::draft::Ctx<'_>, refusal: Refusal, typed: &Text) ->
 }
 
 fn fill(mut draft: Draft<'_>, form: &Filled, answers: &Answers) -> Result<Decision, Refusal> {
+    if let Some(said) = scale::filled(&mut draft, form, answers) {
+        return said.map(|said| draft.say(said));
+    }
     if let Some(said) = replanned(&mut draft, form, answers) {
         return said.map(|said| draft.say(said));
     }

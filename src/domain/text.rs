@@ -4,8 +4,10 @@
 //! severity, number, what, and what is wanted by when.
 
 pub mod deploys;
+pub mod fly;
 pub mod gates;
 pub mod releases;
+pub mod scale;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;

@@ -10,6 +10,7 @@ pub mod door;
 pub mod driver;
 pub mod init;
 mod itself;
+pub mod ledger;
 pub mod load;
 pub mod looking;
 pub mod outbox;

@@ -151,6 +151,8 @@ impl Host {
                 has_volume: false,
                 may_sleep: true,
                 checks: 1,
+                guest: None,
+                rest: None,
             },
             mark: None,
             version: 1,
@@ -206,6 +208,7 @@ impl Host {
             releases: Ok(self.releases.iter().map(|opened| opened.release.clone()).collect()),
             release_command: None,
             secrets_at: None,
+            secrets: Ok(Vec::new()),
         }
     }
 

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use watchbell::domain::health::{AppHealth, Machine};
-use watchbell::domain::hosting::{Autostop, Image, Inventory, Release, ReleaseEnd, ReleaseRef, Running, Step, Trouble};
+use watchbell::domain::hosting::{
+    Autostop, Guest, Image, Inventory, Release, ReleaseEnd, ReleaseRef, Rest, Running, Secret, Step, Trouble,
+};
 use watchbell::domain::input::Stepped;
 
 /// The app that transcripts act on.
@@ -115,6 +117,8 @@ impl Host {
             has_volume: false,
             may_sleep: true,
             checks: 1,
+            guest: Some(Guest { cpu_kind: "shared".to_owned(), cpus: 1, memory_mb: 512 }),
+            rest: Some(Rest { autostop: Autostop::Stop, autostart: true, min_running: 0 }),
         };
         let release = |version: u64, days: i64| Release {
             id: format!("rel-{version}"),
@@ -176,6 +180,14 @@ impl Host {
             releases,
             release_command: self.release_command.clone(),
             secrets_at: None,
+            secrets: Ok(vec![
+                Secret { name: "DATABASE_URL".to_owned(), digest: "3f1a".to_owned(), at: None },
+                Secret {
+                    name: "API_KEY".to_owned(),
+                    digest: "9c2b".to_owned(),
+                    at: Some(now + chrono::TimeDelta::seconds(-30)),
+                },
+            ]),
         })
     }
 
@@ -196,7 +208,7 @@ impl Host {
                 failing: Vec::new(),
                 restarts: Some(0),
                 image: machine.image.reference.clone(),
-                autostop: true,
+                autostop: machine.may_sleep,
             }
         });
         AppHealth { app: self.app.to_owned(), machines: Ok(machines.collect()) }
@@ -287,12 +299,21 @@ impl Host {
                     end => end,
                 }
             }
-            Step::Resize { machine, .. } => self.change(machine, |_| {}),
-            Step::SetAutostop { machine, autostop, autostart, .. } => {
-                self.change(machine, |found| found.may_sleep = *autostop != Autostop::Off && *autostart)
+            Step::Resize { machine, guest } => {
+                let guest = guest.clone();
+                self.change(machine, |found| found.guest = Some(guest))
+            }
+            Step::SetAutostop { machine, autostop, autostart, min_running } => {
+                let (autostop, autostart, least) = (*autostop, *autostart, *min_running);
+                self.change(machine, |found| {
+                    found.may_sleep = autostop != Autostop::Off && autostart;
+                    let min_running = least.or(found.rest.map(|rest| rest.min_running)).unwrap_or(0);
+                    found.rest = Some(Rest { autostop, autostart, min_running });
+                })
             }
             Step::Zero { machine } => self.change(machine, |found| {
                 (found.state, found.may_sleep) = ("stopped".to_owned(), false);
+                found.rest = Some(Rest { autostop: Autostop::Off, autostart: false, min_running: 0 });
             }),
             Step::Stop { machine } => self.turn(machine, "stopped"),
             Step::Start { machine } | Step::Restart { machine } => {

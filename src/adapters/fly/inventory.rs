@@ -15,7 +15,7 @@ use super::hand::{image_of, same_image};
 use super::model::Machine;
 use super::release::{current, list};
 use super::wire::{Ask, FlyError, Side, Wire};
-use crate::domain::hosting::{Inventory, Release, Running};
+use crate::domain::hosting::{Inventory, Release, Running, Secret};
 
 /// The longest that is waited for what the machines do not depend on.
 const EXTRAS_MAX: Duration = Duration::from_secs(15);
@@ -64,7 +64,7 @@ async fn with_machines(wire: &Wire, app: &str, all: Vec<Machine>) -> Inventory {
     let (releases, current, secrets) = tokio::join!(
         tokio::time::timeout(EXTRAS_MAX, list(wire, app)),
         tokio::time::timeout(EXTRAS_MAX, current(wire, app)),
-        tokio::time::timeout(EXTRAS_MAX, secrets_at(wire, app)),
+        tokio::time::timeout(EXTRAS_MAX, secrets(wire, app)),
     );
     let mut machines: Vec<Running> = all.iter().filter(|machine| is_deployed(machine)).map(running).collect();
     machines.sort_by(|one, other| {
@@ -85,14 +85,20 @@ async fn with_machines(wire: &Wire, app: &str, all: Vec<Machine>) -> Inventory {
         .and_then(|current| command(&current.definition))
         .or_else(|| all.iter().filter(|machine| group(machine) == RELEASE_COMMAND).find_map(command_of));
     let told = || current.as_ref().and_then(|current| current.secrets.iter().filter_map(newest_of).max());
-    let secrets_at = secrets.ok().flatten().or_else(told);
-    Inventory { app: app.to_owned(), at, machines, releases, release_command, secrets_at }
+    let secrets = secrets.unwrap_or_else(|_| Err(in_time("Fly did not tell the secrets")));
+    let secrets_at = secrets.iter().flatten().filter_map(|secret| secret.at).max().or_else(told);
+    Inventory { app: app.to_owned(), at, machines, releases, release_command, secrets_at, secrets }
 }
 
-/// When a secret was last set, as the Machines API tells it.
-async fn secrets_at(wire: &Wire, app: &str) -> Option<DateTime<Utc>> {
-    let answer = wire.question(Ask::get("list secrets", app, Side::Machines, &["apps", app, "secrets"])).await.ok()?;
-    answer.get("secrets")?.as_array()?.iter().filter_map(newest_of).max()
+/// The secrets as the Machines API lists them: of each its name, its digest and when it was set. A value is never taken over.
+async fn secrets(wire: &Wire, app: &str) -> Result<Vec<Secret>, String> {
+    let ask = Ask::get("list secrets", app, Side::Machines, &["apps", app, "secrets"]);
+    let answer = wire.question(ask).await.map_err(|error| error.to_string())?;
+    let text = |secret: &Value, key: &str| secret.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let secret =
+        |found: &Value| Secret { name: text(found, "name"), digest: text(found, "digest"), at: newest_of(found) };
+    let found = answer.get("secrets").and_then(Value::as_array).into_iter().flatten();
+    Ok(found.map(secret).filter(|secret| !secret.name.is_empty()).collect())
 }
 
 /// When one secret was last set.
@@ -135,6 +141,8 @@ fn running(machine: &Machine) -> Running {
         has_volume: machine.config.get("mounts").and_then(Value::as_array).is_some_and(|mounts| !mounts.is_empty()),
         may_sleep: machine.may_sleep(),
         checks: u16::try_from(machine.checks_configured()).unwrap_or(u16::MAX),
+        guest: machine.guest(),
+        rest: machine.rest(),
     }
 }
 

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::domain::health;
+use crate::domain::hosting::{Autostop, Guest, Rest};
 
 /// Checks of Fly's own deploys that are no checks of the app (fly-go RemoveCompatChecks).
 const COMPAT_CHECKS: &str = "bg_deployments_compat";
@@ -164,6 +165,31 @@ impl Machine {
             stops && service.get("autostart").and_then(Value::as_bool) != Some(false)
         });
         standby || service
+    }
+
+    /// Its size, when the configuration tells it whole.
+    pub(super) fn guest(&self) -> Option<Guest> {
+        let guest = self.config.get("guest")?;
+        let number = |key: &str| guest.get(key).and_then(Value::as_u64);
+        let (cpus, memory_mb) = (u16::try_from(number("cpus")?).ok()?, u32::try_from(number("memory_mb")?).ok()?);
+        Some(Guest { cpu_kind: some_text(guest, "cpu_kind")?, cpus, memory_mb })
+    }
+
+    /// Whether it is put to sleep and woken, by its first service: a group's machines need theirs all the same.
+    pub(super) fn rest(&self) -> Option<Rest> {
+        let service = list(&self.config, "services").first()?;
+        let autostop = match service.get("autostop") {
+            Some(Value::Bool(true)) => Autostop::Stop,
+            Some(Value::String(word)) => Autostop::read(word).unwrap_or(Autostop::Off),
+            _ => Autostop::Off,
+        };
+        let least = service.get("min_machines_running").and_then(Value::as_u64).unwrap_or(0);
+        Some(Rest {
+            autostop,
+            // What is false may be left out of an answer.
+            autostart: service.get("autostart").and_then(Value::as_bool).unwrap_or(false),
+            min_running: u16::try_from(least).unwrap_or(u16::MAX),
+        })
     }
 
     /// Checks that the configuration asks for, wherever it asks.

@@ -3,11 +3,12 @@
 //! Pure. Rendered anew from State whenever it is sent.
 
 use super::gates::{self, Gate};
+use super::scale::Scale;
 use super::{Deploy, Kind, Machine, Phase, Plan, Verdict};
 use crate::domain::draft::Ctx;
 use crate::domain::hosting::Running;
 use crate::domain::message::{Button, ButtonStyle, Card, Choice, Menu, Message, Text, Tone};
-use crate::domain::text::{self, capital, deploys};
+use crate::domain::text::{self, capital, deploys, scale};
 use crate::domain::verbs;
 
 /// Machines named one by one; of more, only those that are not done.
@@ -23,6 +24,7 @@ pub fn yes(plan: &Plan) -> String {
         Kind::Deploy => format!("Deploy {}", plan.to.image),
         Kind::Rollback => format!("Roll back to {}", plan.to.short()),
         Kind::Restart => "Restart now".to_owned(),
+        Kind::Scale => scale::yes(plan.scale.as_ref()),
     }
 }
 
@@ -33,8 +35,11 @@ pub fn card(ctx: &Ctx<'_>, deploy: &Deploy) -> Message {
     let title = title.split_once(' ').map_or(title.as_str(), |(_, rest)| rest);
     let mut card = Card::new(format!("{} · {title}", deploy.id), tone(deploy));
     card = card.row("Status", status(deploy));
-    if plan.kind == Kind::Restart {
+    if !plan.kind.ships() {
         card = card.field("Runs", plan.from.words());
+        if plan.kind == Kind::Scale {
+            card = card.field("Before", scale::now(plan));
+        }
     } else {
         card = card.field("From", plan.from.words()).field("To", plan.to.words());
     }
@@ -102,7 +107,7 @@ pub fn card(ctx: &Ctx<'_>, deploy: &Deploy) -> Message {
         };
         card = card.row(label, format!("{trouble}. {warning}"));
     }
-    if deploy.started_at.is_none() && !plan.notes.is_empty() {
+    if (deploy.started_at.is_none() || super::scale::is_zero(plan)) && !plan.notes.is_empty() {
         card = card.row("To know", plan.notes.join("\n"));
     }
     let mut message = Message::line(Text::plain(format!("{}.", deploys::headline(deploy))));
@@ -195,7 +200,7 @@ fn machines(deploy: &Deploy) -> Text {
         deploy.machines.len() <= NAMED_MAX || !matches!(machine, Machine::Waiting | Machine::Done)
     };
     let lines: Vec<String> =
-        all.filter(is_told).take(NAMED_MAX).map(|(planned, machine)| one(planned, machine)).collect();
+        all.filter(is_told).take(NAMED_MAX).map(|(planned, machine)| one(&deploy.plan, planned, machine)).collect();
     match (lines.is_empty(), deploy.machines.len()) {
         (true, count) => Text::plain(format!("{count}, {} at once", deploy.plan.at_once)),
         (false, count) if count > lines.len() => Text::plain(format!("{}\n… and others of {count}", lines.join("\n"))),
@@ -203,9 +208,13 @@ fn machines(deploy: &Deploy) -> Text {
     }
 }
 
-fn one(planned: &Running, machine: &Machine) -> String {
+fn one(plan: &Plan, planned: &Running, machine: &Machine) -> String {
     let name = format!("{} {}", planned.region, planned.id);
-    let asleep = if planned.is_up() { "" } else { ", stopped: changed and left so" };
+    let asleep = match (planned.is_up(), &plan.scale) {
+        (true, _) => "",
+        (false, Some(Scale::Count { .. } | Scale::Again { .. } | Scale::Zero)) => ", stopped",
+        (false, _) => ", stopped: changed and left so",
+    };
     match machine {
         Machine::Waiting => format!("· {name}{asleep}"),
         Machine::InHand { .. } => format!("▸ {name}: in hand"),
@@ -230,7 +239,7 @@ fn buttons(ctx: &Ctx<'_>, deploy: &Deploy, message: &mut Message) {
         Phase::Settling { .. } | Phase::Judging | Phase::Crossing if has_more && deploy.stopped_by.is_none() => {
             vec![Button::new(format!("stop:{n}"), "Stop", ButtonStyle::Danger)]
         }
-        Phase::Over => ways_on(deploy),
+        Phase::Over => ways_on(ctx, deploy),
         _ => Vec::new(),
     };
 }
@@ -283,7 +292,21 @@ fn waivable(ctx: &Ctx<'_>, deploy: &Deploy) -> Option<Menu> {
 }
 
 /// What can be done when it did not end well.
-pub fn ways_on(deploy: &Deploy) -> Vec<Button> {
+pub fn ways_on(ctx: &Ctx<'_>, deploy: &Deploy) -> Vec<Button> {
+    let mut ways = ways(deploy);
+    if super::scale::is_at_its_end(ctx, deploy) {
+        ways.push(zero(&deploy.plan, "Scale to zero (emergency)"));
+    }
+    ways
+}
+
+/// Opens the form in which it is typed out.
+fn zero(plan: &Plan, label: &str) -> Button {
+    let action = format!("{}:{}:{}", verbs::scale::ZERO, plan.stage.name(), plan.service);
+    Button::new(action, label, ButtonStyle::Danger)
+}
+
+fn ways(deploy: &Deploy) -> Vec<Button> {
     let Some(verdict) = deploy.verdict else { return Vec::new() };
     let plan = &deploy.plan;
     let about = format!("{}:{}", plan.stage.name(), plan.service);
@@ -291,7 +314,9 @@ pub fn ways_on(deploy: &Deploy) -> Vec<Button> {
     let again = Button::new(format!("again:{}", deploy.id.0), "Try again", ButtonStyle::Primary);
     let back = |label: &str| Button::new(format!("rollback:{about}"), label, ButtonStyle::Danger);
     let image_is_bad = deploy.trouble().is_some_and(|(_, trouble, _)| trouble.is_of_the_image());
+    let start = || Button::new(format!("{}:{about}", verbs::scale::START_AGAIN), "Start again", ButtonStyle::Success);
     match (verdict, plan.kind) {
+        (Verdict::OffLine, _) => vec![start()],
         (
             Verdict::Succeeded
             | Verdict::Done
@@ -306,5 +331,7 @@ pub fn ways_on(deploy: &Deploy) -> Vec<Button> {
         (_, Kind::Rollback) => vec![again, restart],
         (_, Kind::Deploy) => vec![back("Roll back"), again],
         (_, Kind::Restart) => vec![back("Roll back"), again],
+        (_, Kind::Scale) if super::scale::is_zero(plan) => vec![zero(plan, "Try again"), start()],
+        (_, Kind::Scale) => vec![again],
     }
 }

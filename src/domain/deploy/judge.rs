@@ -3,9 +3,11 @@
 //!
 //! Pure. Never says that something works which was not asked.
 
+use super::scale;
 use super::{Deploy, Kind, Verdict};
 use crate::domain::health::{AppHealth, HealthReport, Mark};
 use crate::domain::hosting::{Inventory, ReleaseEnd};
+use crate::domain::text::scale as words;
 
 /// How its release ends on the host's record.
 pub fn release_end(deploy: &Deploy) -> ReleaseEnd {
@@ -47,15 +49,16 @@ pub fn judge(
         Some(Mark::Critical) => "it does not answer as it should",
     };
     let (there, all) = match machines {
-        Ok(inventory) if plan.kind != Kind::Restart => {
+        Ok(inventory) if plan.kind.ships() => {
             let runs = inventory.machines.iter().filter(|machine| machine.image.is(&plan.to.image)).count();
             (runs, inventory.machines.len())
         }
-        // Whether a machine was restarted only the steps themselves can tell.
+        // Whether a machine was restarted or resized only the steps themselves can tell.
         _ => (deploy.done(), deploy.machines.len()),
     };
     let what = match plan.kind {
         Kind::Restart => format!("{there} of {all} machines restarted"),
+        Kind::Scale => format!("{there} of {all} machines {}", words::did(plan)),
         Kind::Deploy => format!("{there} of {all} machines run {}", plan.to.image),
         Kind::Rollback => format!("{there} of {all} machines run {}", plan.to.short()),
     };
@@ -71,6 +74,8 @@ pub fn judge(
     }
     let went_wrong = deploy.went_wrong();
     let verdict = match answers {
+        // That it does not answer is what was asked for.
+        _ if scale::is_zero(plan) && there == all && !went_wrong => Verdict::OffLine,
         Some(Mark::Critical) => Verdict::Failed,
         Some(Mark::Unknown) | None if went_wrong => Verdict::Unknown,
         Some(Mark::Unknown) | None if there == all => Verdict::Done,

@@ -1,7 +1,7 @@
 //! A deploy, a rollback or a restart: what is planned, how far it is, what came of it.
 //!
 //! Pure. Owns the fold (`Deploy::apply`) and the words for its parts; how a plan is made is `plan.rs`, what can refuse it
-//! `gates.rs`, what is done next `run.rs`, how it goes from stage to stage `staged.rs`, what came of it `judge.rs`, when it is
+//! `gates.rs`, what is done next `run.rs`, how it goes from stage to stage `staged.rs`, what came of it `judge.rs`, what a change of size or count is `scale.rs`, when it is
 //! taken back without being asked `undo.rs`, how it looks `board.rs`, who may ask for it `verbs/ship.rs` and `verbs/deploy.rs`.
 
 pub mod board;
@@ -9,6 +9,7 @@ pub mod gates;
 pub mod judge;
 pub mod plan;
 pub mod run;
+pub mod scale;
 pub mod staged;
 pub mod undo;
 mod verdict;
@@ -35,6 +36,8 @@ pub enum Kind {
     Rollback,
     /// The same image, started anew.
     Restart,
+    /// The same image, in another size or number.
+    Scale,
 }
 
 impl Kind {
@@ -44,6 +47,7 @@ impl Kind {
             Kind::Deploy => "Deploy",
             Kind::Rollback => "Roll back",
             Kind::Restart => "Restart",
+            Kind::Scale => "Scale",
         }
     }
 
@@ -53,7 +57,13 @@ impl Kind {
             Kind::Deploy => "deploy",
             Kind::Rollback => "rollback",
             Kind::Restart => "restart",
+            Kind::Scale => "scaling",
         }
+    }
+
+    /// Whether it puts an image up, with a release on the host's record.
+    pub fn ships(self) -> bool {
+        matches!(self, Kind::Deploy | Kind::Rollback)
     }
 }
 
@@ -168,6 +178,9 @@ pub struct Plan {
     /// What is run once with the new image before the first machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_command: Option<String>,
+    /// What is to be different, where the image stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<scale::Scale>,
 }
 
 /// Where one machine is.
@@ -546,7 +559,7 @@ impl Deploy {
         (self.release, self.release_trouble) = (None, None);
         (self.unprepared, self.woken, self.verdict, self.seen) = (None, None, None, None);
         self.tried_again.clear();
-        self.phase = if self.plan.kind == Kind::Restart { Phase::Rolling } else { Phase::Opening };
+        self.phase = if self.plan.kind.ships() { Phase::Opening } else { Phase::Rolling };
     }
 
     fn set(&mut self, id: &str, to: Machine) {

@@ -191,10 +191,19 @@ pub fn back(failed: &Plan, machines: Vec<Running>) -> Plan {
     (back.from, back.to) = (failed.to.clone(), failed.from.clone());
     back.machines = machines;
     back.machines.sort_by_key(|machine| !machine.is_up());
-    back.strategy = Strategy::Rolling;
+    (back.strategy, back.scale) = (Strategy::Rolling, None);
     back.notes = vec!["Image only: configuration and secrets stay as they are now.".to_owned()];
     back.hash = hash(&back);
     back
+}
+
+/// A plan that leaves every machine as it is: what others are made from.
+///
+/// # Errors
+/// A sentence, when there are none.
+pub fn restart_all(inventory: &Inventory, wanted: &Wanted) -> Result<Plan, String> {
+    let from = running(inventory).ok_or_else(|| nothing_runs(inventory))?;
+    Ok(plan(Kind::Restart, inventory, wanted, from.clone(), from, Vec::new()))
 }
 
 /// A plan to start every machine anew.
@@ -276,6 +285,7 @@ fn plan(kind: Kind, inventory: &Inventory, wanted: &Wanted, from: Shipped, to: S
         hash: String::new(),
         strategy: Strategy::Rolling,
         release_command: None,
+        scale: None,
     };
     plan.hash = hash(&plan);
     plan
@@ -291,6 +301,9 @@ pub fn hash(plan: &Plan) -> String {
     part(&plan.app);
     if let Some(command) = &plan.release_command {
         part(command);
+    }
+    if let Some(scale) = &plan.scale {
+        part(&serde_json::to_string(scale).unwrap_or_default());
     }
     part(plan.to.image.digest.as_deref().unwrap_or(&plan.to.image.reference));
     for machine in &plan.machines {

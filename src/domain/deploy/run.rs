@@ -4,7 +4,7 @@
 //! what is on its way is asked again and what fell due is found. A machine that goes wrong stops all that follow.
 
 use super::gates::Check;
-use super::{Deploy, Kind, Machine, Phase, Preparation, Strategy, Verdict, judge, staged, undo};
+use super::{Deploy, Kind, Machine, Phase, Preparation, Strategy, Verdict, judge, scale, staged, undo};
 use crate::domain::draft::Draft;
 use crate::domain::effect::{EffectKind, Target, Urgency};
 use crate::domain::fact::{Fact, Status};
@@ -149,6 +149,12 @@ pub fn stepped(draft: &mut Draft<'_>, id: DeployId, step: &Step, end: &Stepped) 
                     Stepped::CalledOff => Fact::MachineLeft { machine },
                 },
             );
+            if let Some(next) = scale::then(&deploy.plan, step, end) {
+                let effect = act(draft, &deploy, next);
+                let machine = step.machine().unwrap_or_default().to_owned();
+                draft.fact(id, Fact::MachineTaken { machine, effect });
+                return;
+            }
             roll(draft, id);
         }
     }
@@ -192,7 +198,8 @@ fn roll(draft: &mut Draft<'_>, id: DeployId) {
 fn take(draft: &mut Draft<'_>, deploy: &Deploy, planned: &Running) {
     let machine = planned.id.clone();
     let step = match deploy.plan.kind {
-        Kind::Restart => Step::Restart { machine: machine.clone() },
+        Kind::Scale if let Some(scale) = &deploy.plan.scale => scale::step(scale, planned),
+        Kind::Restart | Kind::Scale => Step::Restart { machine: machine.clone() },
         Kind::Deploy | Kind::Rollback => Step::Update {
             machine: machine.clone(),
             to: deploy.plan.to.image.clone(),
@@ -207,7 +214,7 @@ fn take(draft: &mut Draft<'_>, deploy: &Deploy, planned: &Running) {
 
 /// Where everything slept, nothing has shown yet that the new image comes up.
 fn wakes(deploy: &Deploy) -> bool {
-    deploy.plan.kind != Kind::Restart
+    deploy.plan.kind.ships()
         && deploy.plan.strategy != Strategy::Immediate
         && deploy.woken.is_none()
         && !deploy.went_wrong()
@@ -300,7 +307,7 @@ pub fn surveyed(
     }
     let last = deploy.phase == Phase::LastLook;
     let (verdict, seen) = judge::judge(&deploy, machines.as_ref(), report);
-    if verdict.is_good() && deploy.plan.stage == Stage::Staging && deploy.plan.kind != Kind::Restart {
+    if verdict.is_good() && deploy.plan.stage == Stage::Staging && deploy.plan.kind.ships() {
         let (service, image) = (deploy.plan.service.clone(), deploy.plan.to.image.clone());
         draft.fact(Thing::Team, Fact::Validated { service, image });
     }
@@ -309,7 +316,7 @@ pub fn surveyed(
     }
     let watch_for = draft.ctx.policy.deploys.watch_for.delta();
     let until = deploy.watched_until.unwrap_or_else(|| draft.after(watch_for));
-    let watch = (!last && verdict.is_good() && until > draft.now()).then_some(until);
+    let watch = (!last && verdict.is_good() && verdict != Verdict::OffLine && until > draft.now()).then_some(until);
     draft.fact(id, Fact::DeployJudged { verdict, seen: seen.clone(), watch });
     let Some(now) = draft.deploy(id).cloned() else { return };
     if deploy.verdict == Some(verdict) {
@@ -318,7 +325,7 @@ pub fn surveyed(
     let line = deploys::judged(&now, verdict, &seen, draft.now());
     record(draft, &now, line.clone());
     let mut message = Message::line(line);
-    message.buttons = super::board::ways_on(&now);
+    message.buttons = super::board::ways_on(&draft.ctx, &now);
     let back = undo::plan(&draft.ctx, &now, verdict, machines);
     if back.is_some() {
         message = message.and(deploys::taken_back(draft.next_deploy()));

@@ -24,6 +24,8 @@ pub enum Verdict {
     Failed,
     /// It could not be found out.
     Unknown,
+    /// It was taken off line, as somebody wanted.
+    OffLine,
     /// Another change was started before it could be judged.
     Superseded,
     /// Nobody said yes in time, or somebody said no.
@@ -42,6 +44,7 @@ impl Verdict {
             Verdict::ServingTheOld => "not done; what ran before still answers",
             Verdict::Failed => "failed: it does not answer",
             Verdict::Unknown => "unknown: it could not be looked at",
+            Verdict::OffLine => "off line, as was wanted",
             Verdict::Superseded => "not judged: another change was started",
             Verdict::Cancelled => "cancelled",
         }
@@ -49,6 +52,6 @@ impl Verdict {
 
     /// Whether nothing has to be done about it.
     pub fn is_good(self) -> bool {
-        matches!(self, Verdict::Succeeded | Verdict::Done)
+        matches!(self, Verdict::Succeeded | Verdict::Done | Verdict::OffLine)
     }
 }

@@ -23,6 +23,7 @@ pub fn intent(plan: &Plan) -> String {
         Kind::Deploy => format!("deploy {} to {service}", plan.to.image),
         Kind::Rollback => format!("roll back {service} to {}", plan.to.short()),
         Kind::Restart => format!("restart {service}"),
+        Kind::Scale => super::scale::intent(plan.scale.as_ref(), &service),
     }
 }
 
@@ -57,7 +58,8 @@ pub fn judged(deploy: &Deploy, verdict: Verdict, seen: &str, now: DateTime<Utc>)
 /// Who asked is told what to do next.
 pub fn planned(deploy: &Deploy, until: DateTime<Utc>) -> Text {
     let plan = &deploy.plan;
-    Text::plain(format!("{}, now {}. Nothing is done before somebody presses ", headline(deploy), plan.from.words()))
+    let now = if plan.kind == Kind::Scale { super::scale::now(plan) } else { plan.from.words() };
+    Text::plain(format!("{}, now {now}. Nothing is done before somebody presses ", headline(deploy)))
         .bold(super::super::deploy::board::yes(plan))
         .text("; that counts until ")
         .clock(until)

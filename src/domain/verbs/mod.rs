@@ -9,6 +9,7 @@ pub mod deploy;
 pub mod hold;
 pub mod open;
 pub mod respond;
+pub mod scale;
 pub mod ship;
 pub mod update;
 

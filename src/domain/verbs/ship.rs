@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::deploy;
 use crate::domain::deploy::gates::Check;
-use crate::domain::deploy::{Deploy, Kind, Phase, Plan, Verdict, plan, run};
+use crate::domain::deploy::{Deploy, Kind, Phase, Plan, Verdict, plan, run, scale};
 use crate::domain::draft::{Ctx, Draft};
 use crate::domain::fact::Fact;
 use crate::domain::hosting::{Image, Inventory};
@@ -137,10 +137,12 @@ pub fn plan(
     let wanted = wanted(&draft.ctx, about)?;
     let plan = match kind {
         Kind::Restart => plan::restart(inventory, &wanted),
+        // Planned by `scale.rs`, which knows what is to be different.
+        Kind::Scale => return Err(Refusal::Broken),
         Kind::Rollback | Kind::Deploy => plan::rollback(inventory, &wanted, asked.to.as_deref()),
     };
     let plan = plan.map_err(Refusal::Because)?;
-    if plan.kind != Kind::Restart && inventory.machines.iter().all(|machine| machine.image.is(&plan.to.image)) {
+    if plan.kind.ships() && inventory.machines.iter().all(|machine| machine.image.is(&plan.to.image)) {
         return Err(Refusal::because(format!("{} runs {} already.", plan.app, plan.to.words())));
     }
     refuse_while_busy(&draft.ctx, &plan)?;
@@ -201,7 +203,8 @@ fn running<'a>(ctx: &Ctx<'a>, app: &str) -> Option<&'a Deploy> {
 /// Says what is at work.
 pub fn refuse_while_busy(ctx: &Ctx<'_>, plan: &Plan) -> Result<(), Refusal> {
     match running(ctx, &plan.app) {
-        Some(busy) if plan.kind != Kind::Rollback || busy.plan.kind == Kind::Rollback => {
+        // Taking a service off line is the last way out: it takes over whatever runs.
+        Some(busy) if !scale::is_zero(plan) && (plan.kind != Kind::Rollback || busy.plan.kind == Kind::Rollback) => {
             Err(Refusal::because(format!(
                 "{} is at work on {} ({}). Stop it on its card, or wait until it is over.",
                 busy.id,
@@ -292,7 +295,9 @@ pub fn go(draft: &mut Draft<'_>, who: &Actor, id: DeployId, answers: &Answers) -
         run::stop(draft, other, &who.person);
     }
     run::start(draft, id, &who.person, machines, Vec::new());
-    Ok(Text::plain(format!("{} runs. Its card shows how far it is.", deploys::headline(&deploy))))
+    // "Give checkout 512 MB of memory runs" is no sentence.
+    let what = if deploy.plan.kind == Kind::Scale { id.to_string() } else { deploys::headline(&deploy) };
+    Ok(Text::plain(format!("{what} runs. Its card shows how far it is.")))
 }
 
 /// What is at work on the app, or about to be: it is stopped.
@@ -309,11 +314,15 @@ fn now_there(deploy: &Deploy, inventory: &Inventory) -> Result<Option<Vec<crate:
         plan::Wanted { service: plan.service.clone(), stage: plan.stage, at_once_percent: 100, bad: Vec::new() };
     let now = match plan.kind {
         Kind::Restart => plan::restart(inventory, &wanted),
+        Kind::Scale if let Some(scale) = &plan.scale => {
+            let machines = scale::touched(inventory, scale).map_err(Refusal::Because)?;
+            return Ok((machines != plan.machines).then_some(machines));
+        }
         _ => plan::rollback(inventory, &wanted, Some(&plan.to.image.reference)),
     };
     // What is gone from the list of releases can still be put up: the image was named by the plan.
     let machines = now.map_or_else(|_| inventory.machines.clone(), |now| now.machines);
-    if plan.kind != Kind::Restart && machines.iter().all(|machine| machine.image.is(&plan.to.image)) {
+    if plan.kind.ships() && machines.iter().all(|machine| machine.image.is(&plan.to.image)) {
         return Err(Refusal::because(format!("{} runs {} already.", plan.app, plan.to.words())));
     }
     Ok((machines != plan.machines).then_some(machines))

@@ -1,0 +1,232 @@
+//! Another size, another number of machines up, or none: what that plans and which steps it takes.
+//!
+//! Pure. Only what the host sells is planned. Machines are started and stopped, never made and never destroyed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+
+use super::plan::{self, Wanted};
+use super::{Deploy, Kind, Plan, Verdict};
+use crate::domain::draft::Ctx;
+use crate::domain::hosting::{Autostop, Guest, Inventory, Rest, Running, Step};
+use crate::domain::input::Stepped;
+use crate::domain::text::scale as words;
+
+/// A rollback and a restart that both did not help within this count as one trouble.
+const LAST_WAY_WITHIN_HOURS: i64 = 2;
+
+/// What is to be different.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Scale {
+    /// Memory of every machine.
+    Memory {
+        /// How much, in MB.
+        memory_mb: u32,
+    },
+    /// CPUs of every machine.
+    Cpu {
+        /// How many.
+        cpus: u16,
+        /// Of which kind; the one it has when none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cpu_kind: Option<String>,
+        /// With how much memory, in MB; what it has when none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        memory_mb: Option<u32>,
+    },
+    /// How many machines are up.
+    Count {
+        /// How many.
+        up: u16,
+        /// Of which process group; the only one when none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
+    },
+    /// No machine is up, and none is woken.
+    Zero,
+    /// What was scaled to zero is up again.
+    Again {
+        /// Whether each was put to sleep and woken before that.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        rests: BTreeMap<String, Rest>,
+        /// Those that were up before that; all when nothing is known.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        up: BTreeSet<String>,
+    },
+    /// What becomes of machines that nobody asks. A request wakes them.
+    Autostop {
+        /// What.
+        autostop: Autostop,
+    },
+}
+
+impl Scale {
+    /// The size that a machine gets; none when its size is not known, or stays.
+    pub fn guest(&self, now: Option<&Guest>) -> Option<Guest> {
+        let now = now?;
+        match self {
+            Scale::Memory { memory_mb } => Some(Guest { memory_mb: *memory_mb, ..now.clone() }),
+            Scale::Cpu { cpus, cpu_kind, memory_mb } => Some(Guest {
+                cpu_kind: cpu_kind.clone().unwrap_or_else(|| now.cpu_kind.clone()),
+                cpus: *cpus,
+                memory_mb: memory_mb.unwrap_or(now.memory_mb),
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// A plan to scale.
+///
+/// # Errors
+/// A sentence that says what there is, when it cannot be had or is so already.
+pub fn plan(inventory: &Inventory, wanted: &Wanted, scale: Scale) -> Result<Plan, String> {
+    let mut plan = plan::restart_all(inventory, wanted)?;
+    plan.kind = Kind::Scale;
+    plan.notes = words::notes(&scale, inventory);
+    plan.machines = touched(inventory, &scale)?;
+    if scale == Scale::Zero {
+        // It is an emergency: nobody waits for one machine before the next.
+        plan.at_once = u16::try_from(plan.machines.len()).unwrap_or(u16::MAX);
+    }
+    plan.scale = Some(scale);
+    plan.hash = plan::hash(&plan);
+    Ok(plan)
+}
+
+/// The machines that it changes, in the order in which they are worked on.
+///
+/// # Errors
+/// A sentence, when there is nothing to change or it cannot be had.
+pub fn touched(inventory: &Inventory, scale: &Scale) -> Result<Vec<Running>, String> {
+    let mut machines = inventory.machines.clone();
+    machines.sort_by_key(|machine| !machine.is_up());
+    let already = || Err(words::already(scale, inventory));
+    match scale {
+        Scale::Memory { .. } | Scale::Cpu { .. } => {
+            if let Some(unknown) = machines.iter().find(|machine| machine.guest.is_none()) {
+                return Err(words::size_unknown(unknown));
+            }
+            let sized = |machine: &Running| scale.guest(machine.guest.as_ref());
+            if let Some(why) = machines.iter().filter_map(sized).find_map(|guest| guest.refuse()) {
+                return Err(words::not_sold(scale, &why));
+            }
+            machines.retain(|machine| sized(machine) != machine.guest);
+        }
+        Scale::Count { up, group } => {
+            let machines_of = one_group(&machines, group.as_deref())?;
+            let wanted = usize::from(*up);
+            if wanted == 0 || wanted > machines_of.len() {
+                return Err(words::no_such_count(wanted, machines_of.len(), &inventory.app));
+            }
+            let (on, off): (Vec<Running>, Vec<Running>) = machines_of.into_iter().partition(Running::is_up);
+            machines = match on.len() <= wanted {
+                true => off.into_iter().take(wanted - on.len()).collect(),
+                false => last_needed(on, wanted),
+            };
+        }
+        Scale::Zero => machines.retain(|machine| machine.is_up() || machine.rest.is_some_and(|rest| rest.autostart)),
+        Scale::Again { rests, up } => machines.retain(|machine| {
+            let starts = !machine.is_up() && (up.is_empty() || up.contains(&machine.id));
+            starts || rests.get(&machine.id).is_some_and(|rest| machine.rest != Some(*rest))
+        }),
+        Scale::Autostop { autostop } => {
+            machines.retain(|machine| machine.rest.is_some_and(|rest| rest.autostop != *autostop || !rest.autostart))
+        }
+    }
+    if machines.is_empty() { already() } else { Ok(machines) }
+}
+
+/// The machines of the group that was named, or of the only one.
+fn one_group(machines: &[Running], named: Option<&str>) -> Result<Vec<Running>, String> {
+    let groups: BTreeSet<&str> = machines.iter().map(|machine| machine.group.as_str()).collect();
+    let group = match named {
+        Some(named) if groups.contains(named) => named,
+        None if groups.len() == 1 => groups.first().copied().unwrap_or_default(),
+        _ => return Err(words::which_group(named, &groups)),
+    };
+    Ok(machines.iter().filter(|machine| machine.group == group).cloned().collect())
+}
+
+/// Those that are stopped so that `wanted` stay: one after another from the region that has most, so that none is left empty early.
+fn last_needed(mut on: Vec<Running>, wanted: usize) -> Vec<Running> {
+    let mut stopped = Vec::new();
+    while on.len() > wanted {
+        let in_region = |region: &str| on.iter().filter(|machine| machine.region == region).count();
+        let fullest = on.iter().enumerate().max_by_key(|(_, machine)| in_region(&machine.region)).map(|(at, _)| at);
+        let Some(at) = fullest else { break };
+        stopped.push(on.remove(at));
+    }
+    stopped
+}
+
+/// What is done to a machine.
+pub fn step(scale: &Scale, planned: &Running) -> Step {
+    let machine = planned.id.clone();
+    match scale {
+        Scale::Memory { .. } | Scale::Cpu { .. } => match scale.guest(planned.guest.as_ref()) {
+            Some(guest) => Step::Resize { machine, guest },
+            // Never planned: what has no known size is refused.
+            None => Step::Restart { machine },
+        },
+        Scale::Count { .. } if planned.is_up() => Step::Stop { machine },
+        Scale::Count { .. } => Step::Start { machine },
+        Scale::Zero => Step::Zero { machine },
+        Scale::Again { rests, .. } => match rests.get(&planned.id) {
+            Some(Rest { autostop, autostart, min_running }) => Step::SetAutostop {
+                machine,
+                autostop: *autostop,
+                autostart: *autostart,
+                min_running: Some(*min_running),
+            },
+            None => Step::Start { machine },
+        },
+        Scale::Autostop { autostop } => {
+            Step::SetAutostop { machine, autostop: *autostop, autostart: true, min_running: None }
+        }
+    }
+}
+
+/// What follows a step that was done, on the same machine: one that may be woken again is started after that was written.
+pub fn then(plan: &Plan, step: &Step, end: &Stepped) -> Option<Step> {
+    let Some(Scale::Again { up, .. }) = &plan.scale else { return None };
+    let (Step::SetAutostop { machine, .. }, Stepped::Done { .. }) = (step, end) else { return None };
+    (up.is_empty() || up.contains(machine)).then(|| Step::Start { machine: machine.clone() })
+}
+
+/// The way back from zero: what each machine was before, from the newest time that it was scaled to zero.
+pub fn again(ctx: &Ctx<'_>, app: &str) -> Scale {
+    let deploys = ctx.state.team.deploys.values().rev();
+    let zero = deploys.filter(|deploy| deploy.plan.app == app && deploy.started_at.is_some());
+    let machines = zero.filter(|deploy| is_zero(&deploy.plan)).map(|deploy| &deploy.plan.machines).next();
+    let machines = || machines.into_iter().flatten();
+    let rests = machines().filter_map(|machine| Some((machine.id.clone(), machine.rest?))).collect();
+    let up = machines().filter(|machine| machine.is_up()).map(|machine| machine.id.clone()).collect();
+    Scale::Again { rests, up }
+}
+
+/// Whether it takes a service off line.
+pub fn is_zero(plan: &Plan) -> bool {
+    plan.scale == Some(Scale::Zero)
+}
+
+/// Whether a rollback and a restart both did not help: nothing but stopping is left to do from here.
+pub fn is_at_its_end(ctx: &Ctx<'_>, deploy: &Deploy) -> bool {
+    let other = match deploy.plan.kind {
+        Kind::Rollback => Kind::Restart,
+        Kind::Restart => Kind::Rollback,
+        Kind::Deploy | Kind::Scale => return false,
+    };
+    let since = deploy.started_at.unwrap_or(deploy.asked_at) - TimeDelta::hours(LAST_WAY_WITHIN_HOURS);
+    deploy.verdict == Some(Verdict::Failed)
+        && ctx.state.team.deploys.values().any(|earlier| {
+            earlier.id < deploy.id
+                && earlier.plan.app == deploy.plan.app
+                && earlier.plan.kind == other
+                && earlier.verdict == Some(Verdict::Failed)
+                && earlier.judged_at.is_some_and(|at| at >= since)
+        })
+}

@@ -1,0 +1,124 @@
+//! What was done at the host, read from the state folder alone: every change, and one change's facts with each machine's whole
+//! configuration before and after. For whoever has to undo by hand when the host's own records are gone.
+//!
+//! Takes no lock and writes nothing, so it can be read beside a bot that runs.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
+use serde_json::{Value, json};
+
+use super::record;
+use crate::adapters::store::{FsDisk, log};
+use crate::domain::deploy::Deploy;
+use crate::domain::fact::Fact;
+use crate::domain::ids::{DeployId, Thing};
+use crate::domain::text::deploys;
+
+/// A line a change, the oldest first: number, when, what, what came of it, who.
+pub fn list(folder: &Path) -> Vec<String> {
+    let disk = FsDisk::new(folder);
+    let mut all: BTreeMap<DeployId, Deploy> = BTreeMap::new();
+    for line in log::read_folder(&disk, 0).filter_map(Result::ok) {
+        let (decided, _) = record::decided(&line);
+        for (on, fact) in &decided.facts {
+            let Thing::Deploy(id) = on else { continue };
+            match all.get_mut(id) {
+                Some(deploy) => deploy.apply(decided.at, fact),
+                None => all.extend(Deploy::planned(*id, decided.at, fact).map(|deploy| (*id, deploy))),
+            }
+        }
+    }
+    all.values().map(one).collect()
+}
+
+fn one(deploy: &Deploy) -> String {
+    let at = deploy.started_at.unwrap_or(deploy.asked_at).format("%Y-%m-%dT%H:%M:%SZ");
+    let word = match deploy.verdict {
+        Some(verdict) => verdict.words(),
+        None if deploy.is_waiting() => "planned",
+        None => "under way",
+    };
+    let by = deploy.started_by.as_ref().unwrap_or(&deploy.by);
+    format!("{at} {}: {word}; {by}", deploys::headline(deploy))
+}
+
+/// One change: its facts in order, and of each machine that was changed the configuration before and after.
+///
+/// # Errors
+/// When there is no such change on record.
+pub fn show(folder: &Path, id: DeployId) -> anyhow::Result<Value> {
+    let disk = FsDisk::new(folder);
+    let (mut facts, mut machines) = (Vec::new(), Vec::new());
+    for line in log::read_folder(&disk, 0).filter_map(Result::ok) {
+        let (decided, _) = record::decided(&line);
+        for (on, fact) in &decided.facts {
+            if *on != Thing::Deploy(id) {
+                continue;
+            }
+            facts.push(json!({ "line": line.seq, "at": decided.at.to_rfc3339(), "fact": fact }));
+            let (machine, before, after) = match fact {
+                Fact::MachineDone { machine, before, after } => (machine, before.as_ref(), after.as_ref()),
+                Fact::MachineFailed { machine, before, .. } => (machine, before.as_ref(), None),
+                _ => continue,
+            };
+            if before.is_some() || after.is_some() {
+                let (before, after) = (kept(&disk, before), kept(&disk, after));
+                machines.push(json!({ "machine": machine, "before": before, "after": after }));
+            }
+        }
+    }
+    if facts.is_empty() {
+        return Err(anyhow!("there is no {id} on record in {}", folder.display()));
+    }
+    Ok(json!({ "change": id.to_string(), "facts": facts, "machines": machines }))
+}
+
+/// A configuration that was kept; why not, in its place, when it cannot be read.
+fn kept(disk: &FsDisk, name: Option<&String>) -> Value {
+    let Some(name) = name else { return Value::Null };
+    let read = || -> anyhow::Result<Value> {
+        let bytes = log::blob::get(disk, name).context("it cannot be read")?;
+        serde_json::from_slice(&bytes).context("it is no JSON")
+    };
+    read().unwrap_or_else(|error| json!({ "kept_as": name, "lost": format!("{error:#}") }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::store::{self, Options};
+    use crate::domain::ids::Person;
+    use crate::ports::journal::{Entry, Journal as _};
+
+    #[test]
+    fn a_change_is_shown_with_what_each_machine_was_before() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let was = json!({"image": "shop:v42", "guest": {"memory_mb": 256}});
+        {
+            let mut opened = store::open(folder.path(), &Options { sled: false, ..Options::at(0) })?;
+            let mut disk = FsDisk::new(folder.path());
+            let before = Some(log::blob::put(&mut disk, was.to_string().as_bytes())?);
+            let after = Some("0".repeat(64));
+            let machine = "1781000a".to_owned();
+            let facts =
+                [Fact::DeployStopped { by: Person::new("discord:1") }, Fact::MachineDone { machine, before, after }];
+            let facts = facts.iter().map(|fact| {
+                let mut value = serde_json::to_value(fact).unwrap_or_default();
+                value["on"] = json!("dep/00000001");
+                value.to_string()
+            });
+            let entry = Entry { facts: facts.collect(), team: "t".to_owned(), ..Entry::default() };
+            let epoch = opened.journal.epoch();
+            opened.journal.append(epoch, vec![entry])?;
+        }
+        let shown = show(folder.path(), DeployId(1))?;
+        assert_eq!(shown["machines"][0]["machine"], "1781000a");
+        assert_eq!(shown["machines"][0]["before"], was);
+        assert!(shown["machines"][0]["after"]["lost"].is_string(), "what is lost is said, and hides nothing else");
+        assert_eq!(shown["facts"].as_array().map(Vec::len), Some(2));
+        assert!(show(folder.path(), DeployId(2)).is_err());
+        Ok(())
+    }
+}
