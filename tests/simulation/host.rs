@@ -107,6 +107,8 @@ pub struct Host {
     pub healed: bool,
     /// Releases, newest first.
     pub releases: Vec<Opened>,
+    /// Whether a release runs a command first.
+    has_command: bool,
     machines: Vec<Machine>,
     nonces: u64,
     /// The marks of release commands that were run, with how each ended.
@@ -175,6 +177,7 @@ impl Host {
         };
         Self {
             healed: false,
+            has_command: dice.below(3) == 0,
             releases: vec![release(42), release(41), release(40)],
             machines,
             nonces: 0,
@@ -206,7 +209,7 @@ impl Host {
             at: now,
             machines: self.machines.iter().map(machine).collect(),
             releases: Ok(self.releases.iter().map(|opened| opened.release.clone()).collect()),
-            release_command: None,
+            release_command: self.has_command.then(|| "migrate".to_owned()),
             secrets_at: None,
             secrets: Ok(Vec::new()),
         }

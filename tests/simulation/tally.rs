@@ -35,6 +35,10 @@ pub struct Tally {
     pub steps: u64,
     /// Rollbacks that took over from what ran.
     pub taken_over: u64,
+    /// Deploys of an image that were started.
+    pub forward: u64,
+    /// Deploys that the bot took back by itself.
+    pub undone: u64,
     /// Machines in hand when the process died.
     pub torn_steps: u64,
     /// Restarts done once more, because nothing said any more that they were done.
@@ -61,6 +65,8 @@ impl Tally {
         self.deploys += other.deploys;
         self.steps += other.steps;
         self.taken_over += other.taken_over;
+        self.forward += other.forward;
+        self.undone += other.undone;
         self.torn_steps += other.torn_steps;
         self.restarted_again += other.restarted_again;
     }

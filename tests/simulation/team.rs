@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use crate::domain::deploy::Phase;
+use crate::domain::deploy::gates::{Finding, Gate};
+use crate::domain::deploy::{Deploy, Kind, Phase};
 use crate::domain::fact::Status;
 use crate::domain::ids::{Person, Place, Posted, Role};
 use crate::domain::incident::Incident;
@@ -82,7 +83,9 @@ static READ: LazyLock<(Workspace, Vec<Policy>)> = LazyLock::new(|| {
         SHIPPED.replace("nudge_before = \"3m\"", "nudge_before = \"1m\""),
         SHIPPED.replace("declare_when_down", "# declare_when_down"),
     ];
-    let policies = changed.iter().map(|text| Policy::parse(text).expect("a policy")).collect();
+    // Two may deploy: with the shipped policy, each could say yes to their own.
+    let strict = |text: &String| text.replace("own_approval_up_to = 2", "own_approval_up_to = 1");
+    let policies = changed.iter().map(|text| Policy::parse(&strict(text)).expect("a policy")).collect();
     (toml::from_str(TEAM).expect("a team"), policies)
 });
 
@@ -190,6 +193,9 @@ fn ship(state: &State, who: &Actor, seldom: u64, dice: &mut Dice) -> Option<Inpu
     let mut open = state.team.deploys.values().rev().filter(|deploy| deploy.is_open());
     let pressed = |verb: &str, n: u32| Some(press(who.clone(), format!("{verb}:{n}")));
     match open.next() {
+        Some(deploy) if deploy.plan.kind == Kind::Deploy && matches!(deploy.phase, Phase::Planned { .. }) => {
+            say_yes(deploy, who, dice)
+        }
         Some(deploy) if matches!(deploy.phase, Phase::Planned { .. }) => match dice.below(10) {
             0..6 => pressed("go", deploy.id.0),
             6 => pressed("no", deploy.id.0),
@@ -204,6 +210,9 @@ fn ship(state: &State, who: &Actor, seldom: u64, dice: &mut Dice) -> Option<Inpu
         },
         _ => {
             let last = state.team.deploys.keys().next_back();
+            if dice.below(seldom) < 3 {
+                return Some(asks(who, dice));
+            }
             match dice.below(seldom) {
                 0 => Some(rollback(who)),
                 1 | 2 => Some(call(who.clone(), "fly restart", &[service, ("why", text("it leaks"))])),
@@ -214,6 +223,44 @@ fn ship(state: &State, who: &Actor, seldom: u64, dice: &mut Dice) -> Option<Inpu
                 _ => None,
             }
         }
+    }
+}
+
+/// A deploy of an image, or something that may keep one out.
+fn asks(who: &Actor, dice: &mut Dice) -> InputKind {
+    let service = ("service", text("checkout"));
+    match dice.below(12) {
+        0 => call(who.clone(), "fly freeze", &[service, ("why", text("a sale is on"))]),
+        1 => call(who.clone(), "fly thaw", &[service]),
+        2 => call(who.clone(), "fly lock", &[service, ("why", text("I try something"))]),
+        3 => call(who.clone(), "fly unlock", &[service]),
+        roll => {
+            let image = ["deployment-43", "deployment-44", "deployment-41"][dice.below(3) as usize];
+            let strategy = ["rolling", "canary", "immediate"][dice.below(3) as usize];
+            let mut args = vec![service, ("image", text(image)), ("strategy", text(strategy))];
+            args.extend((roll < 7).then(|| ("why", text("it mends the queue"))));
+            call(who.clone(), "deploy", &args)
+        }
+    }
+}
+
+/// Somebody works towards a yes to a deploy: passes what refuses, ticks, approves, starts; or lets it be.
+fn say_yes(deploy: &Deploy, who: &Actor, dice: &mut Dice) -> Option<InputKind> {
+    let n = deploy.id.0;
+    let pressed = |who: Actor, verb: &str| Some(press(who, format!("{verb}:{n}")));
+    let waived = |gate: Gate| deploy.waivers.iter().any(|waiver| waiver.gate == gate);
+    let mut refusing = deploy.checks.iter().filter(|check| check.found == Finding::Refuses && !waived(check.gate));
+    let gate = refusing.next().map_or(Gate::ALL[dice.below(7) as usize], |check| check.gate);
+    match dice.below(24) {
+        0..8 => Some(filled(actor("mia"), format!("waive:{n}:{}", gate.name()), &[("why", "the customer waits")])),
+        8..10 => Some(press(who.clone(), format!("tick:{n}:{}", dice.below(4)))),
+        10..14 => pressed(actor(["mia", "ana"][dice.below(2) as usize]), "approve"),
+        14..19 => pressed(who.clone(), "go"),
+        19 => Some(filled(who.clone(), format!("glass:{n}"), &[("why", "nobody is there")])),
+        20 => pressed(who.clone(), "no"),
+        21 => pressed(who.clone(), "schedule"),
+        22 => Some(filled(who.clone(), format!("change:{n}"), &[("image", "deployment-44"), ("strategy", "rolling")])),
+        _ => None,
     }
 }
 

@@ -288,9 +288,12 @@ impl World {
     fn deliver(&mut self, kind: InputKind, wait: TimeDelta) {
         self.inputs += 1;
         let id = InputId::new(format!("in:{}", self.inputs));
-        if let InputKind::Press(press) = &kind
-            && let Some(deploy) = press.action.strip_prefix("go:").and_then(|number| number.parse().ok())
-        {
+        let said = match &kind {
+            InputKind::Press(press) => ["go:", "approve:"].iter().find_map(|yes| press.action.strip_prefix(yes)),
+            InputKind::Filled(form) => form.action.strip_prefix("glass:"),
+            _ => None,
+        };
+        if let Some(deploy) = said.and_then(|number| number.parse().ok()) {
             self.book.ships.yes.insert(id.clone(), DeployId(deploy));
         }
         if self.dice.below(8) == 0 {
@@ -577,7 +580,10 @@ impl World {
         let Some(bot) = &mut self.bot else { return Ok(()) };
         let (now, dies) = (self.now, self.trap.take());
         let before = bot.state.seq;
-        let asks = bot.inbox.iter().any(|(_, kind)| matches!(kind, InputKind::Call(_) | InputKind::Press(_)));
+        let asks = bot
+            .inbox
+            .iter()
+            .any(|(_, kind)| matches!(kind, InputKind::Call(_) | InputKind::Press(_) | InputKind::Filled(_)));
         let host = if asks { self.host.inventory(now, &mut self.dice) } else { None };
         match bot.turn(now, &self.setup, &mut self.book, dies, host) {
             Ok(turn) => {
@@ -756,6 +762,7 @@ impl World {
         let (plans, deploys) = self.book.ships.count();
         (self.tally.plans, self.tally.deploys, self.tally.steps) = (plans, deploys, self.book.ships.steps);
         self.tally.taken_over = self.book.ships.taken_over;
+        (self.tally.forward, self.tally.undone) = (self.book.ships.forward, self.book.ships.undone);
         self.tally.restarted_again = self.host.forgotten.len() as u64;
         let export = bot.export();
         if export.contains(CANARY) {
