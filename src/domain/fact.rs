@@ -153,7 +153,8 @@ pub enum Fact {
         item: String,
         /// Who.
         by: Person,
-        /// Whether it is ticked now.
+        /// Whether it is ticked now. In a line, `on` says what a fact is about.
+        #[serde(rename = "is_ticked")]
         on: bool,
     },
 
