@@ -150,6 +150,7 @@ impl Ships {
             match (on, fact) {
                 (_, Fact::WentLive { .. }) => self.live = true,
                 (_, Fact::WentObserving { .. }) => self.live = false,
+                (_, Fact::Ticked { .. }) => self.in_the_way.team(fact),
                 (Thing::Deploy(id), fact) => self.about(*id, decided, fact)?,
                 (Thing::Incident(id), fact) => self.incident(*id, fact),
                 (Thing::Team, fact) => self.in_the_way.team(fact),
