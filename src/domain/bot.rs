@@ -132,6 +132,11 @@ fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome) {
             {
                 draft.post(incident, Target::Thread(incident), Message::line(text::not_reached(person, via, why)));
             }
+            if let (EffectKind::Page { person, via, .. }, Thing::Deploy(about)) = (&effect.kind, on)
+                && let Some(place) = draft.deploy(about).map(deploy::run::place)
+            {
+                draft.post(about, place, Message::line(text::not_reached(person, via, why)));
+            }
             if let (EffectKind::Page { person, via, incident: None, .. }, Thing::Team) = (&effect.kind, on) {
                 draft.post(Thing::Team, Target::Incidents, Message::line(text::test_not_reached(person, via, why)));
             }

@@ -316,12 +316,20 @@ impl<'a> Draft<'a> {
 
     /// Wakes people by every way they have. While observing, nobody.
     pub fn page(&mut self, incident: Option<IncidentId>, people: &[Person], words: &str) -> u16 {
+        self.page_on(incident.map_or(Thing::Team, Thing::Incident), incident, people, words)
+    }
+
+    /// Wakes people because of a deploy, whatever becomes of its incident meanwhile.
+    pub fn page_about(&mut self, deploy: DeployId, people: &[Person], words: &str) -> u16 {
+        self.page_on(Thing::Deploy(deploy), None, people, words)
+    }
+
+    fn page_on(&mut self, on: Thing, incident: Option<IncidentId>, people: &[Person], words: &str) -> u16 {
         if !self.live {
             let ways = people.iter().map(|person| self.ctx.workspace.ways(person).len()).sum::<usize>();
             self.held_back.1 = self.held_back.1.saturating_add(u32::try_from(ways).unwrap_or(u32::MAX));
             return 0;
         }
-        let on = incident.map_or(Thing::Team, Thing::Incident);
         let mut sent = 0;
         for person in people {
             for (way, via) in self.ctx.workspace.ways(person).iter().enumerate() {

@@ -21,6 +21,8 @@ use crate::domain::state::{Decided, State};
 /// What is known of a deploy.
 #[derive(Default)]
 struct Told {
+    /// Whether it waits for its hours.
+    scheduled: bool,
     /// Machines that serve, and all.
     awake: BTreeSet<String>,
     machines: BTreeSet<String>,
@@ -275,6 +277,13 @@ impl Ships {
             return Err(format!("5: {id} is over, and then {fact:?}"));
         }
         match fact {
+            Fact::DeployScheduled { .. } => told.scheduled = true,
+            Fact::DeployAwaited { .. } | Fact::DeployRevised { .. } | Fact::DeployStarted { .. } => {
+                told.scheduled = false
+            }
+            _ => {}
+        }
+        match fact {
             Fact::DeployStarted { machines, .. } => {
                 if !told.by_itself && self.yes.get(&decided.input) != Some(&id) {
                     return Err(format!("5: {id} is started and nobody said yes: {}", decided.input));
@@ -376,7 +385,7 @@ impl Ships {
     /// What is not.
     pub fn reckon(&self, host: &Host, mark: impl Fn(EffectId) -> String) -> Result<(), String> {
         for (id, told) in &self.deploys {
-            if !told.over {
+            if !told.over && !told.scheduled {
                 return Err(format!("5: {id} never came to its end"));
             }
             let untrue = told.done.iter().find(|machine| {

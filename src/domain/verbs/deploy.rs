@@ -345,7 +345,7 @@ pub fn break_glass(
 ) -> Result<Text, Refusal> {
     let deploy = waiting(draft, id)?;
     draft.ctx.require(who, Right::Deploy)?;
-    let incident = glass(&draft.ctx, &deploy).ok_or_else(|| Refusal::because(deploys::no_glass()))?;
+    glass(&draft.ctx, &deploy).ok_or_else(|| Refusal::because(deploys::no_glass()))?;
     if why.is_blank() {
         return Err(Refusal::because("Breaking the glass needs a reason: a sentence, for the record."));
     }
@@ -367,7 +367,7 @@ pub fn break_glass(
         .filter(|member| member.chat != who.person && holds(roles, &member.roles))
         .map(|member| member.chat.clone())
         .collect();
-    draft.page(Some(incident), &people, &deploys::glass_page(&deploy, &who.name));
+    draft.page_about(id, &people, &deploys::glass_page(&deploy, &who.name));
     set_off(draft, who, &deploy, fresh)
 }
 
