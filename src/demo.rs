@@ -36,6 +36,10 @@ const FLY: &str = include_str!("../data/workspaces/hotdash-fly.json");
 /// The bot's set-up, with places to fill in.
 const SETUP: &str = include_str!("../data/workspaces/demo.toml");
 
+/// From a machine's start to started, and from then until its program listens: long enough to see a deploy's bar move.
+const BOOT_MS: u64 = 1_500;
+const HEALTHY_MS: u64 = 1_500;
+
 /// Set for the bot that a demo starts: its standard input is a pipe that closes when the demo is gone.
 const HELD: &str = "WATCHBELL_PARENT_PIPE";
 
@@ -191,7 +195,9 @@ pub async fn demo(arguments: DemoArguments, told_to_stop: impl Future<Output = (
     let folder = Folder::take(&state, fresh)?;
     let state = folder.path().to_owned();
 
-    let workspace = fly::Workspace::from_json(FLY).map_err(|why| anyhow!("{why}"))?;
+    let mut workspace = fly::Workspace::from_json(FLY).map_err(|why| anyhow!("{why}"))?;
+    workspace.settings.boot_ms = BOOT_MS;
+    workspace.settings.healthy_ms = HEALTHY_MS;
     let tokens = tokens(&workspace);
     let fly = Arc::new(fly::start(fly::Options::new(workspace)).await.context("the local Fly")?);
     let bot = Arc::new(BotProcess::new(&state, tokens));
