@@ -72,6 +72,8 @@ pub struct Host {
     pub lacks: Option<Lack>,
     /// Nothing comes to its end for now.
     pub holds: bool,
+    /// What is said of a release is taken and not kept.
+    pub forgets: bool,
     /// What the app's configuration wants run before a deploy.
     pub release_command: Option<String>,
 }
@@ -153,6 +155,7 @@ impl Host {
             characters: BTreeMap::new(),
             lacks: None,
             holds: false,
+            forgets: false,
             release_command: None,
         }
     }
@@ -252,6 +255,9 @@ impl Host {
             (Some(Lack::Releases), Step::OpenRelease { .. } | Step::CloseRelease { .. }) => {
                 return failed(Trouble::Unreachable, "the list of releases does not answer", None);
             }
+            (_, Step::OpenRelease { image }) if self.characters.get(image.short()) == Some(&Character::Gone) => {
+                return failed(Trouble::ImageGone, "Fly does not take it", None);
+            }
             (Some(Lack::Record), Step::OpenRelease { .. }) => {
                 return failed(Trouble::Unreachable, "Fly does not take it", None);
             }
@@ -288,6 +294,7 @@ impl Host {
                 );
                 Stepped::Done { before: None, after: None, release: Some(release) }
             }
+            Step::CloseRelease { .. } if self.forgets => done,
             Step::CloseRelease { release, ended } => {
                 let status = match ended {
                     ReleaseEnd::Complete => "complete",

@@ -375,7 +375,8 @@ impl Pure {
             return Ok(());
         }
         match (what, what.split_once(" is ")) {
-            ("well again", _) => host.lacks = None,
+            ("well again", _) => (host.lacks, host.forgets) = (None, false),
+            ("releases stick", _) => host.forgets = true,
             ("holds", _) => host.holds = true,
             ("goes on", _) => host.holds = false,
             ("no token", _) => host.lacks = Some(Lack::Token),
@@ -386,14 +387,7 @@ impl Pure {
             ("refuses", _) => host.lacks = Some(Lack::Refusal),
             ("bad gateway", _) => host.lacks = Some(Lack::Answers),
             // What its client makes good by itself, nobody hears of.
-            (
-                "too many requests"
-                | "answers are lost"
-                | "stumbles"
-                | "machines are being replaced"
-                | "releases stick",
-                _,
-            ) => {}
+            ("too many requests" | "answers are lost" | "stumbles" | "machines are being replaced", _) => {}
             (what, _) if what.starts_with("release command ") => {
                 host.release_command = what.strip_prefix("release command ").map(str::to_owned);
             }

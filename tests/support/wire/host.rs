@@ -15,6 +15,10 @@ const CHANGES: &str = "/apps/{app_name}/machines/{machine_id}";
 const STUMBLES: u32 = 2;
 /// How long a slow image takes, in ms.
 const SLOW_MS: u32 = 400;
+/// How long a program runs that ends again and again, in ms: it is found out before Fly gives up on it.
+const RUNS_MS: u32 = 300;
+/// It never passes its check meanwhile, in ms: transcripts watch a started machine for too short a time to see it end.
+const NEVER_MS: u32 = 600_000;
 
 /// Makes the local Fly be so.
 ///
@@ -38,7 +42,8 @@ pub fn become_(fly: &Handle, what: &str) -> Result<(), String> {
         "refuses" => fault(json!({"kind": "refuse", "meaning": "created"})),
         "carol holds the machines" => fly.lease(APP, None, "carol", 3_600),
         "bad gateway" => on_changes(json!({"kind": "answer", "status": 502})),
-        "no record of releases" => fault(json!({"kind": "down", "mode": "503", "door": "graphql"})),
+        // Refused, not away: an answer that is tried for seconds is a later one, which the script would not wait for.
+        "no record of releases" => fault(json!({"kind": "answer", "status": 403, "door": "graphql"})),
         "releases stick" => fault(json!({"kind": "release_sticks", "path": APP})),
         "hardware fails" => fly.host(APP, Some("1"), "unreachable"),
         "hardware is back" => fly.host(APP, Some("1"), "ok"),
@@ -75,8 +80,9 @@ fn image(fly: &Handle, what: &str) -> Result<(), String> {
         "slow to stop" => "slow_stop",
         _ => return Err(never()),
     };
-    let mut told = json!({"image": image, "character": character, "run_ms": 20});
+    let mut told = json!({"image": image, "character": character});
     match is {
+        "crashing" | "out of memory" => (told["run_ms"], told["healthy_ms"]) = (json!(RUNS_MS), json!(NEVER_MS)),
         "slow to start" => told["healthy_ms"] = json!(SLOW_MS),
         "slow to stop" => told["stop_ms"] = json!(SLOW_MS),
         _ => {}
@@ -95,7 +101,7 @@ const SAYINGS: [(&str, &str); 11] = [
     (" could not be started", "it could not be started"),
     ("the hardware under machine ", "the hardware under it does not answer"),
     ("the release is not on Fly's record", "Fly does not take it"),
-    ("unable to start machine from current state", "Fly refuses to change it"),
+    ("Fly answered 412", "Fly refuses to change it"),
     (" was not changed: Fly answered", "Fly does not answer, and it was not changed"),
 ];
 /// What follows a sentence of the client's, where something does.
