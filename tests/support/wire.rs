@@ -465,7 +465,7 @@ impl Wire {
         self.settle()
     }
 
-    /// Somebody deploys without the bot.
+    /// Somebody deploys without the bot, or something goes wrong at Fly.
     fn order_fly(&self, what: &str) -> Result<(), String> {
         let fly = self.fly.as_ref().ok_or("say `with fly` first")?;
         let Some((who, tag)) = super::host::deployed_by(what) else { return host::become_(fly, what) };
