@@ -211,8 +211,7 @@ impl Host {
     /// The app as a look sees it.
     pub fn health(&self) -> AppHealth {
         let machines = self.machines.iter().map(|machine| {
-            let character = self.characters.get(machine.image.short());
-            let checks_passing = u16::from(character.is_none() && machine.state == "started");
+            let checks_passing = u16::from(self.bad(&machine.image).is_none() && machine.state == "started");
             Machine {
                 id: machine.id.clone(),
                 name: machine.name.clone(),
