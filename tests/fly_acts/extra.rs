@@ -34,10 +34,7 @@ struct There {
 impl There {
     async fn start() -> Self {
         let workspace = fly::Workspace::from_json(THERE).expect("a workspace");
-        let record_dir = std::env::var_os("WATCHBELL_REQUESTS").map(|folder| {
-            std::path::Path::new(&folder).join(format!("fly-acts-{}-{}", std::process::id(), fastrand::u32(..)))
-        });
-        let fly = fly::start(fly::Options { record_dir, ..fly::Options::new(workspace) }).await.expect("it starts");
+        let fly = fly::start(fly::Options::new(workspace)).await.expect("it starts");
         let tokens = BTreeMap::from([("shop".to_owned(), SecretString::from("FlyV1 local-fly-act"))]);
         let read = SecretString::from("FlyV1 local-fly-look");
         let url = fly.api_url();

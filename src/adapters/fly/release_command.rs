@@ -108,9 +108,7 @@ async fn ended(extra: &Extra<'_>, made: &Machine, until: Until) -> Ended {
         if until.is_over() {
             return if is_gone { Ended::Untold } else { Ended::RunsStill };
         }
-        if is_gone {
-            until.sleep(hand.patience.look_every).await;
-        } else if !state_comes(hand, id, "destroyed", "", until).await {
+        if is_gone || !state_comes(hand, id, "destroyed", "", until).await {
             until.sleep(hand.patience.look_every).await;
         }
         now = match extra.look(id, made_until, until).await {
