@@ -13,6 +13,7 @@ use anyhow::{Context as _, anyhow};
 use clap::{Parser, Subcommand};
 use watchbell::adapters::clock::SystemClock;
 use watchbell::adapters::config::Config;
+use watchbell::adapters::fly::Patience;
 use watchbell::adapters::store::FsDisk;
 use watchbell::adapters::{store, telemetry};
 use watchbell::commands;
@@ -161,7 +162,10 @@ async fn act(action: Action) -> anyhow::Result<ExitCode> {
             #[cfg(feature = "sim")]
             demo::end_with_the_demo();
             let config = load(&config)?;
-            shell::start(config, Settings::default()).await?.run(told_to_stop()).await?;
+            // Where the clock can be moved, the host is a stand-in.
+            let patience =
+                if config.virtual_clock.is_some() { Patience::with_a_stand_in() } else { Patience::default() };
+            shell::start(config, Settings { patience, ..Settings::default() }).await?.run(told_to_stop()).await?;
         }
         #[cfg(feature = "sim")]
         Action::Demo(arguments) => demo::demo(arguments, told_to_stop()).await?,

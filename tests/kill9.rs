@@ -3,37 +3,25 @@
 //!
 //! `WATCHBELL_ROUNDS=100 cargo test --test kill9` runs a hundred rounds; a plain run does a dozen.
 
+#[path = "support/killed.rs"]
+mod killed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
+use killed::{Bot, CONTROL, Dice, WITHIN, free_port};
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
 use watchbell::adapters::store::{FsDisk, read_from};
 use watchbell::sim::discord::{self, ChannelSeed, MemberSeed, RoleSeed, Workspace};
 
 /// Promise seconds a real second: the ladder's five minutes pass in half a second.
 const SPEED: f64 = 600.0;
-/// How long anything may take to be seen.
-const WITHIN: Duration = Duration::from_secs(30);
 /// How long what is on its way may take in the end.
 const REST_WITHIN: Duration = Duration::from_secs(240);
 /// Rounds after which no further incident is opened: each one's ladder goes on for ever.
 const MORE_UNTIL: u64 = 16;
-const CONTROL: &str = "control-token-of-the-test";
-
-/// A small pseudo-random sequence, printed with its seed, so that a run can be repeated.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % below
-    }
-}
 
 fn workspace() -> Workspace {
     let channel = |name: &str| ChannelSeed { name: name.to_owned(), ..ChannelSeed::default() };
@@ -98,73 +86,18 @@ wake = [{{ via = "direct" }}]
     )
 }
 
-struct Bot {
-    folder: std::path::PathBuf,
-    port: u16,
-    token: String,
-    http: reqwest::Client,
-    child: Option<Child>,
-}
-
-impl Bot {
-    fn start(&mut self) {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.folder.join("bot.log"))
-            .expect("a file for the log");
-        let child = Command::new(env!("CARGO_BIN_EXE_watchbell"))
-            .args(["run", "--config"])
-            .arg(self.folder.join("watchbell.toml"))
-            .env("DISCORD_TOKEN", &self.token)
-            .env("WATCHBELL_CONTROL_TOKEN", CONTROL)
-            .env_remove("FLY_READ_TOKEN")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("the same file"))
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the program starts");
-        self.child = Some(child);
-    }
-
-    /// As kill -9 does.
-    async fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().await.expect("it can be killed");
+async fn stand_still(bot: &Bot) {
+    let stopped = bot.http.post(bot.url("control/clock")).bearer_auth(CONTROL).json(&json!({ "speed": 0.0 }));
+    assert!(stopped.send().await.expect("it answers").status().is_success(), "its clock can be stopped");
+    let began = std::time::Instant::now();
+    loop {
+        let still = bot.http.get(bot.url("control/still")).bearer_auth(CONTROL).timeout(Duration::from_secs(40));
+        let still = still.send().await.expect("it answers");
+        if still.status().is_success() {
+            return;
         }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}/{path}", self.port)
-    }
-
-    async fn wait_up(&self) {
-        let began = std::time::Instant::now();
-        while began.elapsed() < WITHIN {
-            let answer = self.http.get(self.url("readyz")).timeout(Duration::from_secs(1)).send().await;
-            if answer.is_ok_and(|answer| answer.status().is_success()) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let log = std::fs::read_to_string(self.folder.join("bot.log")).unwrap_or_default();
-        panic!("the bot does not come up; its log ends:\n{}", &log[log.len().saturating_sub(3_000)..]);
-    }
-
-    async fn stand_still(&self) {
-        let stopped = self.http.post(self.url("control/clock")).bearer_auth(CONTROL).json(&json!({ "speed": 0.0 }));
-        assert!(stopped.send().await.expect("it answers").status().is_success(), "its clock can be stopped");
-        let began = std::time::Instant::now();
-        loop {
-            let still = self.http.get(self.url("control/still")).bearer_auth(CONTROL).timeout(Duration::from_secs(40));
-            let still = still.send().await.expect("it answers");
-            if still.status().is_success() {
-                return;
-            }
-            let words = still.text().await.unwrap_or_default();
-            assert!(began.elapsed() < REST_WITHIN, "it does not come to rest: {words}");
-        }
+        let words = still.text().await.unwrap_or_default();
+        assert!(began.elapsed() < REST_WITHIN, "it does not come to rest: {words}");
     }
 }
 
@@ -181,16 +114,10 @@ async fn a_killed_bot_neither_loses_nor_doubles() {
     let mut dice = Dice(seed);
     let folder = tempfile::tempdir().expect("a folder");
     let discord = discord::start(discord::Options::new(workspace())).await.expect("the local Discord");
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    let port = free_port();
     let mut file = std::fs::File::create(folder.path().join("watchbell.toml")).expect("a file");
     file.write_all(setup(folder.path(), &discord, port).as_bytes()).expect("it is written");
-    let mut bot = Bot {
-        folder: folder.path().to_owned(),
-        port,
-        token: discord.bot_token(),
-        http: reqwest::Client::new(),
-        child: None,
-    };
+    let mut bot = Bot::new(folder.path(), port, vec![("DISCORD_TOKEN", discord.bot_token())]);
     bot.start();
     bot.wait_up().await;
     say(&discord, "mia", "watchbell live", json!({})).await;
@@ -212,7 +139,7 @@ async fn a_killed_bot_neither_loses_nor_doubles() {
         }
     }
     bot.wait_up().await;
-    bot.stand_still().await;
+    stand_still(&bot).await;
     bot.kill().await;
 
     let (asked, done, over) = record(&folder.path().join("state"));

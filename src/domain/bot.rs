@@ -82,9 +82,10 @@ fn start(draft: &mut Draft<'_>, started: &Started) {
     let Some(from) = started.last_seen else { return };
     let now = draft.now();
     let fell_due = draft.ctx.state.due_incidents(now).count();
-    let open = draft.ctx.state.open().count();
+    let is_waited_for = draft.ctx.state.open().next().is_some()
+        || draft.ctx.state.team.deploys.values().any(deploy::Deploy::is_running);
     due::look(draft, Some(Away { from, until: now }));
-    if open > 0 && now - from >= AWAY_SAID_FROM {
+    if is_waited_for && now - from >= AWAY_SAID_FROM {
         let line = text::back(from, now, fell_due, draft.ctx.workspace.team.zone);
         draft.post(Thing::Team, Target::Incidents, Message::line(line));
     }

@@ -218,7 +218,7 @@ pub fn caught_up(incident: &Incident, updates: u32, from: DateTime<Utc>, until: 
     Text::plain(format!("{}: {what} while I was away, {}–{}.", head(incident), clock(from, zone), clock(until, zone)))
 }
 
-/// The bot was away while something was open.
+/// The bot was away while something was open, or at work on machines.
 pub fn back(from: DateTime<Utc>, until: DateTime<Utc>, fell_due: usize, zone: Tz) -> Text {
     let what = match fell_due {
         0 => "Nothing fell due meanwhile.".to_owned(),

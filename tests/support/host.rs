@@ -33,6 +33,12 @@ pub enum Character {
     Gone,
     /// Good, but its release command fails.
     BadRelease,
+    /// Starts and is killed for want of memory.
+    OutOfMemory,
+    /// The registry knows it, and the hardware cannot get it.
+    NotPullable,
+    /// Good, and takes its time to come up or to stop.
+    Slow,
 }
 
 /// What stands in the way at the host.
@@ -44,6 +50,14 @@ pub enum Lack {
     Room,
     /// The list of releases does not answer.
     Releases,
+    /// Releases cannot be put on the host's record.
+    Record,
+    /// Somebody else holds the machines.
+    Lease,
+    /// Every change is refused, for no reason that could pass.
+    Refusal,
+    /// Changes are answered by something in between, and not made.
+    Answers,
 }
 
 /// One app.
@@ -58,6 +72,8 @@ pub struct Host {
     pub lacks: Option<Lack>,
     /// Nothing comes to its end for now.
     pub holds: bool,
+    /// What is said of a release is taken and not kept.
+    pub forgets: bool,
     /// What the app's configuration wants run before a deploy.
     pub release_command: Option<String>,
 }
@@ -139,6 +155,7 @@ impl Host {
             characters: BTreeMap::new(),
             lacks: None,
             holds: false,
+            forgets: false,
             release_command: None,
         }
     }
@@ -194,8 +211,7 @@ impl Host {
     /// The app as a look sees it.
     pub fn health(&self) -> AppHealth {
         let machines = self.machines.iter().map(|machine| {
-            let character = self.characters.get(machine.image.short());
-            let checks_passing = u16::from(character.is_none() && machine.state == "started");
+            let checks_passing = u16::from(self.bad(&machine.image).is_none() && machine.state == "started");
             Machine {
                 id: machine.id.clone(),
                 name: machine.name.clone(),
@@ -220,7 +236,9 @@ impl Host {
             Character::Unhealthy => Some((Trouble::Unhealthy, "its checks fail")),
             Character::CrashLoop => Some((Trouble::CrashLoop, "it ends and starts again and again")),
             Character::Gone => Some((Trouble::ImageGone, "the image cannot be had any more")),
-            Character::BadRelease => None,
+            Character::OutOfMemory => Some((Trouble::OutOfMemory, "it was killed for want of memory")),
+            Character::NotPullable => Some((Trouble::NotStarted, "it could not be started")),
+            Character::BadRelease | Character::Slow => None,
         }
     }
 
@@ -236,8 +254,24 @@ impl Host {
             (Some(Lack::Releases), Step::OpenRelease { .. } | Step::CloseRelease { .. }) => {
                 return failed(Trouble::Unreachable, "the list of releases does not answer", None);
             }
+            (_, Step::OpenRelease { image }) if self.characters.get(image.short()) == Some(&Character::Gone) => {
+                return failed(Trouble::ImageGone, "Fly does not take it", None);
+            }
+            (Some(Lack::Record), Step::OpenRelease { .. }) => {
+                return failed(Trouble::Unreachable, "Fly does not take it", None);
+            }
             (Some(Lack::Room), Step::Update { .. } | Step::Restart { .. }) => {
                 return failed(Trouble::NoRoom, "there is no room on its hardware", None);
+            }
+            (Some(Lack::Lease), Step::Update { .. } | Step::Restart { .. }) => {
+                let trouble = Trouble::LeaseHeld { by: "carol".to_owned(), until: None };
+                return failed(trouble, "somebody else works on it", None);
+            }
+            (Some(Lack::Refusal), Step::Update { .. } | Step::Restart { .. }) => {
+                return failed(Trouble::Refused, "Fly refuses to change it", None);
+            }
+            (Some(Lack::Answers), Step::Update { .. } | Step::Restart { .. }) => {
+                return failed(Trouble::Unreachable, "Fly does not answer, and it was not changed", None);
             }
             _ => {}
         }
@@ -259,6 +293,7 @@ impl Host {
                 );
                 Stepped::Done { before: None, after: None, release: Some(release) }
             }
+            Step::CloseRelease { .. } if self.forgets => done,
             Step::CloseRelease { release, ended } => {
                 let status = match ended {
                     ReleaseEnd::Complete => "complete",
@@ -285,6 +320,9 @@ impl Host {
             },
             Step::Update { machine, to, launch, wait, .. } => {
                 let bad = self.bad(to);
+                if self.machines.iter().any(|one| one.id == *machine && !one.host_ok) {
+                    return failed(Trouble::HostGone, "the hardware under it does not answer", None);
+                }
                 if let Some((trouble @ Trouble::ImageGone, says)) = bad {
                     return failed(trouble, says, None);
                 }

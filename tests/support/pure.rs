@@ -375,12 +375,19 @@ impl Pure {
             return Ok(());
         }
         match (what, what.split_once(" is ")) {
-            ("well again", _) => host.lacks = None,
+            ("well again", _) => (host.lacks, host.forgets) = (None, false),
+            ("releases stick", _) => host.forgets = true,
             ("holds", _) => host.holds = true,
             ("goes on", _) => host.holds = false,
             ("no token", _) => host.lacks = Some(Lack::Token),
             ("no room", _) => host.lacks = Some(Lack::Room),
             ("no releases", _) => host.lacks = Some(Lack::Releases),
+            ("no record of releases", _) => host.lacks = Some(Lack::Record),
+            ("carol holds the machines", _) => host.lacks = Some(Lack::Lease),
+            ("refuses", _) => host.lacks = Some(Lack::Refusal),
+            ("bad gateway", _) => host.lacks = Some(Lack::Answers),
+            // What its client makes good by itself, nobody hears of.
+            ("too many requests" | "answers are lost" | "stumbles" | "machines are being replaced", _) => {}
             (what, _) if what.starts_with("release command ") => {
                 host.release_command = what.strip_prefix("release command ").map(str::to_owned);
             }
@@ -400,6 +407,9 @@ impl Pure {
                     "crashing" => Character::CrashLoop,
                     "gone" => Character::Gone,
                     "failing its release command" => Character::BadRelease,
+                    "out of memory" => Character::OutOfMemory,
+                    "not pullable" => Character::NotPullable,
+                    "slow to start" | "slow to stop" => Character::Slow,
                     _ => return Err(format!("no image is {character}")),
                 };
                 host.characters.insert(image.to_owned(), character);

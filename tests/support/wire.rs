@@ -4,6 +4,7 @@
 //! The bot lives in a runtime of its own, so that a crash is one: everything it does stops between two instructions. All waiting
 //! is for conditions; nothing here sleeps for a result.
 
+pub mod host;
 pub mod neighbours;
 pub mod seen;
 
@@ -464,11 +465,10 @@ impl Wire {
         self.settle()
     }
 
-    /// Somebody deploys without the bot.
-    fn deploy_elsewhere(&self, what: &str) -> Result<(), String> {
+    /// Somebody deploys without the bot, or something goes wrong at Fly.
+    fn order_fly(&self, what: &str) -> Result<(), String> {
         let fly = self.fly.as_ref().ok_or("say `with fly` first")?;
-        let (who, tag) = super::host::deployed_by(what)
-            .ok_or_else(|| format!("Fly is never “{what}” on the wire: see tests/fly_acts.rs"))?;
+        let Some((who, tag)) = super::host::deployed_by(what) else { return host::become_(fly, what) };
         let (app, user) = (super::host::APP, format!("{who}@lighthouse.example"));
         let (tag, status) = match tag.strip_suffix('…') {
             Some(tag) => (tag, "running"),
@@ -774,7 +774,7 @@ impl Wire {
                 Vec::new()
             }
             Step::Fly(what) => {
-                self.deploy_elsewhere(what)?;
+                self.order_fly(what)?;
                 Vec::new()
             }
             Step::Start(_) | Step::Observing | Step::WithFly | Step::WithStaging | Step::Look(_) => Vec::new(),

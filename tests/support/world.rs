@@ -71,7 +71,8 @@ pub enum Step {
     WithFly,
     /// `with staging`, only first, after `with fly`: checkout has a staging there too.
     WithStaging,
-    /// `fly: deployment-41 is unhealthy`, `fly: no room`, `fly: release command bin/migrate`, `fly: well again`
+    /// `fly: deployment-41 is unhealthy`, `fly: no room`, `fly: too many requests`, `fly: release command bin/migrate`,
+    /// `fly: well again`
     Fly(String),
     /// `discord: down`, `discord: up`
     Discord(bool),

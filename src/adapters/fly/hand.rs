@@ -35,6 +35,21 @@ pub struct Patience {
     pub pace: Duration,
 }
 
+impl Patience {
+    /// For a stand-in, whose machines are up in a moment.
+    pub const fn with_a_stand_in() -> Self {
+        Self {
+            smoke: Duration::from_millis(200),
+            wait_call: Duration::from_secs(1),
+            look_every: Duration::from_millis(100),
+            passing: Duration::from_secs(5),
+            write: Duration::from_secs(10),
+            lease_ttl: Duration::from_secs(3),
+            pace: Duration::from_millis(100),
+        }
+    }
+}
+
 impl Default for Patience {
     fn default() -> Self {
         Self {

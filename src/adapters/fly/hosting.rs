@@ -100,7 +100,8 @@ impl Hosting for FlyHosting {
                 work(hand, call, off, machine, Deed::Change { edit, launch: false, wait: true }).await
             }
             Step::RunReleaseCommand { to, command, release } => {
-                release_command::run(hand, call, off, to, command, release.as_ref()).await
+                let what = (to, command.as_str(), release.as_ref());
+                release_command::run(hand, self.reader.as_ref(), call, off, what).await
             }
             Step::Trial { like, to, release } => trial::run(hand, call, off, like, to, release.as_ref()).await,
         }

@@ -15,7 +15,7 @@ use super::hand::{Hand, Until, failed};
 use super::inventory::{self, PLATFORM, RELEASE_COMMAND, group, is_deployed};
 use super::model::{Exit, Machine};
 use super::waiting::state_comes;
-use super::wire::{Ask, Side};
+use super::wire::{Ask, Side, Wire};
 use crate::adapters::redact::redact;
 use crate::domain::hosting::{Image, ReleaseRef, StepEnd, Trouble};
 use crate::ports::hosting::{CallOff, StepCall};
@@ -30,13 +30,14 @@ const LINE_CHARS_MAX: usize = 120;
 const LINES_LATE: Duration = Duration::from_secs(2);
 
 /// Runs it, or goes on waiting for the one that this step began before.
+///
+/// `reader` reads its output: a token that acts on one app may not.
 pub(super) async fn run(
     hand: &Arc<Hand>,
+    reader: Option<&Wire>,
     call: &StepCall,
     off: &CallOff,
-    to: &Image,
-    command: &str,
-    release: Option<&ReleaseRef>,
+    (to, command, release): (&Image, &str, Option<&ReleaseRef>),
 ) -> StepEnd {
     let until = Until::step(call.within);
     let extra = Extra { hand, call };
@@ -59,13 +60,14 @@ pub(super) async fn run(
         }
     };
     let ended = ended(&extra, &made, until).await;
-    let Ended::Exit(exit) = ended else { return told(hand, &made.id, ended, command, "").await };
-    let (id, is_well) = (made.id.as_str(), exit.code == 0 && !exit.oom_killed && !exit.requested);
-    if is_well {
-        return StepEnd::Done { before: None, after: None, release: None };
-    }
-    let lines = last_words(hand, id, until).await;
-    told(hand, id, Ended::Exit(exit), command, &lines).await
+    let lines = match ended {
+        Ended::Exit(exit) if exit.code == 0 && !exit.oom_killed && !exit.requested => {
+            return StepEnd::Done { before: None, after: None, release: None };
+        }
+        Ended::Exit(_) => last_words(reader.unwrap_or(&hand.wire), &hand.app, &made.id, until).await,
+        Ended::NeverRan | Ended::Untold | Ended::RunsStill => String::new(),
+    };
+    told(&hand.app, &made.id, ended, command, &lines)
 }
 
 /// How it came to an end.
@@ -136,9 +138,8 @@ fn is_going(machine: &Machine) -> bool {
     machine.config.get("auto_destroy") == Some(&Value::Bool(true)) && !machine.state.contains("failed")
 }
 
-async fn told(hand: &Hand, id: &str, ended: Ended, command: &str, lines: &str) -> StepEnd {
+fn told(app: &str, id: &str, ended: Ended, command: &str, lines: &str) -> StepEnd {
     let command: String = command.chars().take(LINE_CHARS_MAX).collect();
-    let app = &hand.app;
     let of = |exit_code: Option<i64>| Trouble::ReleaseCommandFailed { exit_code };
     let said = match lines {
         "" => format!("its output: `fly logs --app {app} --machine {id}`"),
@@ -221,17 +222,17 @@ async fn wish(
     Ok(Wish { called: "the release command's machine", config, region, unserved: false })
 }
 
-/// The last lines that its program wrote, on one line; empty when they cannot be read. Undocumented: which tokens may read logs.
-async fn last_words(hand: &Hand, id: &str, until: Until) -> String {
+/// The last lines that its program wrote, on one line; empty when they cannot be read. That a deploy token may not read them is
+/// flyctl's own warning; which others may is in no document.
+async fn last_words(wire: &Wire, app: &str, id: &str, until: Until) -> String {
     for late in [Duration::ZERO, LINES_LATE] {
         until.sleep(late).await;
-        let path = ["apps", hand.app.as_str(), "logs"];
-        let ask = Ask::get("read logs", &hand.app, Side::Logs, &path).query("instance", id);
-        match hand.question(ask, until).await {
+        let ask = Ask::get("read logs", app, Side::Logs, &["apps", app, "logs"]).query("instance", id);
+        match wire.question(ask).await {
             Ok(answer) => {
                 let lines = lines(&answer);
                 if !lines.is_empty() {
-                    return redact(&lines, [hand.wire.secret()]);
+                    return redact(&lines, [wire.secret()]);
                 }
             }
             Err(error) => {

@@ -11,6 +11,7 @@ use watchbell::domain::message::{Message, Ping, TimeStyle};
 use watchbell::domain::render::Wording;
 use watchbell::sim::discord::Handle;
 
+use super::host;
 use crate::support::world::{shown, worded_time};
 
 /// A channel as it was looked at.
@@ -104,7 +105,7 @@ impl Names {
     /// A message line by line.
     pub fn lines(&self, message: &Value) -> Vec<String> {
         let named = |line: String| self.machines.iter().fold(line, |line, (id, name)| line.replace(id, name));
-        shown(&self.message(message), self).iter().map(|line| named(steady(line))).collect()
+        shown(&self.message(message), self).iter().map(|line| named(host::plain(&steady(line)))).collect()
     }
 }
 
