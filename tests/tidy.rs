@@ -251,3 +251,13 @@ fn the_shipped_policy_and_workspaces_are_read() {
     assert!(policy.is_ok(), "{policy:?}");
     assert!(Path::new(&root().join("data/workspaces/hotdash.toml")).exists());
 }
+
+/// A line writes what a fact is about and its kind beside its fields: a field of the same name would take their place, and the line
+/// could not be read back.
+#[test]
+fn no_field_of_a_fact_has_a_name_that_the_line_needs() {
+    let text = fs::read_to_string(root().join("src/domain/fact.rs")).expect("it is there");
+    let taken: Vec<&str> =
+        text.lines().map(str::trim).filter(|line| line.starts_with("on:") || line.starts_with("k:")).collect();
+    assert!(taken.is_empty(), "{taken:?}");
+}

@@ -311,16 +311,12 @@ impl Ships {
                 let (by, hash, own) = (by.clone(), hash.clone(), own.clone());
                 told.approval = Some(Approval { by, hash, until: *until, own });
             }
-            Fact::Preparing { what } => {
-                if !told.prepared.insert(what.words()) || told.unprepared {
-                    return Err(format!("5: {id} does {} again, or after it went wrong", what.words()));
-                }
+            Fact::Preparing { what } if !told.prepared.insert(what.words()) || told.unprepared => {
+                return Err(format!("5: {id} does {} again, or after it went wrong", what.words()));
             }
             Fact::Prepared { trouble, .. } => told.unprepared |= trouble.is_some(),
-            Fact::MachineTriedAgain { machine, .. } => {
-                if !told.tried_again.insert(machine.clone()) {
-                    return Err(format!("5: {id} tries {machine} a third time"));
-                }
+            Fact::MachineTriedAgain { machine, .. } if !told.tried_again.insert(machine.clone()) => {
+                return Err(format!("5: {id} tries {machine} a third time"));
             }
             Fact::MachineTaken { .. } if told.unprepared => {
                 return Err(format!("5: {id} goes on to its machines, and what comes before them went wrong"));
