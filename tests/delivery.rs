@@ -137,6 +137,11 @@ async fn the_worst_incident_goes_first_however_many_wait() {
     bot.call("sev1", &[("title", "the real one"), ("anyway", "true")]).await;
     bot.until("all are handed over", |snapshot| snapshot.open == OTHERS + 1).await;
     // Of what already stands in the lines of the chat nothing can be taken back: few enough posts.
+    // One after the other at first: the outbox takes in what was handed over while the first go out.
+    for gone in 1..=4 {
+        turns().add_permits(1);
+        until("one goes out", || chat.made().len() >= gone).await;
+    }
     turns().add_permits(10_000);
     until("everything goes out", || chat.made().iter().filter(|post| post.contains("storm")).count() >= OTHERS).await;
     let made = chat.made();

@@ -214,7 +214,7 @@ async fn a_bot_killed_in_the_middle_of_a_rollback_finishes_it_once() {
     );
     assert!(twice.is_empty(), "changed more than once by one step: {twice:?}");
     assert_eq!(changes.len() as u64, rounds * 3, "every machine once a rollback");
-    assert!(in_hand * 2 > deaths, "most deaths were to be in the middle");
+    assert!(in_hand >= 5, "too few deaths were in the middle: {in_hand} of {deaths}");
     let told = discord.channel("incidents", None).unwrap_or_default();
     let away = told.iter().filter(|message| message.to_string().contains("I was away for")).count();
     assert!(away > 0, "it says that it was away");
