@@ -185,10 +185,10 @@ impl<'a> Draft<'a> {
         let mut ticked = self.ctx.state.team.ticked(image).clone();
         for (_, fact) in &self.facts {
             match fact {
-                Fact::Ticked { image: of, item, on: true, .. } if gates::key(of) == image => {
+                Fact::Ticked { image: of, item, is_ticked: true, .. } if gates::key(of) == image => {
                     ticked.insert(item.clone());
                 }
-                Fact::Ticked { image: of, item, on: false, .. } if gates::key(of) == image => {
+                Fact::Ticked { image: of, item, is_ticked: false, .. } if gates::key(of) == image => {
                     ticked.remove(item);
                 }
                 _ => {}

@@ -154,8 +154,7 @@ pub enum Fact {
         /// Who.
         by: Person,
         /// Whether it is ticked now. In a line, `on` says what a fact is about.
-        #[serde(rename = "is_ticked")]
-        on: bool,
+        is_ticked: bool,
     },
 
     /// The ledger of an app's releases begins with what the host had on record.

@@ -293,7 +293,7 @@ impl State {
     fn apply_deploy(&mut self, id: DeployId, at: At, fact: &Fact) {
         let team = &mut self.team;
         // Ticked on a deploy's card, and true of its image wherever that goes.
-        if let Fact::Ticked { image, item, on, .. } = fact {
+        if let Fact::Ticked { image, item, is_ticked: on, .. } = fact {
             team.tick(gates::key(image), item, *on);
         }
         match team.deploys.get_mut(&id) {

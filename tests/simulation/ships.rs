@@ -87,7 +87,7 @@ impl InTheWay {
             Fact::Unlocked { app, .. } => {
                 self.locks.remove(app);
             }
-            Fact::Ticked { image, item, on, .. } => {
+            Fact::Ticked { image, item, is_ticked: on, .. } => {
                 let tick = (image.reference.clone(), item.clone());
                 if *on {
                     self.ticked.insert(tick)

@@ -295,7 +295,7 @@ pub fn tick(draft: &mut Draft<'_>, who: &Actor, id: DeployId, box_number: usize)
     let item = item.ok_or_else(|| Refusal::because("That box is no longer on the checklist."))?.name.clone();
     let image = deploy.plan.to.image.clone();
     let on = !draft.ticked(gates::key(&image)).contains(&item);
-    draft.fact(id, Fact::Ticked { image, item, by: who.person.clone(), on });
+    draft.fact(id, Fact::Ticked { image, item, by: who.person.clone(), is_ticked: on });
     ask_approval(draft, id);
     checklist(draft, id)
 }
