@@ -513,7 +513,12 @@ pub enum Fact {
         /// What can refuse it, as it was found at that moment.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         checks: Vec<Check>,
+        /// By when it is to be done, where that is promised.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        late_at: Option<At>,
     },
+    /// It is not done in time, or will not be.
+    DeployLate,
     /// It is not done.
     DeployCancelled {
         /// Who said no; nobody said yes in time when none.
@@ -548,6 +553,9 @@ pub enum Fact {
         effect: EffectId,
         /// What was wrong.
         says: String,
+        /// SHA-256 of its kept configuration before, in hex: the undo.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<String>,
     },
     /// Every machine slept: one is woken, to see that it comes up.
     MachineWoken {

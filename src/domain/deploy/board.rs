@@ -54,7 +54,9 @@ pub fn card(ctx: &Ctx<'_>, deploy: &Deploy) -> Message {
         card = card.field("For", incident.to_string());
     }
     if let Some(started) = deploy.started_at.filter(|_| plan.kind == Kind::Rollback && deploy.verdict.is_none()) {
-        card = card.field("To be done", Text::default().relative(started + ctx.policy.deploys.rollback_within.delta()));
+        let by = deploy.late_at.unwrap_or(started + ctx.policy.deploys.rollback_within.delta());
+        card = card
+            .field(if deploy.is_late { "Late; was to be done" } else { "To be done" }, Text::default().relative(by));
     }
     if let Some(approval) = &deploy.approval {
         let line = Text::default().person(&approval.by);
@@ -234,7 +236,7 @@ fn buttons(ctx: &Ctx<'_>, deploy: &Deploy, message: &mut Message) {
         }
         Phase::Planned { .. } | Phase::Scheduled { .. } => yes_buttons(deploy),
         Phase::Opening | Phase::Preparing { .. } | Phase::Rolling if deploy.stopped_by.is_none() => {
-            vec![Button::new(format!("stop:{n}"), "Stop", ButtonStyle::Danger)]
+            while_it_runs(deploy)
         }
         Phase::Settling { .. } | Phase::Judging | Phase::Crossing if has_more && deploy.stopped_by.is_none() => {
             vec![Button::new(format!("stop:{n}"), "Stop", ButtonStyle::Danger)]
@@ -242,6 +244,17 @@ fn buttons(ctx: &Ctx<'_>, deploy: &Deploy, message: &mut Message) {
         Phase::Over => ways_on(ctx, deploy),
         _ => Vec::new(),
     };
+}
+
+/// Stop; and the way out when it is too late for a rollback.
+pub fn while_it_runs(deploy: &Deploy) -> Vec<Button> {
+    let stop = Button::new(format!("stop:{}", deploy.id.0), "Stop", ButtonStyle::Danger);
+    if deploy.is_late { vec![stop, restart(&deploy.plan)] } else { vec![stop] }
+}
+
+fn restart(plan: &Plan) -> Button {
+    let action = format!("restart:{}:{}", plan.stage.name(), plan.service);
+    Button::new(action, "Restart the machines", ButtonStyle::Danger)
 }
 
 /// Yes and no.
@@ -310,7 +323,7 @@ fn ways(deploy: &Deploy) -> Vec<Button> {
     let Some(verdict) = deploy.verdict else { return Vec::new() };
     let plan = &deploy.plan;
     let about = format!("{}:{}", plan.stage.name(), plan.service);
-    let restart = Button::new(format!("restart:{about}"), "Restart the machines", ButtonStyle::Danger);
+    let restart = restart(plan);
     let again = Button::new(format!("again:{}", deploy.id.0), "Try again", ButtonStyle::Primary);
     let back = |label: &str| Button::new(format!("rollback:{about}"), label, ButtonStyle::Danger);
     let image_is_bad = deploy.trouble().is_some_and(|(_, trouble, _)| trouble.is_of_the_image());

@@ -7,6 +7,7 @@
 pub mod board;
 pub mod gates;
 pub mod judge;
+pub mod late;
 pub mod plan;
 pub mod run;
 pub mod scale;
@@ -349,6 +350,12 @@ pub struct Deploy {
     /// Until when it is watched, since its first good verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watched_until: Option<At>,
+    /// By when it is to be done, where that is promised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_at: Option<At>,
+    /// Whether it was said that it is not done in time, or will not be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_late: bool,
 }
 
 impl Deploy {
@@ -385,6 +392,8 @@ impl Deploy {
             tried_again: BTreeSet::new(),
             woken: None,
             watched_until: None,
+            late_at: None,
+            is_late: false,
         })
     }
 
@@ -435,8 +444,19 @@ impl Deploy {
             | Phase::Scheduled { until }
             | Phase::Settling { until }
             | Phase::Watching { until } => Some(until),
-            _ => None,
+            _ => self.late_at.filter(|_| self.waits_for_time()),
         }
+    }
+
+    /// Whether it is not done by then, or it was foreseen that it would not be.
+    pub fn is_late_at(&self, now: At) -> bool {
+        self.is_late || self.late_at.is_some_and(|at| at <= now)
+    }
+
+    /// Whether it may still become late.
+    pub fn waits_for_time(&self) -> bool {
+        let has_more = matches!(self.phase, Phase::Opening | Phase::Preparing { .. } | Phase::Rolling);
+        has_more && !self.is_late && self.stopped_by.is_none()
     }
 
     /// Machines that are done.
@@ -479,8 +499,9 @@ impl Deploy {
                 self.approval_asked = false;
                 self.phase = Phase::Planned { until: *until };
             }
-            Fact::DeployStarted { by, machines, checks } => {
+            Fact::DeployStarted { by, machines, checks, late_at } => {
                 self.started_by = Some(by.clone());
+                self.late_at = *late_at;
                 self.started_at.get_or_insert(at);
                 if !checks.is_empty() {
                     self.checks.clone_from(checks);
@@ -490,6 +511,7 @@ impl Deploy {
                 }
                 self.begin();
             }
+            Fact::DeployLate => self.is_late = true,
             Fact::StageDone { verdict, seen } => {
                 let stage = self.plan.stage;
                 self.passed.push(Passed { stage, verdict: *verdict, seen: seen.clone() });

@@ -4,7 +4,7 @@
 //! what is on its way is asked again and what fell due is found. A machine that goes wrong stops all that follow.
 
 use super::gates::Check;
-use super::{Deploy, Kind, Machine, Phase, Preparation, Strategy, Verdict, judge, scale, staged, undo};
+use super::{Deploy, Kind, Machine, Phase, Preparation, Strategy, Verdict, judge, late, scale, staged, undo};
 use crate::domain::draft::Draft;
 use crate::domain::effect::{EffectKind, Target, Urgency};
 use crate::domain::fact::{Fact, Status};
@@ -21,7 +21,8 @@ const ASLEEP_AT_ONCE_MAX: usize = 10;
 
 /// Somebody said yes: machines as they are by now when they are others than planned, and what could have refused it.
 pub fn start(draft: &mut Draft<'_>, id: DeployId, by: &Person, machines: Option<Vec<Running>>, checks: Vec<Check>) {
-    draft.fact(id, Fact::DeployStarted { by: by.clone(), machines, checks });
+    let late_at = draft.deploy(id).and_then(|deploy| late::at(&draft.ctx, deploy));
+    draft.fact(id, Fact::DeployStarted { by: by.clone(), machines, checks, late_at });
     let Some(deploy) = draft.deploy(id).cloned() else { return };
     // What is being watched on the same app can be judged no more: what is seen from now on is this one's doing.
     let others: Vec<DeployId> = draft.ctx.state.team.deploys.keys().copied().filter(|other| *other != id).collect();
@@ -133,12 +134,13 @@ pub fn stepped(draft: &mut Draft<'_>, id: DeployId, step: &Step, end: &Stepped) 
         _ => {
             let Some(machine) = step.machine().map(str::to_owned) else { return };
             let Some(deploy) = draft.deploy(id).cloned() else { return };
-            if let Stepped::Failed { trouble, says, .. } = end
+            if let Stepped::Failed { trouble, says, before } = end
                 && draft.ctx.policy.deploys.restart_once
                 && may_be_restarted(&deploy, &machine, step, trouble)
             {
                 let effect = act(draft, &deploy, Step::Restart { machine: machine.clone() });
-                draft.fact(id, Fact::MachineTriedAgain { machine, effect, says: says.clone() });
+                let (says, before) = (says.clone(), before.clone());
+                draft.fact(id, Fact::MachineTriedAgain { machine, effect, says, before });
                 return;
             }
             draft.fact(
@@ -155,6 +157,7 @@ pub fn stepped(draft: &mut Draft<'_>, id: DeployId, step: &Step, end: &Stepped) 
                 draft.fact(id, Fact::MachineTaken { machine, effect });
                 return;
             }
+            late::foresee(draft, id);
             roll(draft, id);
         }
     }
@@ -290,7 +293,12 @@ pub fn due(draft: &mut Draft<'_>, id: DeployId) {
         Some(Phase::Scheduled { until }) if until <= now => staged::awaited(draft, id),
         Some(Phase::Settling { until }) if until <= now => survey(draft, id, false),
         Some(Phase::Watching { until }) if until <= now => survey(draft, id, true),
-        _ => {}
+        _ => {
+            let is_late = |deploy: &Deploy| deploy.waits_for_time() && deploy.late_at.is_some_and(|at| at <= now);
+            if draft.deploy(id).is_some_and(is_late) {
+                late::say(draft, id);
+            }
+        }
     }
 }
 
@@ -347,7 +355,8 @@ pub fn tell(draft: &mut Draft<'_>, deploy: &Deploy, line: Text) {
     draft.post(deploy.id, place(deploy), Message::line(line));
 }
 
-fn record(draft: &mut Draft<'_>, deploy: &Deploy, what: Text) {
+/// Puts it on its incident's record.
+pub fn record(draft: &mut Draft<'_>, deploy: &Deploy, what: Text) {
     // One that was closed long ago is not brought back for a line.
     if let Some(incident) = deploy.incident.filter(|id| draft.incident(*id).is_ok()) {
         draft.fact(incident, Fact::Acted { deploy: deploy.id, what });

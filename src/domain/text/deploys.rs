@@ -48,6 +48,21 @@ pub fn started(deploy: &Deploy, by: &Person) -> Text {
     Text::plain(format!("{}: started by ", headline(deploy))).person(by).text(".")
 }
 
+/// It is not done in time, or will not be.
+pub fn late(deploy: &Deploy, now: DateTime<Utc>) -> Text {
+    let (done, all) = (deploy.done(), deploy.machines.len());
+    let since = deploy.started_at.map(|at| span(now - at)).unwrap_or_default();
+    let word = match deploy.late_at {
+        Some(at) if at > now => "it will not be done in time",
+        _ => "it is not done in time",
+    };
+    Text::plain(format!(
+        "{}: {word}: {done} of {all} machines after {since}. It goes on. If waiting is worse, a restart of the machines stops it and \
+         brings up what each has by then.",
+        headline(deploy)
+    ))
+}
+
 /// What came of it.
 pub fn judged(deploy: &Deploy, verdict: Verdict, seen: &str, now: DateTime<Utc>) -> Text {
     let took = deploy.started_at.map(|at| span(now - at)).unwrap_or_default();

@@ -197,12 +197,13 @@ fn running<'a>(ctx: &Ctx<'a>, app: &str) -> Option<&'a Deploy> {
     ctx.state.team.deploys.values().find(|deploy| deploy.plan.app == app && deploy.is_running())
 }
 
-/// Something else is at work on the app. A rollback takes over, unless that is one too; nothing else does.
+/// Something else is at work on the app. A rollback takes over, unless that is one too, and a restart takes over a rollback that
+/// is late; nothing else does.
 ///
 /// # Errors
 /// Says what is at work.
 pub fn refuse_while_busy(ctx: &Ctx<'_>, plan: &Plan) -> Result<(), Refusal> {
-    match running(ctx, &plan.app) {
+    match running(ctx, &plan.app).filter(|busy| !(plan.kind == Kind::Restart && busy.is_late_at(ctx.now))) {
         // Taking a service off line is the last way out: it takes over whatever runs.
         Some(busy) if !scale::is_zero(plan) && (plan.kind != Kind::Rollback || busy.plan.kind == Kind::Rollback) => {
             Err(Refusal::because(format!(
