@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::deploy::Deploy;
 use super::deploy::gates::{self, Freeze, Lock, Validated};
+use super::deploy::{Deploy, scale};
 use super::effect::{Effect, EffectKind};
 use super::fact::{At, Fact};
 use super::health::Watched;
@@ -309,7 +309,8 @@ impl State {
         }
         team.deploys_used = team.deploys_used.max(id.0);
         // The oldest of what is over make room.
-        let over: Vec<DeployId> = team.deploys.values().filter(|one| !one.is_open()).map(|one| one.id).collect();
+        let goes = |one: &&Deploy| !one.is_open() && !scale::kept_for_the_way_back(&team.deploys, one);
+        let over: Vec<DeployId> = team.deploys.values().filter(goes).map(|one| one.id).collect();
         for old in over.iter().take(over.len().saturating_sub(DEPLOYS_HELD)) {
             team.deploys.remove(old);
         }

@@ -40,6 +40,8 @@ pub fn judge(
         (asked, machines) => asked.or(machines),
     };
     let health = match answers {
+        Some(Mark::Critical) if scale::is_zero(plan) => "nothing answers any more",
+        Some(Mark::Ok | Mark::Warning) if scale::is_zero(plan) => "something answers all the same",
         Some(Mark::Unknown) | None => "nothing could be asked whether it answers",
         Some(Mark::Ok) if asked.is_none() && app.is_some_and(AppHealth::is_asleep) => "it is asleep, which is healthy",
         Some(Mark::Ok) if asked.is_none() => "its machines are well",

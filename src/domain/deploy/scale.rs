@@ -11,11 +11,15 @@ use super::plan::{self, Wanted};
 use super::{Deploy, Kind, Plan, Verdict};
 use crate::domain::draft::Ctx;
 use crate::domain::hosting::{Autostop, Guest, Inventory, Rest, Running, Step};
+use crate::domain::ids::DeployId;
 use crate::domain::input::Stepped;
 use crate::domain::text::scale as words;
 
 /// A rollback and a restart that both did not help within this count as one trouble.
 const LAST_WAY_WITHIN_HOURS: i64 = 2;
+
+/// Times that an app was scaled to zero, one after another and never started again, that are kept for the way back.
+const ZEROS_KEPT: usize = 8;
 
 /// What is to be different.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +56,7 @@ pub enum Scale {
         /// Whether each was put to sleep and woken before that.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         rests: BTreeMap<String, Rest>,
-        /// Those that were up before that; all when nothing is known.
+        /// Those that were up before that.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         up: BTreeSet<String>,
     },
@@ -88,6 +92,7 @@ pub fn plan(inventory: &Inventory, wanted: &Wanted, scale: Scale) -> Result<Plan
     plan.kind = Kind::Scale;
     plan.notes = words::notes(&scale, inventory);
     plan.machines = touched(inventory, &scale)?;
+    plan.notes.extend(words::away(&scale, &plan));
     if scale == Scale::Zero {
         // It is an emergency: nobody waits for one machine before the next.
         plan.at_once = u16::try_from(plan.machines.len()).unwrap_or(u16::MAX);
@@ -130,7 +135,9 @@ pub fn touched(inventory: &Inventory, scale: &Scale) -> Result<Vec<Running>, Str
         }
         Scale::Zero => machines.retain(|machine| machine.is_up() || machine.rest.is_some_and(|rest| rest.autostart)),
         Scale::Again { rests, up } => machines.retain(|machine| {
-            let starts = !machine.is_up() && (up.is_empty() || up.contains(&machine.id));
+            // Where nothing is known of before, what sleeps and wakes by itself is as it should be.
+            let is_unknown = rests.is_empty() && up.is_empty();
+            let starts = !machine.is_up() && (up.contains(&machine.id) || (is_unknown && !machine.may_sleep));
             starts || rests.get(&machine.id).is_some_and(|rest| machine.rest != Some(*rest))
         }),
         Scale::Autostop { autostop } => {
@@ -194,18 +201,36 @@ pub fn step(scale: &Scale, planned: &Running) -> Step {
 pub fn then(plan: &Plan, step: &Step, end: &Stepped) -> Option<Step> {
     let Some(Scale::Again { up, .. }) = &plan.scale else { return None };
     let (Step::SetAutostop { machine, .. }, Stepped::Done { .. }) = (step, end) else { return None };
-    (up.is_empty() || up.contains(machine)).then(|| Step::Start { machine: machine.clone() })
+    up.contains(machine).then(|| Step::Start { machine: machine.clone() })
 }
 
-/// The way back from zero: what each machine was before, from the newest time that it was scaled to zero.
-pub fn again(ctx: &Ctx<'_>, app: &str) -> Scale {
-    let deploys = ctx.state.team.deploys.values().rev();
-    let zero = deploys.filter(|deploy| deploy.plan.app == app && deploy.started_at.is_some());
-    let machines = zero.filter(|deploy| is_zero(&deploy.plan)).map(|deploy| &deploy.plan.machines).next();
-    let machines = || machines.into_iter().flatten();
-    let rests = machines().filter_map(|machine| Some((machine.id.clone(), machine.rest?))).collect();
-    let up = machines().filter(|machine| machine.is_up()).map(|machine| machine.id.clone()).collect();
+/// The way back from zero: what each machine was before. Where it took several tries to stop them all, what counts of each machine
+/// is what it was before the first of them.
+pub fn again(deploys: &BTreeMap<DeployId, Deploy>, app: &str) -> Scale {
+    let zeros: Vec<&Deploy> = deploys.values().filter(|deploy| keeps_the_way_back(deploys, deploy, app)).collect();
+    let mut before: BTreeMap<&str, &Running> = BTreeMap::new();
+    for machine in zeros.iter().flat_map(|zero| &zero.plan.machines) {
+        before.entry(&machine.id).or_insert(machine);
+    }
+    let rests = before.values().filter_map(|machine| Some((machine.id.clone(), machine.rest?))).collect();
+    let up = before.values().filter(|machine| machine.is_up()).map(|machine| machine.id.clone()).collect();
     Scale::Again { rests, up }
+}
+
+/// Changes that are over and must stay at hand all the same: what a service was before it was scaled to zero, until it was started
+/// again.
+pub fn kept_for_the_way_back(deploys: &BTreeMap<DeployId, Deploy>, deploy: &Deploy) -> bool {
+    keeps_the_way_back(deploys, deploy, &deploy.plan.app)
+}
+
+fn keeps_the_way_back(deploys: &BTreeMap<DeployId, Deploy>, deploy: &Deploy, app: &str) -> bool {
+    let is_back = |later: &Deploy| {
+        let is_again = matches!(later.plan.scale, Some(Scale::Again { .. }));
+        later.plan.app == app && is_again && later.verdict.is_some_and(Verdict::is_good)
+    };
+    let takes_down = |one: &Deploy| is_zero(&one.plan) && one.plan.app == app && one.started_at.is_some();
+    let later = || deploys.range(deploy.id..).map(|(_, later)| later);
+    takes_down(deploy) && !later().any(is_back) && later().filter(|later| takes_down(later)).count() <= ZEROS_KEPT
 }
 
 /// Whether it takes a service off line.
@@ -213,8 +238,12 @@ pub fn is_zero(plan: &Plan) -> bool {
     plan.scale == Some(Scale::Zero)
 }
 
-/// Whether a rollback and a restart both did not help: nothing but stopping is left to do from here.
+/// Whether nothing but stopping is left to do from here: a rollback and a restart both did not help, or a rollback could not even
+/// be done on one machine while the service does not answer.
 pub fn is_at_its_end(ctx: &Ctx<'_>, deploy: &Deploy) -> bool {
+    if deploy.plan.kind == Kind::Rollback && deploy.verdict == Some(Verdict::Failed) && deploy.done() == 0 {
+        return true;
+    }
     let other = match deploy.plan.kind {
         Kind::Rollback => Kind::Restart,
         Kind::Restart => Kind::Rollback,
@@ -229,4 +258,98 @@ pub fn is_at_its_end(ctx: &Ctx<'_>, deploy: &Deploy) -> bool {
                 && earlier.verdict == Some(Verdict::Failed)
                 && earlier.judged_at.is_some_and(|at| at >= since)
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::deploy::Shipped;
+    use crate::domain::fact::Fact;
+    use crate::domain::hosting::Image;
+    use crate::domain::ids::{InputId, Person, Service, Thing};
+    use crate::domain::state::{DEPLOYS_HELD, Decided, State};
+    use crate::domain::workspace::Stage;
+
+    fn machine(id: &str, state: &str, autostart: bool) -> Running {
+        Running {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            region: "iad".to_owned(),
+            group: "app".to_owned(),
+            state: state.to_owned(),
+            image: Image::new("shop:v1"),
+            instance: "1".to_owned(),
+            config_sha256: "1".to_owned(),
+            host_ok: true,
+            cordoned: false,
+            has_volume: false,
+            may_sleep: autostart,
+            checks: 0,
+            guest: None,
+            rest: Some(Rest { autostop: Autostop::Stop, autostart, min_running: 0 }),
+        }
+    }
+
+    fn change(state: &mut State, scale: Option<Scale>, machines: Vec<Running>, verdict: Verdict) {
+        let id = DeployId(state.team.deploys_used + 1);
+        let by = Person::new("discord:1");
+        let image = Shipped { image: Image::new("shop:v1"), version: None };
+        let plan = Plan {
+            kind: if scale.is_some() { Kind::Scale } else { Kind::Restart },
+            service: Service::new("shop"),
+            stage: Stage::Production,
+            app: "shop".to_owned(),
+            from: image.clone(),
+            to: image,
+            machines,
+            at_once: 1,
+            notes: Vec::new(),
+            hash: String::new(),
+            strategy: Default::default(),
+            release_command: None,
+            scale,
+        };
+        let (plan, now) = (Box::new(plan), chrono::DateTime::UNIX_EPOCH);
+        let (incident, why, then, checks) = (None, None, Vec::new(), Vec::new());
+        let by_itself = false;
+        let planned = Fact::DeployPlanned { plan, by: by.clone(), incident, why, until: now, then, checks, by_itself };
+        let started = Fact::DeployStarted { by, machines: None, checks: Vec::new(), late_at: None };
+        let judged = Fact::DeployJudged { verdict, seen: String::new(), watch: None };
+        let facts = [planned, started, judged].map(|fact| (Thing::Deploy(id), fact)).to_vec();
+        let input = InputId::new(format!("in:{id}"));
+        state.apply(&Decided { seq: state.seq + 1, at: now, input, facts, effects: Vec::new() });
+    }
+
+    fn way_back(state: &State) -> (Vec<String>, Vec<String>) {
+        let Scale::Again { rests, up } = again(&state.team.deploys, "shop") else { panic!("another way") };
+        let woken = rests.iter().filter(|(_, rest)| rest.autostart).map(|(id, _)| id.clone()).collect();
+        (up.into_iter().collect(), woken)
+    }
+
+    #[test]
+    fn what_was_off_line_comes_back_as_it_was_however_often_it_was_tried_and_however_much_came_after() {
+        let mut state = State::default();
+        let zero = || Some(Scale::Zero);
+        let three = vec![machine("a", "started", true), machine("b", "started", true), machine("c", "stopped", true)];
+        // The first try does not reach all; the second sees those that are down already as down.
+        change(&mut state, zero(), three, Verdict::Half);
+        change(&mut state, zero(), vec![machine("b", "started", true)], Verdict::OffLine);
+        for _ in 0..=DEPLOYS_HELD {
+            change(&mut state, None, vec![machine("a", "stopped", false)], Verdict::Succeeded);
+        }
+        let all = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        assert_eq!(way_back(&state), (all(&["a", "b"]), all(&["a", "b", "c"])));
+
+        let again = Scale::Again { rests: BTreeMap::new(), up: BTreeSet::new() };
+        change(&mut state, Some(again), vec![machine("a", "stopped", false)], Verdict::Succeeded);
+        assert_eq!(way_back(&state), (all(&[]), all(&[])), "what came back has no way back any more");
+        for _ in 0..=DEPLOYS_HELD {
+            change(&mut state, None, vec![machine("a", "stopped", false)], Verdict::Succeeded);
+        }
+        assert_eq!(state.team.deploys.len(), DEPLOYS_HELD, "and takes no room");
+        for _ in 0..3 * ZEROS_KEPT {
+            change(&mut state, zero(), vec![machine("a", "started", true)], Verdict::OffLine);
+        }
+        assert!(state.team.deploys.len() <= DEPLOYS_HELD + ZEROS_KEPT);
+    }
 }

@@ -55,6 +55,7 @@ pub fn did(plan: &Plan) -> &'static str {
         Some(Scale::Memory { .. } | Scale::Cpu { .. }) => "resized",
         Some(Scale::Count { .. }) if is_up => "stopped",
         Some(Scale::Zero) => "stopped",
+        Some(Scale::Again { rests, .. }) if !rests.is_empty() => "back as before",
         Some(Scale::Count { .. } | Scale::Again { .. }) => "started",
         Some(Scale::Autostop { .. }) | None => "changed",
     }
@@ -96,6 +97,11 @@ pub fn notes(scale: &Scale, inventory: &Inventory) -> Vec<String> {
                 .to_owned(),
             "It is looked at as before: where no incident is open, that opens one.".to_owned(),
         ],
+        Scale::Again { rests, up } if rests.is_empty() && up.is_empty() => vec![
+            "What it was before is not at hand: each is started, and whether a request wakes it stays as it is; \
+             `/fly autostop` sets that."
+                .to_owned(),
+        ],
         Scale::Again { .. } => vec!["What each machine was before it was scaled to zero is put back.".to_owned()],
         Scale::Autostop { autostop: Autostop::Off } => {
             vec!["A machine that runs is started anew. A request still wakes one that is stopped.".to_owned()]
@@ -106,6 +112,22 @@ pub fn notes(scale: &Scale, inventory: &Inventory) -> Vec<String> {
                     .to_owned(),
             ]
         }
+    }
+}
+
+/// How many of those that run are away at once while it is done; none where it is said already, or nothing is started anew.
+pub fn away(scale: &Scale, plan: &Plan) -> Option<String> {
+    let awake = plan.machines.iter().filter(|machine| machine.is_up()).count();
+    match (scale, awake) {
+        (Scale::Memory { .. } | Scale::Cpu { .. } | Scale::Autostop { .. }, 1) => {
+            Some("One that runs is changed: while it starts anew, nobody else does its work.".to_owned())
+        }
+        (Scale::Memory { .. } | Scale::Cpu { .. } | Scale::Autostop { .. }, 2..) => {
+            let away = usize::from(plan.at_once).min(awake);
+            let are = if away == 1 { "is" } else { "are" };
+            Some(format!("At most {away} of the {awake} that run {are} away at once."))
+        }
+        _ => None,
     }
 }
 

@@ -54,7 +54,7 @@ pub fn start_again(
     why: Option<Text>,
     answers: &Answers,
 ) -> Result<Text, Refusal> {
-    let scale = scale::again(&draft.ctx, about.app()?);
+    let scale = scale::again(&draft.ctx.state.team.deploys, about.app()?);
     plan(draft, who, about, scale, why, answers)
 }
 
