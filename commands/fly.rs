@@ -1,10 +1,11 @@
-//! `/fly machines`, `/fly releases`, `/fly secrets`, `/fly history`: how an app at Fly is, what was released, what was changed. And what scales it:
-//! `/fly memory`, `/fly cpu`, `/fly count`, `/fly autostop`, `/fly zero`, `/fly start`: a plan first, or its name typed out.
+//! `/fly machines`, `/fly releases`, `/fly secrets`, `/fly history`: how an app at Fly is, what was released, what was changed. And
+//! what scales it: `/fly memory`, `/fly cpu`, `/fly count`, `/fly autostop`, `/fly zero`, `/fly start`: a plan first, or its name typed out.
 
 use super::rollback::{about, meant};
 use super::{Command, only_you};
 use crate::domain::answer::Answer;
 use crate::domain::command_spec::{CommandSpec, OptionKind};
+use crate::domain::deploy::Deploy;
 use crate::domain::deploy::scale::Scale;
 use crate::domain::draft::{Ctx, Decision, Draft};
 use crate::domain::hosting::Autostop;
@@ -13,7 +14,8 @@ use crate::domain::message::Choice;
 use crate::domain::policy::Right;
 use crate::domain::refusal::Refusal;
 use crate::domain::text::fly;
-use crate::domain::verbs::{back, scale, ship};
+use crate::domain::verbs::ship::{self, About};
+use crate::domain::verbs::{back, scale};
 
 /// `/fly machines`.
 pub const MACHINES: Command = Command {
@@ -23,7 +25,7 @@ pub const MACHINES: Command = Command {
     },
     needs: |ctx, call| {
         let Ok(about) = meant(ctx, call) else { return Vec::new() };
-        let mut queries = about.queries();
+        let mut queries = to_look_at(&about);
         queries.push(Query::Health(Some(about.service.name.clone())));
         queries
     },
@@ -50,7 +52,7 @@ pub const RELEASES: Command = Command {
         about(CommandSpec::slash("fly releases", "The newest releases: image, status, who, when; which runs"))
             .with_right(Right::Respond)
     },
-    needs,
+    needs: |ctx, call| meant(ctx, call).map_or(Vec::new(), |about| to_look_at(&about)),
     decide: |ctx, call, answers| {
         let about = meant(&ctx, call)?;
         ctx.require(&call.who, Right::Respond)?;
@@ -66,7 +68,7 @@ pub const SECRETS: Command = Command {
         about(CommandSpec::slash("fly secrets", "Names and digests of secrets, live or staged; never a value"))
             .with_right(Right::Respond)
     },
-    needs,
+    needs: |ctx, call| meant(ctx, call).map_or(Vec::new(), |about| to_look_at(&about)),
     decide: |ctx, call, answers| {
         let about = meant(&ctx, call)?;
         ctx.require(&call.who, Right::Respond)?;
@@ -82,20 +84,25 @@ pub const HISTORY: Command = Command {
         about(CommandSpec::slash("fly history", "The last changes I made or planned: what, who, when, what came of it"))
             .with_right(Right::Respond)
     },
-    needs: super::nothing,
-    decide: |ctx, call, _| {
+    needs: |_, _| vec![Query::Changes(CHANGES_READ_MAX)],
+    decide: |ctx, call, answers| {
         let about = meant(&ctx, call)?;
         ctx.require(&call.who, Right::Respond)?;
         let name = &about.service.name;
-        let here = ctx.state.team.deploys.values().rev();
-        let here = here.filter(|deploy| {
-            deploy.plan.service == *name && (deploy.plan.stage == about.stage || !deploy.passed.is_empty())
-        });
-        let message = fly::history(name.as_str(), here);
+        let mut all: Vec<&Deploy> = ctx.state.team.deploys.values().chain(answers.changes.iter().flatten()).collect();
+        all.sort_by_key(|deploy| std::cmp::Reverse(deploy.id));
+        let is_all = answers.changes.is_some() && all.len() >= ctx.state.team.deploys_used as usize;
+        let is_meant = |deploy: &&Deploy| {
+            let passed = deploy.passed.iter().any(|passed| passed.stage == about.stage);
+            deploy.plan.service == *name && (deploy.plan.stage == about.stage || passed)
+        };
+        let message = fly::history(name.as_str(), all.into_iter().filter(is_meant), is_all);
         Ok(Draft::new(ctx).done(only_you(message)))
     },
 };
 
+/// Changes that are read back from the record for one answer, of all services.
+const CHANGES_READ_MAX: u16 = 60;
 /// The most memory of one machine, in MB: what the largest has.
 const MEMORY_MB_MAX: i64 = 1_048_576;
 /// The most CPUs of one machine.
@@ -228,6 +235,11 @@ fn plan(ctx: Ctx<'_>, call: &Call, answers: &Answers, what: Scale) -> Result<Dec
     let line = scale::plan(&mut draft, &call.who, about, what, call.text("why"), answers)?;
     let message = back::with_yes(&draft, planned, line);
     Ok(draft.done(only_you(message)))
+}
+
+/// For whoever only looks.
+fn to_look_at(about: &About<'_>) -> Vec<Query> {
+    about.app().map(|app| Query::Inspect(app.to_owned())).into_iter().collect()
 }
 
 fn needs(ctx: &Ctx<'_>, call: &Call) -> Vec<Query> {

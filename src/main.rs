@@ -122,6 +122,15 @@ enum Action {
         state: PathBuf,
         /// Which change: DEP-7; all are listed when left out
         change: Option<String>,
+        /// Only this machine's configuration, of that change or the newest that has it, for `fly machine update`
+        #[arg(long, value_name = "ID", requires = "side")]
+        machine: Option<String>,
+        /// As it was before
+        #[arg(long, group = "side", requires = "machine")]
+        before: bool,
+        /// As it was after
+        #[arg(long, group = "side", requires = "machine")]
+        after: bool,
     },
     /// Read the whole record and check every line of it
     Verify {
@@ -188,7 +197,10 @@ async fn act(action: Action) -> anyhow::Result<ExitCode> {
         Action::Export { state } => export(&state)?,
         Action::Import { state, file, accept_damage } => import(&state, &file, accept_damage)?,
         Action::Resume { state } => resume(&state)?,
-        Action::Ledger { state, change } => ledger(&state, change.as_deref())?,
+        Action::Ledger { state, change, machine, after, .. } => {
+            let side = if after { shell::ledger::Side::After } else { shell::ledger::Side::Before };
+            ledger(&state, change.as_deref(), machine.as_deref().map(|machine| (machine, side)))?;
+        }
         Action::Verify { state } => return Ok(verify(&state)),
     }
     Ok(ExitCode::SUCCESS)
@@ -234,17 +246,19 @@ fn resume(state: &Path) -> anyhow::Result<()> {
     store::resume(state).with_context(|| format!("cannot resume {}", state.display()))
 }
 
-fn ledger(state: &Path, change: Option<&str>) -> anyhow::Result<()> {
+fn ledger(state: &Path, change: Option<&str>, one: Option<(&str, shell::ledger::Side)>) -> anyhow::Result<()> {
     if !state.join("log").is_dir() {
         return Err(anyhow!("{} is no state folder: there is no log in it", state.display()));
     }
-    match change {
-        None => shell::ledger::list(state).iter().for_each(|line| println!("{line}")),
-        Some(named) => {
-            let digits = named.trim().trim_start_matches("DEP-");
-            let number = digits.parse().map_err(|_| anyhow!("“{named}” is no change: write DEP-7"))?;
-            println!("{:#}", shell::ledger::show(state, watchbell::domain::ids::DeployId(number))?);
-        }
+    let number = |named: &str| {
+        let digits = named.trim().trim_start_matches("DEP-");
+        digits.parse().map(watchbell::domain::ids::DeployId).map_err(|_| anyhow!("“{named}” is no change: write DEP-7"))
+    };
+    let id = change.map(number).transpose()?;
+    match (id, one) {
+        (id, Some((machine, side))) => println!("{:#}", shell::ledger::config(state, id, machine, side)?),
+        (Some(id), None) => println!("{:#}", shell::ledger::show(state, id)?),
+        (None, None) => shell::ledger::list(state).iter().for_each(|line| println!("{line}")),
     }
     Ok(())
 }

@@ -150,6 +150,21 @@ pub struct Secret {
     pub at: Option<At>,
 }
 
+impl Inventory {
+    /// With all its times as somebody reads them whose clock says `now`: the host's is the wall's, ours may be another. What
+    /// counts is how long ago something was, and that to the second.
+    #[must_use]
+    pub fn read_at(mut self, now: At) -> Self {
+        let then = self.at;
+        let moved = |at: At| now - chrono::TimeDelta::seconds((then - at).num_seconds().max(0));
+        self.at = now;
+        self.secrets_at = self.secrets_at.map(moved);
+        self.releases.iter_mut().flatten().for_each(|release| release.at = release.at.map(moved));
+        self.secrets.iter_mut().flatten().for_each(|secret| secret.at = secret.at.map(moved));
+        self
+    }
+}
+
 /// A release record of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseRef {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use super::deploy::Deploy;
 use super::health::HealthReport;
 use super::hosting::{Inventory, Release, ReleaseRef, Trouble};
 use super::ids::{EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service};
@@ -344,6 +345,8 @@ pub struct Answers {
     pub itself: Option<Itself>,
     /// What runs, by app; a sentence when the host did not say or nothing may be done there.
     pub inventories: BTreeMap<String, Result<Inventory, String>>,
+    /// Changes that are over and no longer in memory, newest first; none when the record was not asked, or could not say.
+    pub changes: Option<Vec<Deploy>>,
 }
 
 impl Answers {
@@ -379,4 +382,8 @@ pub enum Query {
     Itself,
     /// What runs of an app and was released, for acting on it.
     Inventory(String),
+    /// The same, only to be looked at: needs no token to act.
+    Inspect(String),
+    /// Changes that are over and no longer in memory, at most this many of the newest.
+    Changes(u16),
 }

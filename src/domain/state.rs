@@ -296,17 +296,10 @@ impl State {
         if let Fact::Ticked { image, item, is_ticked: on, .. } = fact {
             team.tick(gates::key(image), item, *on);
         }
-        match team.deploys.get_mut(&id) {
-            Some(deploy) => {
-                releases::apply_ours(&mut team.releases, deploy, at, fact);
-                deploy.apply(at, fact);
-            }
-            None => {
-                if let Some(deploy) = Deploy::planned(id, at, fact) {
-                    team.deploys.insert(id, deploy);
-                }
-            }
+        if let Some(deploy) = team.deploys.get(&id) {
+            releases::apply_ours(&mut team.releases, deploy, at, fact);
         }
+        follow(&mut team.deploys, at, Thing::Deploy(id), fact);
         team.deploys_used = team.deploys_used.max(id.0);
         // The oldest of what is over make room.
         let goes = |one: &&Deploy| !one.is_open() && !scale::kept_for_the_way_back(&team.deploys, one);
@@ -480,6 +473,16 @@ impl State {
     /// The part of the state that is a fold of the log, for comparing two folds.
     pub fn kept(&self) -> Kept<'_> {
         Kept { team: &self.team, incidents: &self.incidents, pending: &self.pending }
+    }
+}
+
+/// Brings changes forward by one fact about one of them: for the state, and for whoever reads the
+/// record back.
+pub fn follow(all: &mut BTreeMap<DeployId, Deploy>, at: At, on: Thing, fact: &Fact) {
+    let Thing::Deploy(id) = on else { return };
+    match all.get_mut(&id) {
+        Some(deploy) => deploy.apply(at, fact),
+        None => all.extend(Deploy::planned(id, at, fact).map(|deploy| (id, deploy))),
     }
 }
 

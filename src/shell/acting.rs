@@ -24,6 +24,9 @@ pub trait Acts: Send + Sync {
     /// What runs of an app and was released; a sentence when it cannot be said, or nothing may be done there.
     fn inventory(&self, app: &str) -> Doing<Result<Inventory, String>>;
 
+    /// The same for whoever only looks; a sentence when it cannot be said.
+    fn inspect(&self, app: &str) -> Doing<Result<Inventory, String>>;
+
     /// One step, to its end.
     fn step(&self, call: StepCall) -> Doing<Stepped>;
 }
@@ -47,6 +50,11 @@ impl<H: Hosting> Acts for Acting<H> {
     fn inventory(&self, app: &str) -> Doing<Result<Inventory, String>> {
         let (host, app) = (Arc::clone(&self.host), app.to_owned());
         Box::pin(async move { if host.may_act(&app) { host.inventory(&app).await } else { Err(no_token(&app)) } })
+    }
+
+    fn inspect(&self, app: &str) -> Doing<Result<Inventory, String>> {
+        let (host, app) = (Arc::clone(&self.host), app.to_owned());
+        Box::pin(async move { host.inventory(&app).await })
     }
 
     fn step(&self, call: StepCall) -> Doing<Stepped> {
@@ -80,6 +88,10 @@ impl Acts for NoActing {
     fn inventory(&self, app: &str) -> Doing<Result<Inventory, String>> {
         let app = app.to_owned();
         Box::pin(async move { Err(no_token(&app)) })
+    }
+
+    fn inspect(&self, app: &str) -> Doing<Result<Inventory, String>> {
+        self.inventory(app)
     }
 
     fn step(&self, call: StepCall) -> Doing<Stepped> {

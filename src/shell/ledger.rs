@@ -14,6 +14,7 @@ use crate::adapters::store::{FsDisk, log};
 use crate::domain::deploy::Deploy;
 use crate::domain::fact::Fact;
 use crate::domain::ids::{DeployId, Thing};
+use crate::domain::state::follow;
 use crate::domain::text::deploys;
 
 /// A line a change, the oldest first: number, when, what, what came of it, who.
@@ -22,15 +23,54 @@ pub fn list(folder: &Path) -> Vec<String> {
     let mut all: BTreeMap<DeployId, Deploy> = BTreeMap::new();
     for line in log::read_folder(&disk, 0).filter_map(Result::ok) {
         let (decided, _) = record::decided(&line);
+        decided.facts.iter().for_each(|(on, fact)| follow(&mut all, decided.at, *on, fact));
+    }
+    all.values().map(one).collect()
+}
+
+/// Which of a machine's kept configurations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// As it was before.
+    Before,
+    /// As it was after.
+    After,
+}
+
+/// One machine's configuration as it was kept: of this change, or of the newest one that has it.
+///
+/// # Errors
+/// When none was kept, or it cannot be read.
+pub fn config(folder: &Path, id: Option<DeployId>, machine: &str, side: Side) -> anyhow::Result<Value> {
+    let disk = FsDisk::new(folder);
+    let mut found: Option<String> = None;
+    for line in log::read_folder(&disk, 0).filter_map(Result::ok) {
+        let (decided, _) = record::decided(&line);
         for (on, fact) in &decided.facts {
-            let Thing::Deploy(id) = on else { continue };
-            match all.get_mut(id) {
-                Some(deploy) => deploy.apply(decided.at, fact),
-                None => all.extend(Deploy::planned(*id, decided.at, fact).map(|deploy| (*id, deploy))),
+            let Thing::Deploy(of) = on else { continue };
+            let Some((changed, before, after)) = changed(fact).filter(|_| id.is_none_or(|id| id == *of)) else {
+                continue;
+            };
+            let kept = if side == Side::Before { before } else { after };
+            if changed == machine && kept.is_some() {
+                found = kept.cloned();
             }
         }
     }
-    all.values().map(one).collect()
+    let of = id.map_or_else(|| "any change".to_owned(), |id| id.to_string());
+    let name = found.ok_or_else(|| anyhow!("no such configuration of machine {machine} is on record for {of}"))?;
+    read(&disk, &name).with_context(|| format!("the configuration was kept as {name}"))
+}
+
+/// What a fact tells of a machine's configurations: which machine, and the names of those before and after.
+fn changed(fact: &Fact) -> Option<(&str, Option<&String>, Option<&String>)> {
+    match fact {
+        Fact::MachineDone { machine, before, after } => Some((machine, before.as_ref(), after.as_ref())),
+        Fact::MachineFailed { machine, before, .. } | Fact::MachineTriedAgain { machine, before, .. } => {
+            Some((machine, before.as_ref(), None))
+        }
+        _ => None,
+    }
 }
 
 fn one(deploy: &Deploy) -> String {
@@ -58,11 +98,7 @@ pub fn show(folder: &Path, id: DeployId) -> anyhow::Result<Value> {
                 continue;
             }
             facts.push(json!({ "line": line.seq, "at": decided.at.to_rfc3339(), "fact": fact }));
-            let (machine, before, after) = match fact {
-                Fact::MachineDone { machine, before, after } => (machine, before.as_ref(), after.as_ref()),
-                Fact::MachineFailed { machine, before, .. } => (machine, before.as_ref(), None),
-                _ => continue,
-            };
+            let Some((machine, before, after)) = changed(fact) else { continue };
             if before.is_some() || after.is_some() {
                 let (before, after) = (kept(&disk, before), kept(&disk, after));
                 machines.push(json!({ "machine": machine, "before": before, "after": after }));
@@ -78,11 +114,12 @@ pub fn show(folder: &Path, id: DeployId) -> anyhow::Result<Value> {
 /// A configuration that was kept; why not, in its place, when it cannot be read.
 fn kept(disk: &FsDisk, name: Option<&String>) -> Value {
     let Some(name) = name else { return Value::Null };
-    let read = || -> anyhow::Result<Value> {
-        let bytes = log::blob::get(disk, name).context("it cannot be read")?;
-        serde_json::from_slice(&bytes).context("it is no JSON")
-    };
-    read().unwrap_or_else(|error| json!({ "kept_as": name, "lost": format!("{error:#}") }))
+    read(disk, name).unwrap_or_else(|error| json!({ "kept_as": name, "lost": format!("{error:#}") }))
+}
+
+fn read(disk: &FsDisk, name: &str) -> anyhow::Result<Value> {
+    let bytes = log::blob::get(disk, name).context("it cannot be read")?;
+    serde_json::from_slice(&bytes).context("it is no JSON")
 }
 
 #[cfg(test)]
@@ -119,6 +156,15 @@ mod tests {
         assert!(shown["machines"][0]["after"]["lost"].is_string(), "what is lost is said, and hides nothing else");
         assert_eq!(shown["facts"].as_array().map(Vec::len), Some(2));
         assert!(show(folder.path(), DeployId(2)).is_err());
+        assert_eq!(config(folder.path(), None, "1781000a", Side::Before)?, was);
+        assert_eq!(config(folder.path(), Some(DeployId(1)), "1781000a", Side::Before)?, was);
+        for (id, machine, side) in [
+            (Some(DeployId(2)), "1781000a", Side::Before),
+            (None, "1781000b", Side::Before),
+            (None, "1781000a", Side::After),
+        ] {
+            assert!(config(folder.path(), id, machine, side).is_err(), "{id:?} {machine} {side:?}");
+        }
         Ok(())
     }
 }

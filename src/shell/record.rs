@@ -2,14 +2,17 @@
 //!
 //! Reading is total: a fact of a kind this program does not know is counted and passed over, never lost from the log.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use crate::domain::deploy::Deploy;
 use crate::domain::effect::Effect;
 use crate::domain::fact::Fact;
-use crate::domain::ids::{IncidentId, InputId, Thing};
+use crate::domain::ids::{DeployId, IncidentId, InputId, Thing};
 use crate::domain::incident::Incident;
-use crate::domain::state::{Decided, State};
+use crate::domain::state::{Decided, State, follow};
 use crate::ports::journal::{Entry, Line};
 
 /// The journal's entry for a decision.
@@ -73,4 +76,14 @@ pub fn incident(id: IncidentId, lines: &[Line]) -> Option<Incident> {
         state.apply(&one);
     }
     state.incidents.remove(&id)
+}
+
+/// Every change that these lines tell of, each folded from its own facts.
+pub fn changes<'a>(lines: impl IntoIterator<Item = &'a Line>) -> BTreeMap<DeployId, Deploy> {
+    let mut all: BTreeMap<DeployId, Deploy> = BTreeMap::new();
+    for line in lines {
+        let (decided, _) = decided(line);
+        decided.facts.iter().for_each(|(on, fact)| follow(&mut all, decided.at, *on, fact));
+    }
+    all
 }

@@ -174,6 +174,10 @@ impl Acts for Followed {
         self.acts.inventory(app)
     }
 
+    fn inspect(&self, app: &str) -> Doing<Result<Inventory, String>> {
+        self.acts.inspect(app)
+    }
+
     fn step(&self, call: StepCall) -> Doing<Stepped> {
         let is_release = matches!(call.step, Step::OpenRelease { .. } | Step::CloseRelease { .. });
         let (app, soon) = (call.app.clone(), self.soon.clone());

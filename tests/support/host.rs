@@ -186,11 +186,16 @@ impl Host {
                         --app lighthouse-checkout` and give it to me"
                 .to_owned());
         }
+        Ok(self.inspect(now))
+    }
+
+    /// The same for whoever only looks.
+    pub fn inspect(&self, now: DateTime<Utc>) -> Inventory {
         let releases = match self.lacks {
             Some(Lack::Releases) => Err("it answered 503".to_owned()),
             _ => Ok(self.releases.clone()),
         };
-        Ok(Inventory {
+        Inventory {
             app: self.app.to_owned(),
             at: now,
             machines: self.machines.clone(),
@@ -205,7 +210,7 @@ impl Host {
                     at: Some(now + chrono::TimeDelta::seconds(-30)),
                 },
             ]),
-        })
+        }
     }
 
     /// The app as a look sees it.

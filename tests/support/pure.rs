@@ -15,7 +15,7 @@ use watchbell::domain::input::*;
 use watchbell::domain::message::{Form, Message, Text};
 use watchbell::domain::policy::{Policy, SHIPPED};
 use watchbell::domain::schedule::first_instant;
-use watchbell::domain::state::{Decided, State};
+use watchbell::domain::state::{Decided, State, follow};
 use watchbell::domain::workspace::{Stage, StageSpec, Workspace};
 use watchbell::domain::{bot, jobs, services, view};
 
@@ -188,9 +188,22 @@ impl Pure {
                 Query::Health(service) => answers.health = Some(self.report(service.as_ref())),
                 Query::ClosedIncident(_) | Query::RecentIncidents(_) => answers.recent = Some(Vec::new()),
                 Query::Itself => answers.itself = Some(Itself::default()),
+                Query::Changes(_) => {
+                    let mut all = BTreeMap::new();
+                    for line in &self.log {
+                        line.facts.iter().for_each(|(on, fact)| follow(&mut all, line.at, *on, fact));
+                    }
+                    all.retain(|id, _| !self.state.team.deploys.contains_key(id));
+                    answers.changes = Some(all.into_values().rev().collect());
+                }
                 Query::Inventory(app) => {
                     if let Some(host) = self.host_of(&app) {
                         answers.inventories.insert(app, host.inventory(self.now));
+                    }
+                }
+                Query::Inspect(app) => {
+                    if let Some(host) = self.host_of(&app) {
+                        answers.inventories.insert(app, Ok(host.inspect(self.now)));
                     }
                 }
             }

@@ -29,7 +29,7 @@ pub fn running(inventory: &Inventory) -> Option<Shipped> {
 }
 
 /// The newest release that put this image up: one that ended well before one that did not.
-fn with_image<'a>(inventory: &'a Inventory, image: &Image) -> Option<&'a Release> {
+pub fn with_image<'a>(inventory: &'a Inventory, image: &Image) -> Option<&'a Release> {
     let with = || releases(inventory).iter().filter(|release| release.image.is(image));
     with().find(|release| release.is_complete()).or_else(|| with().next())
 }

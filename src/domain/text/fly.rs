@@ -5,16 +5,18 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::deploy::{Deploy, Verdict};
+use crate::domain::deploy::{Deploy, Shipped, Verdict, plan};
 use crate::domain::draft::Ctx;
 use crate::domain::health::{AppHealth, Machine};
-use crate::domain::hosting::{Guest, Inventory, Release, Running};
+use crate::domain::hosting::{Guest, Image, Inventory, Release, Running, Secret};
 use crate::domain::message::{Card, Message, Text, Tone};
 
 /// Machines shown; of more, the card says how many there are.
 const MACHINES_MAX: usize = 20;
 /// Secrets shown.
 const SECRETS_MAX: usize = 40;
+/// Characters of a digest shown.
+const DIGEST_CHARS_MAX: usize = 16;
 /// Releases and changes shown.
 const NEWEST_MAX: usize = 10;
 /// Characters of a release's author.
@@ -29,11 +31,13 @@ pub fn guest(guest: &Guest) -> String {
 /// The machines of an app, as a look sees them and as they are configured.
 pub fn machines(app: &str, look: Option<&AppHealth>, inventory: Option<&Inventory>) -> Message {
     let looked: &[Machine] = look.and_then(|look| look.machines.as_deref().ok()).unwrap_or_default();
-    let configured = |id: &str| inventory?.machines.iter().find(|machine| machine.id == id);
+    let configured = |id: &str| Some((inventory?, inventory?.machines.iter().find(|machine| machine.id == id)?));
     let mut lines: Vec<String> = looked.iter().map(|machine| one(machine, configured(&machine.id))).collect();
     if lines.is_empty() {
         // What is configured is known, how it is was not found out.
-        lines = inventory.into_iter().flat_map(|inventory| &inventory.machines).map(unseen).collect();
+        let all =
+            inventory.into_iter().flat_map(|inventory| inventory.machines.iter().map(move |one| (inventory, one)));
+        lines = all.map(|(inventory, machine)| unseen(inventory, machine)).collect();
     }
     let count = lines.len();
     let mut card = Card::new(format!("Machines of {app}"), Tone::Quiet);
@@ -49,15 +53,15 @@ pub fn machines(app: &str, look: Option<&AppHealth>, inventory: Option<&Inventor
     Message::card(card)
 }
 
-fn one(machine: &Machine, configured: Option<&Running>) -> String {
+fn one(machine: &Machine, configured: Option<(&Inventory, &Running)>) -> String {
     let verdict = machine.verdict();
-    let image = configured.map(|found| found.image.to_string());
-    let image = image.unwrap_or_else(|| crate::domain::hosting::Image::new(&machine.image).to_string());
+    let image = configured.map(|(inventory, found)| shipped(inventory, &found.image));
+    let image = image.unwrap_or_else(|| Image::new(&machine.image).to_string());
     let mut line = format!("{} {} {}: {}, {image}", verdict.mark.sign(), machine.region, machine.id, state(machine));
     if machine.state == "started" && machine.checks > 0 {
         line.push_str(&format!(", checks {}/{}", machine.checks_passing, machine.checks));
     }
-    if let Some(size) = configured.and_then(|found| found.guest.as_ref()) {
+    if let Some(size) = configured.and_then(|(_, found)| found.guest.as_ref()) {
         line.push_str(&format!(", {}", guest(size)));
     }
     let why = verdict.why();
@@ -71,8 +75,15 @@ fn state(machine: &Machine) -> String {
     if machine.is_asleep() { format!("asleep ({})", machine.state) } else { machine.state.clone() }
 }
 
-fn unseen(machine: &Running) -> String {
-    let mut line = format!("– {} {}: {}, {}", machine.region, machine.id, machine.state, machine.image);
+/// "v42 (deployment-7)", or the image alone where no release is known for it.
+fn shipped(inventory: &Inventory, image: &Image) -> String {
+    let release = plan::with_image(inventory, image);
+    Shipped { image: image.clone(), version: release.map(|release| release.version) }.words()
+}
+
+fn unseen(inventory: &Inventory, machine: &Running) -> String {
+    let image = shipped(inventory, &machine.image);
+    let mut line = format!("– {} {}: {}, {image}", machine.region, machine.id, machine.state);
     if let Some(size) = &machine.guest {
         line.push_str(&format!(", {}", guest(size)));
     }
@@ -91,10 +102,10 @@ fn unseen(machine: &Running) -> String {
 /// A sentence, when the host did not say.
 pub fn releases(ctx: &Ctx<'_>, inventory: &Inventory) -> Result<Message, String> {
     let releases = inventory.releases.as_ref().map_err(|why| format!("Fly does not tell the releases: {why}"))?;
-    let runs = crate::domain::deploy::plan::running(inventory).and_then(|now| now.version);
+    let runs = plan::running(inventory).and_then(|now| now.version);
     let mut card = Card::new(format!("Releases of {}", inventory.app), Tone::Quiet);
     for release in releases.iter().take(NEWEST_MAX) {
-        card = card.line(released(ctx, release, runs == Some(release.version)));
+        card = card.line(released(ctx, &inventory.app, release, runs == Some(release.version)));
     }
     if releases.is_empty() {
         card = card.line(Text::plain("There are none."));
@@ -102,21 +113,20 @@ pub fn releases(ctx: &Ctx<'_>, inventory: &Inventory) -> Result<Message, String>
     Ok(Message::card(card))
 }
 
-fn released(ctx: &Ctx<'_>, release: &Release, runs: bool) -> Text {
-    let ours = ctx
-        .state
-        .team
-        .deploys
-        .values()
-        .find(|deploy| deploy.release.as_ref().is_some_and(|ours| ours.id == release.id));
+fn released(ctx: &Ctx<'_>, app: &str, release: &Release, runs: bool) -> Text {
+    let held = ctx.state.team.deploys.values();
+    let held = held.filter(|deploy| deploy.release.as_ref().is_some_and(|ours| ours.id == release.id));
+    let known = ctx.state.team.releases.get(app).and_then(|ledger| ledger.get(release.version));
+    let ours = held.map(|deploy| deploy.id).next().or_else(|| known?.ours.map(|ours| ours.deploy));
     let who = match ours {
-        Some(deploy) => format!("me, {}", deploy.id),
+        Some(deploy) => format!("me, {deploy}"),
         None if release.user.is_empty() => "somebody".to_owned(),
         None => super::short(&release.user, USER_CHARS_MAX),
     };
     let mark = if runs { "▶" } else { "·" };
     let line = Text::plain(format!("{mark} v{} {}: {}, by {who}", release.version, release.image, release.status));
-    let line = match release.at {
+    // When it was seen first is the same at every look.
+    let line = match known.and_then(|known| known.at).or(release.at) {
         Some(at) => line.text(", ").relative(at),
         None => line,
     };
@@ -129,16 +139,14 @@ fn released(ctx: &Ctx<'_>, release: &Release, runs: bool) -> Text {
 /// A sentence, when the host did not say.
 pub fn secrets(inventory: &Inventory) -> Result<Message, String> {
     let secrets = inventory.secrets.as_ref().map_err(|why| format!("Fly does not tell the secrets: {why}"))?;
-    // Setting one makes a release where it is not only staged: what was set after the newest one waits.
-    let newest = inventory.releases.iter().flatten().filter_map(|release| release.at).max();
     let mut card = Card::new(format!("Secrets of {}", inventory.app), Tone::Quiet);
     for secret in secrets.iter().take(SECRETS_MAX) {
-        let word = match (secret.at, newest) {
-            (Some(at), Some(newest)) if at > newest => "staged: it waits for a deploy",
-            (Some(_), Some(_)) => "live",
-            _ => "not known whether it is live",
-        };
-        card = card.line(Text::plain(format!("{} ({}): {word}", secret.name, super::short(&secret.digest, 16))));
+        let digest = super::short(&secret.digest, DIGEST_CHARS_MAX);
+        let line = Text::plain(format!("{} ({digest}): {}", secret.name, is_live(inventory, secret)));
+        card = card.line(match secret.at {
+            Some(at) => line.text("; set ").relative(at),
+            None => line,
+        });
     }
     match secrets.len() {
         0 => card = card.line(Text::plain("There are none.")),
@@ -150,16 +158,38 @@ pub fn secrets(inventory: &Inventory) -> Result<Message, String> {
     Ok(Message::card(card))
 }
 
-/// The last changes to a service, newest first.
-pub fn history<'a>(service: &str, changes: impl Iterator<Item = &'a Deploy>) -> Message {
+/// Whether what runs has a secret. Setting one makes a release where it is not only staged: what was set after the newest waits, and
+/// where that one did not end well, nobody knows which machines got it.
+fn is_live(inventory: &Inventory, secret: &Secret) -> &'static str {
+    let released = |counts: &dyn Fn(&Release) -> bool| {
+        let counted = inventory.releases.iter().flatten().filter(|release| counts(release));
+        counted.filter_map(|release| release.at).max()
+    };
+    match (secret.at, released(&|_| true)) {
+        (Some(at), Some(newest)) if at > newest => "staged: it waits for a deploy",
+        (Some(at), Some(_)) if released(&Release::is_complete).is_some_and(|whole| at <= whole) => "live",
+        (Some(_), Some(_)) => "live on some machines at most: no release after it ended well",
+        _ => "not known whether it is live",
+    }
+}
+
+/// The last changes to a service, newest first. `is_all` says whether nothing older could have been left out.
+pub fn history<'a>(service: &str, changes: impl Iterator<Item = &'a Deploy>, is_all: bool) -> Message {
     let mut card = Card::new(format!("Changes to {service}"), Tone::Quiet);
-    let mut none = true;
-    for deploy in changes.take(NEWEST_MAX) {
-        none = false;
+    let mut changes = changes.peekable();
+    if changes.peek().is_none() && is_all {
+        card = card.line(
+            Text::plain("I have made none and planned none. ")
+                .code("/fly releases")
+                .text(" shows what others released."),
+        );
+    }
+    for deploy in changes.by_ref().take(NEWEST_MAX) {
         card = card.line(change(deploy));
     }
-    if none {
-        card = card.line(Text::plain("I have made none and planned none. `/fly releases` shows what others released."));
+    if changes.peek().is_some() || !is_all {
+        let line = Text::plain("Older ones are on record: ").code("watchbell ledger");
+        card = card.line(line.text(" where I run prints them."));
     }
     Message::card(card)
 }

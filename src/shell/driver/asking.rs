@@ -9,12 +9,14 @@ use tracing::info;
 use super::Driver;
 use crate::adapters::clock::Timepiece;
 use crate::commands;
+use crate::domain::deploy::Deploy;
 use crate::domain::health::HealthReport;
 use crate::domain::ids::{IncidentId, Service, Thing};
 use crate::domain::incident::Incident;
 use crate::domain::input::{Answers, Itself, Query};
 use crate::ports::Watch;
 use crate::ports::journal::{Journal, Views};
+use crate::shell::acting::Doing;
 use crate::shell::door::Inbound;
 use crate::shell::record;
 
@@ -44,11 +46,13 @@ where
     pub(super) fn ask(&mut self, inbound: Inbound, questions: Vec<Query>) {
         let mut answers = Answers::default();
         let mut health: Option<Option<Service>> = None;
-        let mut apps: Vec<String> = Vec::new();
+        let (mut apps, mut looks): (Vec<String>, Vec<String>) = Default::default();
         for question in questions {
             match question {
                 Query::Health(service) => health = Some(service),
                 Query::Inventory(app) => apps.push(app),
+                Query::Inspect(app) => looks.push(app),
+                Query::Changes(most) => answers.changes = self.changes(usize::from(most)),
                 Query::ClosedIncident(id) => answers.recent = Some(self.read_back(id).into_iter().collect()),
                 Query::RecentIncidents(most) => answers.recent = Some(self.recent(usize::from(most))),
                 Query::Itself => {
@@ -59,17 +63,24 @@ where
         }
         let door = self.door.clone();
         let Inbound { input, reply, beat, .. } = inbound;
-        if health.is_none() && apps.is_empty() {
+        if health.is_none() && apps.is_empty() && looks.is_empty() {
             door.result(Inbound { input, reply, answers: Some(answers), beat });
             return;
         }
         let (watch, acts) = (Arc::clone(&self.parts.watch), Arc::clone(&self.parts.acts));
+        let now = self.now();
         tokio::spawn(async move {
             // All at once: whoever asked waits for the slowest, not for the sum.
-            let asked: Vec<_> = apps
-                .into_iter()
-                .map(|app| {
-                    let asked = tokio::time::timeout(Duration::from_millis(QUERY_TIMEOUT_MS), acts.inventory(&app));
+            let told = apps.into_iter().map(|app| (acts.inventory(&app), app));
+            let shown = looks.into_iter().map(|app| {
+                let asked = acts.inspect(&app);
+                let read: Doing<_> = Box::pin(async move { asked.await.map(|inventory| inventory.read_at(now)) });
+                (read, app)
+            });
+            let asked: Vec<_> = told
+                .chain(shown)
+                .map(|(doing, app)| {
+                    let asked = tokio::time::timeout(Duration::from_millis(QUERY_TIMEOUT_MS), doing);
                     tokio::spawn(async move { (app, asked.await) })
                 })
                 .collect();
@@ -93,6 +104,20 @@ where
             _ => self.parts.journal.read_from(0).filter_map(Result::ok).collect(),
         };
         record::incident(id, &lines)
+    }
+
+    /// The newest changes that are no longer in memory; none without the database: the log would be read for a long time.
+    fn changes(&mut self, most: usize) -> Option<Vec<Deploy>> {
+        let named = self.parts.views.things("dep", None, most).ok()?;
+        let mut found = Vec::new();
+        for (name, _) in named {
+            let Ok(Thing::Deploy(id)) = name.parse() else { continue };
+            if !self.state.team.deploys.contains_key(&id) {
+                let lines = self.parts.views.rows(&name).ok()?;
+                found.extend(record::changes(&lines).remove(&id));
+            }
+        }
+        Some(found)
     }
 
     fn recent(&mut self, most: usize) -> Vec<Incident> {
