@@ -113,16 +113,18 @@ const UP_MAX: i64 = 1_000;
 /// `/fly memory`.
 pub const MEMORY: Command = Command {
     spec: || {
-        why(about(CommandSpec::slash("fly memory", "Give each machine other memory: a plan, then one button").needs(
-            "mb",
-            "How much, in MB",
-            OptionKind::Number { min: 256, max: MEMORY_MB_MAX },
+        why(group(about(
+            CommandSpec::slash("fly memory", "Give each machine other memory: a plan, then one button").needs(
+                "mb",
+                "How much, in MB",
+                OptionKind::Number { min: 256, max: MEMORY_MB_MAX },
+            ),
         )))
     },
     needs,
     decide: |ctx, call, answers| {
         let memory_mb = number(call, "mb")?;
-        plan(ctx, call, answers, Scale::Memory { memory_mb })
+        plan(ctx, call, answers, Scale::Memory { memory_mb, group: call.word("group") })
     },
 };
 
@@ -137,13 +139,14 @@ pub const CPU: Command = Command {
         );
         let spec = about(spec).takes("kind", "The kind it has when left out", OptionKind::Choice(kinds));
         let memory = OptionKind::Number { min: 256, max: MEMORY_MB_MAX };
-        why(spec.takes("memory", "In MB; what it has when left out", memory))
+        why(group(spec.takes("memory", "In MB; what it has when left out", memory)))
     },
     needs,
     decide: |ctx, call, answers| {
         let cpus = number(call, "cpus")?;
         let memory_mb = call.number("memory").map(|_| number(call, "memory")).transpose()?;
-        plan(ctx, call, answers, Scale::Cpu { cpus, cpu_kind: call.word("kind"), memory_mb })
+        let (cpu_kind, group) = (call.word("kind"), call.word("group"));
+        plan(ctx, call, answers, Scale::Cpu { cpus, cpu_kind, memory_mb, group })
     },
 };
 
@@ -153,8 +156,7 @@ pub const COUNT: Command = Command {
         let spec =
             CommandSpec::slash("fly count", "Have so many machines up: starts or stops some, makes and destroys none")
                 .needs("up", "How many", OptionKind::Number { min: 0, max: UP_MAX });
-        let group = OptionKind::Text { chars_max: 60 };
-        why(about(spec).takes("group", "The process group; the only one when left out", group))
+        why(group(about(spec)))
     },
     needs,
     decide: |ctx, call, answers| {
@@ -218,6 +220,10 @@ pub const START: Command = Command {
         Ok(draft.done(only_you(message)))
     },
 };
+
+fn group(spec: CommandSpec) -> CommandSpec {
+    spec.takes("group", "The process group; the only one when left out", OptionKind::Text { chars_max: 60 })
+}
 
 fn why(spec: CommandSpec) -> CommandSpec {
     spec.takes("why", "A sentence for the record", OptionKind::Text { chars_max: 500 })

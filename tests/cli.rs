@@ -40,6 +40,19 @@ fn a_folder_that_is_none_is_named() {
 }
 
 #[test]
+fn the_ledger_says_what_it_was_not_told_and_what_is_not_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = run(folder.path(), &["ledger", "--state", "nope"], "");
+    assert!(words(&output).contains("nope is no state folder"), "{}", words(&output));
+    let output = run(folder.path(), &["ledger", "--state", ".", "--machine", "1781000a"], "");
+    assert_eq!(output.status.code(), Some(2), "before or after? {}", words(&output));
+    std::fs::create_dir(folder.path().join("log")).expect("a log");
+    let output = run(folder.path(), &["ledger", "--state", ".", "--machine", "1781000a", "--before"], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(words(&output).contains("no such configuration of machine 1781000a"), "{}", words(&output));
+}
+
+#[test]
 fn an_answer_that_will_not_do_is_said_once_to_have_written_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     for typed in ["\n\n\n\n\n\n", "acme\n"] {

@@ -29,6 +29,9 @@ pub enum Scale {
     Memory {
         /// How much, in MB.
         memory_mb: u32,
+        /// Of which process group; the only one when none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
     },
     /// CPUs of every machine.
     Cpu {
@@ -40,6 +43,9 @@ pub enum Scale {
         /// With how much memory, in MB; what it has when none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         memory_mb: Option<u32>,
+        /// Of which process group; the only one when none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
     },
     /// How many machines are up.
     Count {
@@ -72,8 +78,8 @@ impl Scale {
     pub fn guest(&self, now: Option<&Guest>) -> Option<Guest> {
         let now = now?;
         match self {
-            Scale::Memory { memory_mb } => Some(Guest { memory_mb: *memory_mb, ..now.clone() }),
-            Scale::Cpu { cpus, cpu_kind, memory_mb } => Some(Guest {
+            Scale::Memory { memory_mb, .. } => Some(Guest { memory_mb: *memory_mb, ..now.clone() }),
+            Scale::Cpu { cpus, cpu_kind, memory_mb, .. } => Some(Guest {
                 cpu_kind: cpu_kind.clone().unwrap_or_else(|| now.cpu_kind.clone()),
                 cpus: *cpus,
                 memory_mb: memory_mb.unwrap_or(now.memory_mb),
@@ -111,7 +117,9 @@ pub fn touched(inventory: &Inventory, scale: &Scale) -> Result<Vec<Running>, Str
     machines.sort_by_key(|machine| !machine.is_up());
     let already = || Err(words::already(scale, inventory));
     match scale {
-        Scale::Memory { .. } | Scale::Cpu { .. } => {
+        Scale::Memory { group, .. } | Scale::Cpu { group, .. } => {
+            // What fits the one need not fit the other: a worker is not resized because the web is.
+            machines = one_group(&machines, group.as_deref())?;
             if let Some(unknown) = machines.iter().find(|machine| machine.guest.is_none()) {
                 return Err(words::size_unknown(unknown));
             }
@@ -351,5 +359,28 @@ mod tests {
             change(&mut state, zero(), vec![machine("a", "started", true)], Verdict::OffLine);
         }
         assert!(state.team.deploys.len() <= DEPLOYS_HELD + ZEROS_KEPT);
+    }
+
+    #[test]
+    fn a_size_is_given_to_one_process_group() {
+        let guest = || Some(Guest { cpu_kind: "shared".to_owned(), cpus: 1, memory_mb: 256 });
+        let of =
+            |id: &str, group: &str| Running { group: group.to_owned(), guest: guest(), ..machine(id, "started", true) };
+        let inventory = Inventory {
+            app: "shop".to_owned(),
+            at: chrono::DateTime::UNIX_EPOCH,
+            machines: vec![of("a", "web"), of("b", "worker"), of("c", "web")],
+            releases: Ok(Vec::new()),
+            release_command: None,
+            secrets_at: None,
+            secrets: Ok(Vec::new()),
+        };
+        let planned = |group: Option<&str>| {
+            let scale = Scale::Memory { memory_mb: 512, group: group.map(str::to_owned) };
+            touched(&inventory, &scale).map(|found| found.into_iter().map(|one| one.id).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(planned(Some("web")).as_deref(), Ok("a c"));
+        assert_eq!(planned(None), Err("Machines of which process group? Give `group`: web, worker.".to_owned()));
+        assert!(planned(Some("cron")).is_err());
     }
 }

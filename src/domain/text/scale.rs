@@ -13,17 +13,18 @@ use crate::domain::ids::{DeployId, Service};
 
 /// "give checkout 512 MB of memory".
 pub fn intent(scale: Option<&Scale>, service: &str) -> String {
+    let of = |group: &Option<String>| match group {
+        Some(group) => format!("{service} ({group})"),
+        None => service.to_owned(),
+    };
     match scale {
-        Some(Scale::Memory { memory_mb }) => format!("give {service} {memory_mb} MB of memory a machine"),
-        Some(Scale::Cpu { cpus, cpu_kind, memory_mb }) => {
+        Some(Scale::Memory { memory_mb, group }) => format!("give {} {memory_mb} MB of memory a machine", of(group)),
+        Some(Scale::Cpu { cpus, cpu_kind, memory_mb, group }) => {
             let kind = cpu_kind.as_ref().map_or_else(String::new, |kind| format!("{kind} "));
             let memory = memory_mb.map_or_else(String::new, |mb| format!(" and {mb} MB of memory"));
-            format!("give {service} {cpus} {kind}{}{memory} a machine", if *cpus == 1 { "CPU" } else { "CPUs" })
+            format!("give {} {cpus} {kind}{}{memory} a machine", of(group), if *cpus == 1 { "CPU" } else { "CPUs" })
         }
-        Some(Scale::Count { up, group: None }) => format!("have {} of {service} up", machines(usize::from(*up))),
-        Some(Scale::Count { up, group: Some(group) }) => {
-            format!("have {} of {service} up in {group}", machines(usize::from(*up)))
-        }
+        Some(Scale::Count { up, group }) => format!("have {} of {} up", machines(usize::from(*up)), of(group)),
         Some(Scale::Zero) => format!("scale {service} to zero"),
         Some(Scale::Again { .. }) => format!("start {service} again"),
         Some(Scale::Autostop { autostop: Autostop::Off }) => format!("let no machine of {service} sleep"),
