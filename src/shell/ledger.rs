@@ -139,8 +139,17 @@ mod tests {
             let before = Some(log::blob::put(&mut disk, was.to_string().as_bytes())?);
             let after = Some("0".repeat(64));
             let machine = "1781000a".to_owned();
-            let facts =
-                [Fact::DeployStopped { by: Person::new("discord:1") }, Fact::MachineDone { machine, before, after }];
+            let again = Fact::MachineTriedAgain {
+                machine: "1781000c".to_owned(),
+                effect: crate::domain::ids::EffectId { seq: 3, n: 0 },
+                says: "its checks fail".to_owned(),
+                before: before.clone(),
+            };
+            let facts = [
+                again,
+                Fact::DeployStopped { by: Person::new("discord:1") },
+                Fact::MachineDone { machine, before, after },
+            ];
             let facts = facts.iter().map(|fact| {
                 let mut value = serde_json::to_value(fact).unwrap_or_default();
                 value["on"] = json!("dep/00000001");
@@ -151,10 +160,12 @@ mod tests {
             opened.journal.append(epoch, vec![entry])?;
         }
         let shown = show(folder.path(), DeployId(1))?;
-        assert_eq!(shown["machines"][0]["machine"], "1781000a");
-        assert_eq!(shown["machines"][0]["before"], was);
-        assert!(shown["machines"][0]["after"]["lost"].is_string(), "what is lost is said, and hides nothing else");
-        assert_eq!(shown["facts"].as_array().map(Vec::len), Some(2));
+        assert_eq!((&shown["machines"][0]["machine"], &shown["machines"][0]["before"]), (&json!("1781000c"), &was));
+        assert_eq!(shown["machines"][1]["machine"], "1781000a");
+        assert_eq!(shown["machines"][1]["before"], was);
+        assert!(shown["machines"][1]["after"]["lost"].is_string(), "what is lost is said, and hides nothing else");
+        assert_eq!(shown["facts"].as_array().map(Vec::len), Some(3));
+        assert_eq!(config(folder.path(), None, "1781000c", Side::Before)?, was);
         assert!(show(folder.path(), DeployId(2)).is_err());
         assert_eq!(config(folder.path(), None, "1781000a", Side::Before)?, was);
         assert_eq!(config(folder.path(), Some(DeployId(1)), "1781000a", Side::Before)?, was);

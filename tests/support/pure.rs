@@ -349,8 +349,17 @@ impl Pure {
                 EffectEnd::Looked { report: self.report(one) }
             }
         };
+        let kept = match &end {
+            EffectEnd::Stepped { end: Stepped::Done { before, .. } | Stepped::Failed { before, .. } } => before.clone(),
+            _ => None,
+        };
         let outcome = EffectOutcome { effect: effect.id, end };
         self.decide(InputKind::Effect(outcome), None);
+        // Whatever becomes of a machine, what it was before stays on record: it is the undo.
+        if let Some(kept) = kept {
+            let facts = self.log.last().map(|line| format!("{:?}", line.facts)).unwrap_or_default();
+            assert!(facts.contains(&kept), "{kept} is not on record: {facts}");
+        }
     }
 
     fn place(&self, to: &Target) -> Place {

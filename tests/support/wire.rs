@@ -72,15 +72,15 @@ const ACTED_ON: &str = r#"{
         "autostop": true,
         "machines": [{"region": "iad"}, {"region": "ord"}, {"region": "ord", "state": "stopped"}],
         "releases": [
-            {"version": 40, "image": "registry.fly.io/lighthouse-checkout:deployment-40", "minutes_ago": 21600},
-            {"version": 41, "image": "registry.fly.io/lighthouse-checkout:deployment-41", "minutes_ago": 11520},
-            {"version": 42, "image": "registry.fly.io/lighthouse-checkout:deployment-42", "minutes_ago": 1440}
+            {"version": 40, "image": "registry.fly.io/lighthouse-checkout:deployment-40", "user": "carol@lighthouse.example", "minutes_ago": 21600},
+            {"version": 41, "image": "registry.fly.io/lighthouse-checkout:deployment-41", "user": "carol@lighthouse.example", "minutes_ago": 11520},
+            {"version": 42, "image": "registry.fly.io/lighthouse-checkout:deployment-42", "user": "carol@lighthouse.example", "minutes_ago": 1440}
         ]
     }, {
         "name": "lighthouse-checkout-staging",
         "autostop": true,
         "machines": [{"region": "iad"}],
-        "releases": [{"version": 42, "image": "registry.fly.io/lighthouse-checkout:deployment-42", "minutes_ago": 1440}]
+        "releases": [{"version": 42, "image": "registry.fly.io/lighthouse-checkout:deployment-42", "user": "carol@lighthouse.example", "minutes_ago": 1440}]
     }],
     "settings": {"boot_ms": 2, "stop_ms": 2, "check_every_ms": 20, "autostop_after_ms": 86400000, "rate_limits": false}
 }"#;
