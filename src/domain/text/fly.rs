@@ -208,3 +208,54 @@ fn change(deploy: &Deploy) -> Text {
         None => line,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    fn inventory(releases: &[(i64, &str)]) -> Inventory {
+        let at = |minutes: i64| DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes);
+        let release = |(minutes, status): &(i64, &str)| Release {
+            id: format!("r{minutes}"),
+            version: 1,
+            status: (*status).to_owned(),
+            image: Image::new("shop:v1"),
+            user: String::new(),
+            at: Some(at(*minutes)),
+        };
+        Inventory {
+            app: "shop".to_owned(),
+            at: at(60),
+            machines: Vec::new(),
+            releases: Ok(releases.iter().map(release).collect()),
+            release_command: None,
+            secrets_at: None,
+            secrets: Ok(vec![Secret { name: "KEY".to_owned(), digest: "9c2b".to_owned(), at: Some(at(30)) }]),
+        }
+    }
+
+    #[test]
+    fn a_secret_is_live_only_where_a_release_after_it_ended_well() {
+        let live = |releases: &[(i64, &str)]| {
+            let inventory = inventory(releases);
+            let secret = inventory.secrets.iter().flatten().next().cloned();
+            secret.map_or("", |secret| is_live(&inventory, &secret)).to_owned()
+        };
+        assert_eq!(live(&[(40, "complete"), (10, "complete")]), "live");
+        assert_eq!(live(&[(20, "complete")]), "staged: it waits for a deploy");
+        assert!(live(&[(40, "failed"), (20, "complete")]).starts_with("live on some machines at most"));
+        assert_eq!(live(&[(50, "failed"), (40, "complete")]), "live");
+        assert_eq!(live(&[]), "not known whether it is live");
+    }
+
+    #[test]
+    fn how_long_ago_something_was_is_the_same_on_another_clock() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(9_000);
+        let read = inventory(&[(50, "complete")]).read_at(now);
+        assert_eq!(read.at, now);
+        assert_eq!(read.releases.unwrap_or_default()[0].at, Some(now - TimeDelta::minutes(10)));
+        assert_eq!(read.secrets.unwrap_or_default()[0].at, Some(now - TimeDelta::minutes(30)));
+    }
+}
