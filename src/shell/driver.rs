@@ -461,7 +461,7 @@ where
             })
             .filter(|on| *on != Thing::Team)
             .collect();
-        // First how things should look: a card that is put up for the first time is drawn from it.
+        // First what things are called and where they stand: what is done about them starts from it.
         for on in &touched {
             self.show(*on, false);
         }
@@ -485,11 +485,15 @@ where
         }
         let older = aged(touched.iter());
         for on in touched.into_iter().chain(older) {
-            if let Thing::Incident(id) = on {
+            let mut last = None;
+            if let Thing::Incident(id) = on
+                && !self.state.must_hold(id)
+            {
+                last = self.drawn(on).map(Box::new);
                 self.state.release(id);
             }
             if !self.state.is_held(on) {
-                let _ = self.parts.outbox.send(Work::Forget(on));
+                let _ = self.parts.outbox.send(Work::Forget(on, last));
             }
         }
     }
@@ -509,6 +513,12 @@ where
         match ask {
             Ask::Look(reply) => {
                 let _ = reply.send(self.snapshot());
+            }
+            Ask::Draw(on, reply) => {
+                // Unanswered: it is not in memory.
+                if let Some(drawn) = self.drawn(on) {
+                    let _ = reply.send(drawn);
+                }
             }
             Ask::Adopt(policy, hash) => {
                 self.parts.policy = *policy;
