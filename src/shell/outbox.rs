@@ -2,10 +2,10 @@
 //!
 //! Owns the order of delivery (posts of one thread never overtake each other), repeats, and the way back from doubt: what may
 //! have been done is looked for before it is done again. Decides nothing: every end goes back to the loop as an input.
-//! What is only shown (cards, pins) is drawn by the loop when its turn comes and not a moment before, one in flight an incident, a
-//! few at a time: of a thousand that wait to be compared only the names wait here, and of what was sent only a digest stays.
+//! What is only shown (cards, titles, pins) is `showing`'s.
 
 mod attempts;
+mod showing;
 #[cfg(test)]
 mod tests;
 
@@ -14,10 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
-use tracing::info;
 
 pub use attempts::Pace;
-use attempts::{Attempts, Delivery, PAGE_GIVE_UP_AFTER, Sent, Showing, delete, page, show};
+use attempts::{Attempts, Delivery, PAGE_GIVE_UP_AFTER, delete, page};
+pub use showing::Shown;
+use showing::{Sent, Showing, worst_first};
 
 use super::acting::Acts;
 use super::door::{Door, Drawn, Inbound};
@@ -37,11 +38,6 @@ pub const IN_FLIGHT_MAX: usize = 64;
 /// Of these, how many towards one place: what is handed over stands in a line that nobody may jump, so that line is kept
 /// short and the choice of the next is made here, as late as can be.
 const TO_ONE_PLACE_MAX: usize = 4;
-/// Cards on their way to be edited at once. A chat takes about one a second; whatever waits here can still become newer, and
-/// what somebody works on can still go before what is only looked after.
-const SHOWN_AT_ONCE_MAX: usize = 8;
-/// Of these, how many that are only compared, as after a start: what has changed finds a place at once.
-const COMPARED_AT_ONCE_MAX: usize = 4;
 /// What the loop hands over.
 #[expect(clippy::large_enum_variant, reason = "passes through a channel once; most of what passes is the large one")]
 #[derive(Debug)]
@@ -63,27 +59,6 @@ pub enum Work {
     Forget(Thing, Option<Box<Drawn>>),
     /// The chat is there again: what waits for it need not wait longer.
     Wake,
-}
-
-/// Of an incident or a deploy that may look otherwise than it should: all that has to be known before it is drawn.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Shown {
-    /// Which incident, or which deploy.
-    pub on: Thing,
-    /// Its thread's title; empty for what has none.
-    pub title: String,
-    /// Where the card stands, once it does.
-    pub at_card: Option<Posted>,
-    /// Where the thread is, once it is.
-    pub at_thread: Option<Place>,
-    /// Posts that a later one may take the place of.
-    pub standing: BTreeMap<EffectId, Posted>,
-    /// How bad it is: who comes first of those that are equally urgent.
-    pub severity: Severity,
-    /// Whether the bot is only observing: then what finds no thread belongs into the test channel.
-    pub observing: bool,
-    /// Whether it is sent even if nothing changed since it was sent last.
-    pub force: bool,
 }
 
 /// What the outbox works with.
@@ -385,30 +360,6 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
         self.standing.retain(|_, one| !one.over || one.again || one.showing || one.titling);
     }
 
-    /// Has as many looked after as there is room for: what has changed before what is only compared, then the worst.
-    fn show_what_can(&mut self) {
-        let shown = self.standing.values().filter(|one| one.showing).count();
-        let compared = self.standing.values().filter(|one| one.showing && one.only_compared).count();
-        if shown >= SHOWN_AT_ONCE_MAX {
-            return;
-        }
-        let waits = self.standing.iter().filter(|(_, one)| one.again && !one.showing);
-        let mut ready: Vec<(bool, u8, Thing)> =
-            waits.map(|(on, one)| (one.only_compared, worst_first(one.severity), *on)).collect();
-        ready.sort_unstable();
-        let (mut room, mut room_to_compare) =
-            (SHOWN_AT_ONCE_MAX - shown, COMPARED_AT_ONCE_MAX.saturating_sub(compared));
-        for (only_compared, _, on) in ready {
-            if room == 0 || (only_compared && room_to_compare == 0) {
-                break;
-            }
-            if self.start_showing(on) {
-                room -= 1;
-                room_to_compare -= usize::from(only_compared);
-            }
-        }
-    }
-
     fn start(&mut self, key: String, flight: Flight, job: Job) {
         self.running.insert(key.clone(), flight);
         let Job { effect, again, beat } = job;
@@ -565,73 +516,6 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 }
             }
         })
-    }
-
-    /// Sets a thread's title, apart from everything else: Discord allows two changes in ten minutes, and a card must not wait
-    /// for that. The newest title wins; one that could not be set is tried with the next change.
-    fn start_titling(&mut self, id: Thing) {
-        let Some(standing) = self.standing.get_mut(&id).filter(|standing| !standing.titling) else { return };
-        let (Some(title), Some(thread)) = (standing.title.clone(), standing.thread.clone()) else { return };
-        if title.is_empty() || standing.titled.as_ref() == Some(&title) {
-            return;
-        }
-        standing.titling = true;
-        let chat = Arc::clone(&self.neighbours.chat);
-        let ended = self.ended_in.clone();
-        let beat = self.door.pulse().beat();
-        tokio::spawn(async move {
-            let title = match chat.retitle(&thread, &title).await {
-                Ok(()) => Some(title),
-                Err(error) => {
-                    info!(reason = %error, "A thread's title could not be set");
-                    None
-                }
-            };
-            let _ = ended.send(Ended::Titled { on: id, title });
-            drop(beat);
-        });
-    }
-
-    /// How it should look, from the loop at the moment that this is waited for; of what it has let go, as it was then.
-    fn drawing(&self, on: Thing) -> std::pin::Pin<Box<dyn Future<Output = Option<Drawn>> + Send>> {
-        if let Some(last) = self.standing.get(&on).and_then(|one| one.last.clone()) {
-            return Box::pin(async move { Some(last) });
-        }
-        let door = self.door.clone();
-        Box::pin(async move { door.draw(on).await })
-    }
-
-    /// Whether there was something to show.
-    fn start_showing(&mut self, on: Thing) -> bool {
-        let drawing = self.drawing(on);
-        let Some(standing) = self.standing.get_mut(&on) else { return false };
-        standing.again = false;
-        let beats = self.show_beats.remove(&on).unwrap_or_default();
-        let Some(card) = standing.card.clone() else { return false };
-        standing.showing = true;
-        let before = standing.sent;
-        let chat = Arc::clone(&self.neighbours.chat);
-        let (wake, pace, door) = (Arc::clone(&self.wake), self.pace, self.door.clone());
-        let ended = self.ended_in.clone();
-        self.start_titling(on);
-        tokio::spawn(async move {
-            let end = match drawing.await {
-                Some(drawn) => show(&*chat, &card, &drawn, before, pace, &wake, &door).await,
-                None => Showing::NotDrawn,
-            };
-            let _ = ended.send(Ended::Shown { on, end, _beats: beats });
-        });
-        true
-    }
-}
-
-/// The order of severities: the least comes first, and what has none comes last.
-fn worst_first(severity: Option<Severity>) -> u8 {
-    match severity {
-        Some(Severity::Sev1) => 1,
-        Some(Severity::Sev2) => 2,
-        Some(Severity::Sev3) => 3,
-        None => u8::MAX,
     }
 }
 

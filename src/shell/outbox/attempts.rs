@@ -8,16 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use crate::domain::effect::Urgency;
-use crate::domain::ids::{EffectId, InputId, Posted};
-use crate::domain::input::{EffectEnd, Gone, Input, InputKind};
+use crate::domain::ids::{EffectId, Posted};
+use crate::domain::input::EffectEnd;
 use crate::domain::message::Message;
 use crate::ports::{Chat, ChatError, PageCall, Pager, Where};
-use crate::shell::door::{Door, Drawn};
 
 /// Attempts at a post into a channel from the set-up that Discord says is not there. It says so for a moment of channels
 /// that are: this many take about three minutes.
@@ -73,7 +71,7 @@ impl Attempts {
     }
 }
 
-async fn pause(pace: Pace, attempt: u32, wake: &Notify) {
+pub(super) async fn pause(pace: Pace, attempt: u32, wake: &Notify) {
     let longest = pace.first_ms.saturating_mul(1 << attempt.min(10)).min(pace.max_ms).max(1);
     // Full jitter with a floor, so that what failed together is not tried together.
     let wait_ms = longest / 2 + fastrand::u64(0..=longest / 2);
@@ -232,73 +230,4 @@ pub(super) async fn delete<Ch: Chat>(chat: &Ch, posted: &Posted, pace: Pace) {
             Err(_) => pause(pace, attempt, &never).await,
         }
     }
-}
-
-/// What stands there: enough to tell whether something else should.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sent {
-    card: [u8; 32],
-    pinned: bool,
-}
-
-impl Sent {
-    pub(super) fn of(drawn: &Drawn) -> Self {
-        let json = serde_json::to_vec(&drawn.card).unwrap_or_default();
-        Self { card: Sha256::digest(json).into(), pinned: drawn.pinned }
-    }
-}
-
-/// How an attempt to make something look right ended.
-pub(super) enum Showing {
-    /// It looks like this now.
-    Looks(Sent),
-    /// It could not be made to.
-    Not,
-    /// The loop does not know how it should look.
-    NotDrawn,
-}
-
-/// Makes card and pin look as they should.
-pub(super) async fn show<Ch: Chat>(
-    chat: &Ch,
-    card: &Posted,
-    drawn: &Drawn,
-    before: Option<Sent>,
-    pace: Pace,
-    wake: &Notify,
-    door: &Door,
-) -> Showing {
-    const ATTEMPTS_MAX: u32 = 8;
-    let wanted = Sent::of(drawn);
-    for attempt in 0..ATTEMPTS_MAX {
-        let mut again = false;
-        if before.is_none_or(|before| before.card != wanted.card) {
-            match chat.edit(card, &drawn.card).await {
-                Ok(()) => {}
-                Err(ChatError::Gone(why)) => {
-                    info!(reason = %why, "A card is gone");
-                    let id = InputId::new(format!("gone:{}:{}", card.place, card.message));
-                    let kind = InputKind::Gone(Gone::Message(card.clone()));
-                    door.must(Input { id, kind });
-                    return Showing::Not;
-                }
-                Err(ChatError::Refused(why)) => {
-                    warn!(reason = %why, "A card could not be edited");
-                    return Showing::Not;
-                }
-                Err(_) => again = true,
-            }
-        }
-        if before.is_none_or(|before| before.pinned != wanted.pinned)
-            && !again
-            && let Err(error) = chat.pin(card, wanted.pinned).await
-        {
-            info!(reason = %error, "A card could not be pinned or unpinned");
-        }
-        if !again {
-            return Showing::Looks(wanted);
-        }
-        pause(pace, attempt, wake).await;
-    }
-    Showing::Not
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::showing::COMPARED_AT_ONCE_MAX;
 use super::*;
 use crate::domain::effect::Effect;
 use crate::domain::health::HealthReport;
