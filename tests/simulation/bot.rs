@@ -284,8 +284,13 @@ impl Bot {
         });
         let inventories = apps.filter_map(|app| Some((app, host.cloned()?))).collect();
         let report = HealthReport { at: now, auth: Ok("team".to_owned()), stages: Vec::new() };
-        let answers =
-            Answers { health: Some(report), recent: Some(Vec::new()), itself: Some(Itself::default()), inventories };
+        let answers = Answers {
+            health: Some(report),
+            recent: Some(Vec::new()),
+            itself: Some(Itself::default()),
+            inventories,
+            head: None,
+        };
         Ok(match commands::decide(ctx, kind, &answers, changed.as_ref()) {
             Ok(decision) if decision.facts.is_empty() && decision.effects.is_empty() => (decision.answer, None),
             Ok(decision) => (decision.answer.clone(), Some(bot::line(&self.state, now, id, decision))),

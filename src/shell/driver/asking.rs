@@ -12,9 +12,9 @@ use crate::commands;
 use crate::domain::health::HealthReport;
 use crate::domain::ids::{IncidentId, Service, Thing};
 use crate::domain::incident::Incident;
-use crate::domain::input::{Answers, Itself, Query};
+use crate::domain::input::{Answers, Itself, Query, RecordHead};
 use crate::ports::Watch;
-use crate::ports::journal::{Journal, Views};
+use crate::ports::journal::{Head, Journal, Views};
 use crate::shell::door::Inbound;
 use crate::shell::record;
 
@@ -51,6 +51,10 @@ where
                 Query::Inventory(app) => apps.push(app),
                 Query::ClosedIncident(id) => answers.recent = Some(self.read_back(id).into_iter().collect()),
                 Query::RecentIncidents(most) => answers.recent = Some(self.recent(usize::from(most))),
+                Query::Head => {
+                    let Head { seq, hash, .. } = self.parts.journal.head();
+                    answers.head = Some(RecordHead { seq, hash });
+                }
                 Query::Itself => {
                     let itself = (self.parts.itself)(&self.snapshot());
                     answers.itself = Some(Itself { caught_up: self.caught_up.clone(), ..itself });
