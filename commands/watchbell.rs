@@ -100,13 +100,13 @@ pub const RUN: Command = Command {
     needs: |ctx, call| {
         let name = call.word("job").unwrap_or_default();
         let digest = ctx.policy.jobs.iter().any(|job| job.name == name && job.does == JobKind::Digest);
-        if digest { vec![Query::Health(None)] } else { Vec::new() }
+        if digest { jobs::DIGEST_NEEDS.to_vec() } else { Vec::new() }
     },
     decide: |ctx, call, answers| {
         let mut draft = Draft::new(ctx);
         draft.ctx.require(&call.who, Right::Respond)?;
         let name = call.word("job").unwrap_or_default();
-        jobs::run(&mut draft, &name, true, answers.health.as_ref())?;
+        jobs::run(&mut draft, &name, true, answers)?;
         let channel = if ctx.state.team.live { "incidents" } else { "test" };
         Ok(draft.say(format!("“{name}” ran; what it says is in the {channel} channel.")))
     },

@@ -17,6 +17,7 @@ use watchbell::adapters::fly::Patience;
 use watchbell::adapters::store::FsDisk;
 use watchbell::adapters::{store, telemetry};
 use watchbell::commands;
+use watchbell::domain::input::RecordHead;
 use watchbell::ports::Clock as _;
 use watchbell::ports::disk::Disk as _;
 use watchbell::shell::{self, Settings};
@@ -137,6 +138,9 @@ enum Action {
         /// The state folder
         #[arg(long)]
         state: PathBuf,
+        /// Check as well that the record still has what a digest said it ends with, as 214-3f9a1c20d4e5
+        #[arg(long, value_name = "END")]
+        holds: Option<RecordHead>,
     },
 }
 
@@ -170,7 +174,8 @@ async fn act(action: Action) -> anyhow::Result<ExitCode> {
         Action::Run { config, .. } => {
             #[cfg(feature = "sim")]
             demo::end_with_the_demo();
-            let config = load(&config)?;
+            let config = Config::load_to_run(&config, |name| std::env::var(name).ok());
+            let config = config.map_err(|refused| anyhow!(refused.0))?;
             // Where the clock can be moved, the host is a stand-in.
             let patience =
                 if config.virtual_clock.is_some() { Patience::with_a_stand_in() } else { Patience::default() };
@@ -201,7 +206,7 @@ async fn act(action: Action) -> anyhow::Result<ExitCode> {
             let side = if after { shell::ledger::Side::After } else { shell::ledger::Side::Before };
             ledger(&state, change.as_deref(), machine.as_deref().map(|machine| (machine, side)))?;
         }
-        Action::Verify { state } => return Ok(verify(&state)),
+        Action::Verify { state, holds } => return Ok(verify(&state, holds.as_ref())),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -263,7 +268,7 @@ fn ledger(state: &Path, change: Option<&str>, one: Option<(&str, shell::ledger::
     Ok(())
 }
 
-fn verify(state: &Path) -> ExitCode {
+fn verify(state: &Path, holds: Option<&RecordHead>) -> ExitCode {
     if !state.join("log").is_dir() {
         println!("✗ {} is no state folder: there is no log in it", state.display());
         return ExitCode::FAILURE;
@@ -277,7 +282,35 @@ fn verify(state: &Path) -> ExitCode {
     for damage in &report.damage {
         println!("✗ {damage}");
     }
-    if report.whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let is_there = holds.is_none_or(|end| match holding(state, end) {
+        Ok(says) => {
+            println!("✓ {says}");
+            true
+        }
+        Err(says) => {
+            println!("✗ {says}");
+            false
+        }
+    });
+    if report.whole() && is_there { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether the record still has the line that a digest named; a sentence either way.
+fn holding(state: &Path, end: &RecordHead) -> Result<String, String> {
+    let disk = FsDisk::new(state);
+    match store::read_from(&disk, end.seq).find_map(Result::ok) {
+        Some(line) if line.seq == end.seq && line.hash.starts_with(&end.hash) => {
+            Ok(format!("line {} is the one that the digest named", end.seq))
+        }
+        Some(line) if line.seq == end.seq => Err(format!(
+            "line {} is another than the digest named: this record was changed, or is not the one that wrote the digest",
+            end.seq
+        )),
+        Some(line) => Err(format!("line {} is not there; the next that can be read is {}", end.seq, line.seq)),
+        None => {
+            Err(format!("line {} is not there: the end of the record was lost after the digest was written", end.seq))
+        }
+    }
 }
 
 fn commands_json() -> String {

@@ -24,7 +24,7 @@ pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
     match input {
         InputKind::Job { name } => {
             let digest = ctx.policy.jobs.iter().any(|job| job.name == *name && job.does == JobKind::Digest);
-            if digest { vec![Query::Health(None)] } else { Vec::new() }
+            if digest { jobs::DIGEST_NEEDS.to_vec() } else { Vec::new() }
         }
         InputKind::Press(press) => press::needs(ctx, press),
         InputKind::Filled(form) => press::needs_of(ctx, form),
@@ -55,7 +55,7 @@ pub fn decide(
         InputKind::Tick => {
             due::look(&mut draft, None);
         }
-        InputKind::Job { name } => jobs::run(&mut draft, name, false, answers.health.as_ref())?,
+        InputKind::Job { name } => jobs::run(&mut draft, name, false, answers)?,
         InputKind::Started(started) => start(&mut draft, started),
         InputKind::PolicyAdopted { hash } => {
             if draft.ctx.state.team.policy.as_ref() != Some(hash) {

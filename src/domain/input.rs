@@ -343,6 +343,8 @@ pub struct Answers {
     pub recent: Option<Vec<Incident>>,
     /// How the bot itself is.
     pub itself: Option<Itself>,
+    /// The end of the record, as of when it was asked.
+    pub head: Option<RecordHead>,
     /// What runs, by app; a sentence when the host did not say or nothing may be done there.
     pub inventories: BTreeMap<String, Result<Inventory, String>>,
     /// Changes that are over and no longer in memory, newest first; none when the record was not asked, or could not say.
@@ -369,6 +371,39 @@ pub struct Itself {
     pub parts: Vec<(String, bool, String)>,
 }
 
+/// The end of the record in a form that people can keep: whoever holds it can tell later whether the record still has that line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordHead {
+    /// The last line's number.
+    pub seq: u64,
+    /// Its hash, in hexadecimal digits.
+    pub hash: String,
+}
+
+impl RecordHead {
+    /// How many of the hash's digits are shown. Nobody makes another line that has the same by chance.
+    pub const DIGITS: usize = 12;
+}
+
+impl std::fmt::Display for RecordHead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.seq, self.hash.chars().take(Self::DIGITS).collect::<String>())
+    }
+}
+
+impl std::str::FromStr for RecordHead {
+    type Err = String;
+
+    /// Reads what a digest shows: `214-3f9a1c20d4e5`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.trim().split_once('-').and_then(|(seq, hash)| Some((seq.parse().ok()?, hash)));
+        parts
+            .filter(|(_, hash)| hash.len() >= Self::DIGITS && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+            .map(|(seq, hash)| Self { seq, hash: hash.to_ascii_lowercase() })
+            .ok_or_else(|| format!("“{text}” is no end of a record; copy it from a digest, as 214-3f9a1c20d4e5"))
+    }
+}
+
 /// A question to the outside that a decision needs answered first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Query {
@@ -380,6 +415,8 @@ pub enum Query {
     RecentIncidents(u16),
     /// How the bot itself is: connection, store, what waits.
     Itself,
+    /// The end of the record.
+    Head,
     /// What runs of an app and was released, for acting on it.
     Inventory(String),
     /// The same, only to be looked at: needs no token to act.

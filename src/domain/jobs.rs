@@ -7,8 +7,9 @@ use chrono::{DateTime, Utc};
 use super::draft::{Ctx, Draft};
 use super::effect::Target;
 use super::fact::Fact;
-use super::health::{self, HealthReport, Mark};
+use super::health::{self, Mark};
 use super::ids::Thing;
+use super::input::{Answers, Query};
 use super::message::{Card, Message, Text, Tone};
 use super::policy::{Job, JobKind};
 use super::promise::PromiseKind;
@@ -19,6 +20,9 @@ use super::text;
 
 /// How late a job may run before it says so.
 const LATE_AFTER: chrono::TimeDelta = chrono::TimeDelta::minutes(2);
+
+/// What a digest has to ask before it is written.
+pub const DIGEST_NEEDS: &[Query] = &[Query::Health(None), Query::Head];
 
 /// Jobs that are due by `now`.
 pub fn due(state: &State, now: DateTime<Utc>) -> Vec<String> {
@@ -72,7 +76,7 @@ pub fn plan(draft: &mut Draft<'_>) {
 ///
 /// # Errors
 /// When there is no such job.
-pub fn run(draft: &mut Draft<'_>, name: &str, asked: bool, health: Option<&HealthReport>) -> Result<(), Refusal> {
+pub fn run(draft: &mut Draft<'_>, name: &str, asked: bool, answers: &Answers) -> Result<(), Refusal> {
     let now = draft.now();
     let (ctx, state) = (draft.ctx, draft.ctx.state);
     let Some(job) = ctx.policy.jobs.iter().find(|job| job.name == name) else {
@@ -89,7 +93,7 @@ pub fn run(draft: &mut Draft<'_>, name: &str, asked: bool, health: Option<&Healt
     }
     let missed = due.map_or(0, |due| missed(&ctx, job, due, now));
     let mut message = match job.does {
-        JobKind::Digest => digest(&ctx, health),
+        JobKind::Digest => digest(&ctx, answers),
         JobKind::Remind => Message::line(format!("{}: {}", text::capital(&job.name), job.text)),
     };
     if let Some(due) = due.filter(|due| now - *due > LATE_AFTER) {
@@ -125,7 +129,7 @@ fn missed(ctx: &Ctx<'_>, job: &Job, due: DateTime<Utc>, now: DateTime<Utc>) -> u
 }
 
 /// The morning's post.
-fn digest(ctx: &Ctx<'_>, health: Option<&HealthReport>) -> Message {
+fn digest(ctx: &Ctx<'_>, answers: &Answers) -> Message {
     let mut card = Card::new(format!("Daily digest · {}", local(ctx, ctx.now)), Tone::Quiet);
     let open: Vec<_> = ctx.state.open().collect();
     card = card.row(
@@ -144,7 +148,7 @@ fn digest(ctx: &Ctx<'_>, health: Option<&HealthReport>) -> Message {
     if !reviews.is_empty() {
         card = card.row("Reviews not written", listing(reviews.into_iter()));
     }
-    match health {
+    match &answers.health {
         Some(report) => {
             let worst = report.mark();
             card.tone = match worst {
@@ -163,6 +167,10 @@ fn digest(ctx: &Ctx<'_>, health: Option<&HealthReport>) -> Message {
             "On call",
             Text::default().person(&person).text(", until ").time(until, super::message::TimeStyle::Full),
         );
+    }
+    // Last: it is for the day on which somebody has to know whether the record was cut off.
+    if let Some(head) = &answers.head {
+        card = card.row("Record", text::record_head(head));
     }
     if !ctx.state.team.live {
         card = card.row("Observing", text::held_back(ctx.state.team.held_back));

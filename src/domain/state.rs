@@ -377,6 +377,12 @@ impl State {
         }
     }
 
+    /// Forgets every input that was remembered: those that count are told anew, in order.
+    pub fn forget_inputs(&mut self) {
+        self.seen.clear();
+        self.seen_order.clear();
+    }
+
     /// Whether an input has changed something already.
     pub fn has_seen(&self, input: &InputId) -> bool {
         self.seen.contains(input)

@@ -16,6 +16,7 @@ use super::effect::Target;
 use super::fact::{EscalationReason, Status};
 use super::ids::{IncidentId, Person, Role, Service};
 use super::incident::Incident;
+use super::input::RecordHead;
 use super::message::{Ping, Text};
 use super::policy::Severity;
 
@@ -99,6 +100,11 @@ pub fn card_line(incident: &Incident, ack_by: Option<DateTime<Utc>>) -> Text {
         Some(at) => line.text(" Ack by ").clock(at),
         None => line,
     }
+}
+
+/// Where the record ends, to be held against it later: `watchbell verify --holds`.
+pub fn record_head(head: &RecordHead) -> String {
+    format!("up to {head}")
 }
 
 /// While observing: what would have gone out since the last digest.

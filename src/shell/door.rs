@@ -10,7 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::pulse::{Beat, Pulse};
 use crate::domain::answer::Answer;
+use crate::domain::ids::Thing;
 use crate::domain::input::{Answers, Input};
+use crate::domain::message::Message;
 use crate::domain::policy::Policy;
 
 /// Inputs that may wait at the door. Beyond it the sender is told to come back.
@@ -34,8 +36,21 @@ pub struct Inbound {
 pub enum Ask {
     /// How things are, for pages and checks.
     Look(oneshot::Sender<Snapshot>),
+    /// How an incident or a deploy should look now. No answer when it is not in memory.
+    Draw(Thing, oneshot::Sender<Drawn>),
     /// A policy that holds from now on, and its hash.
     Adopt(Box<Policy>, String),
+}
+
+/// How an incident or a deploy should look.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Drawn {
+    /// Its card.
+    pub card: Message,
+    /// Whether the card is pinned.
+    pub pinned: bool,
+    /// Whether a card that goes up late may still ping: nobody is there yet.
+    pub may_ring: bool,
 }
 
 /// How things are in the loop.
@@ -103,6 +118,14 @@ impl Door {
     pub async fn look(&self) -> Option<Snapshot> {
         let (sender, receiver) = oneshot::channel();
         self.asks.send(Ask::Look(sender)).await.ok()?;
+        receiver.await.ok()
+    }
+
+    /// How an incident or a deploy should look now; none when it is not in memory, or the loop is gone. What is drawn is on
+    /// record: questions are answered between batches.
+    pub async fn draw(&self, on: Thing) -> Option<Drawn> {
+        let (sender, receiver) = oneshot::channel();
+        self.asks.send(Ask::Draw(on, sender)).await.ok()?;
         receiver.await.ok()
     }
 

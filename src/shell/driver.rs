@@ -31,6 +31,7 @@ use crate::commands::{self, Lists};
 use crate::domain::answer::Answer;
 use crate::domain::draft::{Ctx, Decision};
 use crate::domain::effect::{Effect, EffectKind, Urgency};
+use crate::domain::health::Transition;
 use crate::domain::ids::{DeployId, EffectId, InputId, Thing};
 use crate::domain::input::{Answers, Input, InputKind, Itself, Started};
 use crate::domain::policy::Policy;
@@ -60,6 +61,9 @@ const ALIVE_EVERY: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 /// Says how the bot itself is, for `/watchbell status`.
 pub type AboutItself = Arc<dyn Fn(&Snapshot) -> Itself + Send + Sync>;
 
+/// Decides about an input: facts and effects, or a refusal.
+pub type Decide = for<'a> fn(Ctx<'a>, &InputKind, &Answers, Option<&Transition>) -> Result<Decision, Refusal>;
+
 /// What a driver is made of.
 pub struct Parts<J, V, C, W> {
     /// The journal.
@@ -78,6 +82,8 @@ pub struct Parts<J, V, C, W> {
     pub workspace: Workspace,
     /// Hash of both texts.
     pub hash: String,
+    /// What is decided about an input: `commands::decide`, or what a test puts in its place.
+    pub decide: Decide,
     /// How the bot is.
     pub itself: AboutItself,
     /// Where effects and views go.
@@ -426,8 +432,8 @@ where
         let answers = inbound.answers.as_ref().unwrap_or(&none);
         let now = self.state.latest.map_or(now, |latest| latest.max(now));
         let ctx = self.ctx(&inbound.input.id, now);
-        let decided =
-            catch_unwind(AssertUnwindSafe(|| commands::decide(ctx, &inbound.input.kind, answers, changed.as_ref())));
+        let decide = self.parts.decide;
+        let decided = catch_unwind(AssertUnwindSafe(|| decide(ctx, &inbound.input.kind, answers, changed.as_ref())));
         decided.unwrap_or_else(|_| {
             error!(input = %inbound.input.id, "A decision panicked; nothing was changed by it");
             Err(Refusal::Broken)
@@ -461,7 +467,7 @@ where
             })
             .filter(|on| *on != Thing::Team)
             .collect();
-        // First how things should look: a card that is put up for the first time is drawn from it.
+        // First what things are called and where they stand: what is done about them starts from it.
         for on in &touched {
             self.show(*on, false);
         }
@@ -485,11 +491,15 @@ where
         }
         let older = aged(touched.iter());
         for on in touched.into_iter().chain(older) {
-            if let Thing::Incident(id) = on {
+            let mut last = None;
+            if let Thing::Incident(id) = on
+                && !self.state.must_hold(id)
+            {
+                last = self.drawn(on).map(Box::new);
                 self.state.release(id);
             }
             if !self.state.is_held(on) {
-                let _ = self.parts.outbox.send(Work::Forget(on));
+                let _ = self.parts.outbox.send(Work::Forget(on, last));
             }
         }
     }
@@ -509,6 +519,12 @@ where
         match ask {
             Ask::Look(reply) => {
                 let _ = reply.send(self.snapshot());
+            }
+            Ask::Draw(on, reply) => {
+                // Unanswered: it is not in memory.
+                if let Some(drawn) = self.drawn(on) {
+                    let _ = reply.send(drawn);
+                }
             }
             Ask::Adopt(policy, hash) => {
                 self.parts.policy = *policy;

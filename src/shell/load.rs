@@ -79,20 +79,18 @@ fn from_views(journal: &FileJournal, views: &mut SledViews) -> Result<State, Str
     let mut state = State::default();
     let doc = views.doc(TEAM_DOC).map_err(|error| error.to_string())?.ok_or("the team's part is missing")?;
     let team: TeamState = serde_json::from_slice(&doc).map_err(|error| error.to_string())?;
-    let mut lines: Vec<Line> = Vec::new();
+    // One thing at a time: the lines of everything that is open would be several times as large as what becomes of them. What
+    // becomes of a thing's lines depends on no other thing's.
     for name in views.open_things().map_err(|error| error.to_string())? {
         if matches!(name.parse(), Ok(Thing::Incident(_) | Thing::Deploy(_))) {
-            lines.extend(views.rows(&name).map_err(|error| error.to_string())?);
+            for line in views.rows(&name).map_err(|error| error.to_string())? {
+                apply_line(&mut state, &line);
+            }
         }
     }
     // Effects that belong to the team (a digest on its way) are few; their thing is kept open like any other.
-    for line in
-        views.rows(&Thing::Team.to_string()).map_err(|error| error.to_string())?.into_iter().rev().take(TEAM_LINES)
-    {
-        lines.push(line);
-    }
-    lines.sort_by_key(|line| line.seq);
-    for line in &lines {
+    let team_lines = views.rows(&Thing::Team.to_string()).map_err(|error| error.to_string())?;
+    for line in team_lines.iter().skip(team_lines.len().saturating_sub(TEAM_LINES)) {
         apply_line(&mut state, line);
     }
     // What the whole log says of the team is in its document; folding a part of its lines is not enough.
@@ -153,8 +151,10 @@ fn settle(state: &mut State, decided: &Decided) -> Vec<(String, bool)> {
     open
 }
 
-/// Ids of the newest inputs, so that a repeat is known across a restart.
+/// Ids of the newest inputs, so that a repeat is known across a restart. What was remembered on the way here is not the newest,
+/// nor in order.
 fn remember_inputs(journal: &FileJournal, state: &mut State, head: u64) {
+    state.forget_inputs();
     let from = head.saturating_sub(INPUTS_REMEMBERED as u64);
     for line in journal.read_from(from).filter_map(Result::ok) {
         if !line.input.is_empty() {

@@ -158,7 +158,7 @@ impl Bot {
 /// # Errors
 /// A sentence: the folder is in use, a token is missing, or Discord turns the bot away or does not know the server while there is
 /// nothing to keep. With something to keep, and when Discord is out of reach, everything else works, and it is called again.
-pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
+pub async fn start(mut config: Config, settings: Settings) -> anyhow::Result<Bot> {
     let movable = movable_clock(&config)?;
     let clock: Arc<dyn Timepiece> = match &movable {
         Some(clock) => Arc::clone(clock) as Arc<dyn Timepiece>,
@@ -189,6 +189,11 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
         let what: Vec<&str> = lost.map(|finding| finding.text.as_str()).collect();
         let about = (clock.now(), config.workspace.team.name.as_str());
         recover::recover(&mut journal, &mut views, &mut state, team.as_ref(), &what.join("; "), about);
+    }
+    policy_file::go_by_the_last_good(&mut config, state.team.policy.as_deref())
+        .map_err(|refused| anyhow!(refused.0))?;
+    if let Err(error) = policy_file::keep(&config.state_dir, &config.policy_text, &config.workspace_text) {
+        warn!(reason = %error, "The policy could not be kept; a start with a bad file would not know it");
     }
     let journal = anchor::Anchored::new(journal, &config.state_dir).context("the log")?;
     let store_says: Vec<String> = report.into_iter().map(|finding| finding.text).chain(findings).collect();
@@ -240,6 +245,7 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
         policy: config.policy.clone(),
         workspace: config.workspace.clone(),
         hash: config.hash.clone(),
+        decide: commands::decide,
         itself,
         outbox: work,
         lists: Arc::clone(&lists),
@@ -304,9 +310,8 @@ pub async fn start(config: Config, settings: Settings) -> anyhow::Result<Bot> {
     if let Some(releases) = &releases {
         tasks.push(tokio::spawn(releases::follow(Arc::clone(releases), soon, door.clone())));
     }
-    if let Some(file) = config.policy_file.clone() {
-        let texts = (config.policy_text.clone(), config.workspace_text.clone());
-        tasks.push(tokio::spawn(PolicyFile::new(file, texts, door.clone(), policy_trouble).follow()));
+    if let Some(file) = PolicyFile::of(&config, door.clone(), policy_trouble) {
+        tasks.push(tokio::spawn(file.follow()));
     }
     if let Some(url) = config.dead_man.clone() {
         tasks.push(tokio::spawn(dead_man(url, door.clone(), Arc::clone(&plain_clock))));

@@ -2,9 +2,10 @@
 //!
 //! Owns the order of delivery (posts of one thread never overtake each other), repeats, and the way back from doubt: what may
 //! have been done is looked for before it is done again. Decides nothing: every end goes back to the loop as an input.
-//! What is only shown (cards, titles, pins) is kept to its newest form, one in flight an incident.
+//! What is only shown (cards, titles, pins) is `showing`'s.
 
 mod attempts;
+mod showing;
 #[cfg(test)]
 mod tests;
 
@@ -13,13 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
-use tracing::info;
 
 pub use attempts::Pace;
-use attempts::{Attempts, Delivery, PAGE_GIVE_UP_AFTER, delete, page, show};
+use attempts::{Attempts, Delivery, PAGE_GIVE_UP_AFTER, delete, page};
+pub use showing::Shown;
+use showing::{Sent, Showing, worst_first};
 
 use super::acting::Acts;
-use super::door::{Door, Inbound};
+use super::door::{Door, Drawn, Inbound};
 use super::driver::look;
 use super::pulse::Beat;
 use crate::domain::effect::{Effect, EffectKind, Target, Urgency};
@@ -51,39 +53,12 @@ pub enum Work {
     },
     /// Do not do this any more.
     Withdraw(EffectId),
-    /// Make an incident or a deploy look like this.
+    /// An incident or a deploy may look otherwise than it should.
     Show(Box<Shown>, Beat),
-    /// The loop has let go of a closed incident: what is known of it here need not be kept.
-    Forget(Thing),
+    /// The loop is letting go of what is over: how it looks in the end, because it cannot be asked for later.
+    Forget(Thing, Option<Box<Drawn>>),
     /// The chat is there again: what waits for it need not wait longer.
     Wake,
-}
-
-/// How an incident or a deploy should look now.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Shown {
-    /// Which incident, or which deploy.
-    pub on: Thing,
-    /// Its card.
-    pub card: Message,
-    /// Its thread's title; empty for what has none.
-    pub title: String,
-    /// Whether the card is pinned.
-    pub pinned: bool,
-    /// Where the card stands, once it does.
-    pub at_card: Option<Posted>,
-    /// Where the thread is, once it is.
-    pub at_thread: Option<Place>,
-    /// Posts that a later one may take the place of.
-    pub standing: BTreeMap<EffectId, Posted>,
-    /// How bad it is: who comes first of those that are equally urgent.
-    pub severity: Severity,
-    /// Whether the bot is only observing: then what finds no thread belongs into the test channel.
-    pub observing: bool,
-    /// Whether a card that goes up late may still ping: nobody is there yet.
-    pub may_ring: bool,
-    /// Whether it is sent even if nothing changed since it was sent last.
-    pub force: bool,
 }
 
 /// What the outbox works with.
@@ -115,14 +90,19 @@ struct Standing {
     card: Option<Posted>,
     thread: Option<Place>,
     posts: BTreeMap<EffectId, Posted>,
-    wanted: Option<Shown>,
-    sent: Option<(Message, String, bool)>,
+    title: Option<String>,
+    severity: Option<Severity>,
+    observing: bool,
+    sent: Option<Sent>,
     showing: bool,
     titled: Option<String>,
     titling: bool,
     again: bool,
-    /// Whether the loop has let go of it.
+    /// Whether it is only compared with what stands there, because nothing says that it has changed.
+    only_compared: bool,
+    /// Whether the loop has let go of it, and how it looked then.
     over: bool,
+    last: Option<Drawn>,
 }
 
 /// Who goes first: the least. The urgent, and among these the worst incident; what belongs to none comes last.
@@ -146,7 +126,7 @@ struct Job {
 #[expect(clippy::large_enum_variant, reason = "passes through a channel once; most of what passes is the large one")]
 enum Ended {
     Job { key: String, effect: Effect, end: Option<EffectEnd>, _beat: Beat },
-    Shown { on: Thing, sent: Option<(Message, String, bool)>, _beats: Vec<Beat> },
+    Shown { on: Thing, end: Showing, _beats: Vec<Beat> },
     Titled { on: Thing, title: Option<String> },
 }
 
@@ -244,13 +224,18 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                     standing.sent = None;
                 }
                 self.show_beats.entry(shown.on).or_default().push(beat);
-                standing.wanted = Some(*shown);
+                // What has changed and waits does not become less urgent by being looked after as well.
+                standing.only_compared = shown.force && (standing.only_compared || !standing.again);
+                standing.title = Some(shown.title);
+                standing.severity = Some(shown.severity);
+                standing.observing = shown.observing;
                 standing.again = true;
-                standing.over = false;
+                (standing.over, standing.last) = (false, None);
             }
-            Work::Forget(id) => {
+            Work::Forget(id, last) => {
                 if let Some(standing) = self.standing.get_mut(&id) {
                     standing.over = true;
+                    standing.last = last.map(|last| *last);
                 }
             }
             Work::Wake => self.wake.notify_waiters(),
@@ -278,11 +263,14 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                     }
                 }
             }
-            Ended::Shown { on, sent, .. } => {
+            Ended::Shown { on, end, .. } => {
                 if let Some(standing) = self.standing.get_mut(&on) {
                     standing.showing = false;
-                    if sent.is_some() {
-                        standing.sent = sent;
+                    match end {
+                        Showing::Looks(sent) => standing.sent = Some(sent),
+                        Showing::Not => {}
+                        // The loop let go of it between the question and the answer, and has left how it looked.
+                        Showing::NotDrawn => standing.again |= standing.last.is_some(),
                     }
                 }
             }
@@ -318,13 +306,8 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
 
     /// How this effect ranks now: an incident may have become worse since it was asked for.
     fn rank(&self, effect: &Effect) -> Rank {
-        let severity = self.standing.get(&effect.on).and_then(|standing| standing.wanted.as_ref());
-        let worst_first = |shown: &Shown| match shown.severity {
-            Severity::Sev1 => 1,
-            Severity::Sev2 => 2,
-            Severity::Sev3 => 3,
-        };
-        (effect.urgency, severity.map_or(u8::MAX, worst_first))
+        let severity = self.standing.get(&effect.on).and_then(|standing| standing.severity);
+        (effect.urgency, worst_first(severity))
     }
 
     /// The place whose line an effect will stand in; none when it stands in nobody's way.
@@ -372,15 +355,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             }
             self.start(key, flight, job);
         }
-        let ready: Vec<Thing> = self
-            .standing
-            .iter()
-            .filter(|(_, standing)| standing.again && !standing.showing)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in ready {
-            self.start_showing(id);
-        }
+        self.show_what_can();
         // What is over and looks as it should: the loop asks anew should it ever be taken up again.
         self.standing.retain(|_, one| !one.over || one.again || one.showing || one.titling);
     }
@@ -392,7 +367,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             && let Some(standing) = self.standing.get_mut(&Thing::Incident(*incident))
         {
             // A thread starts with the title that is wanted now.
-            standing.titled = standing.wanted.as_ref().map(|shown| shown.title.clone());
+            standing.titled.clone_from(&standing.title);
         }
         let task = self.task(&effect, again);
         let ended = self.ended_in.clone();
@@ -420,24 +395,28 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
         };
         match &effect.kind {
             EffectKind::Card { incident, to, pings } => {
-                let wanted = self.standing.get(&effect.on).and_then(|standing| standing.wanted.clone());
-                let Some(shown) = wanted else {
-                    return given_up(format!("nothing is known of {incident} any more"));
-                };
                 let Some(to) = self.place_of(to) else { return nowhere() };
-                let mut message = shown.card;
-                if shown.may_ring {
-                    message.pings.clone_from(pings);
-                }
-                Box::pin(delivery.post(to, message))
+                let (drawing, incident, pings) = (self.drawing(effect.on), *incident, pings.clone());
+                Box::pin(async move {
+                    let Some(drawn) = drawing.await else {
+                        return Some(EffectEnd::GivenUp { why: format!("nothing is known of {incident} any more") });
+                    };
+                    let mut message = drawn.card;
+                    if drawn.may_ring {
+                        message.pings = pings;
+                    }
+                    delivery.post(to, message).await
+                })
             }
             EffectKind::Board { deploy, to } => {
-                let wanted = self.standing.get(&effect.on).and_then(|standing| standing.wanted.clone());
-                let Some(shown) = wanted else { return given_up(format!("{deploy} is no longer at hand")) };
-                match self.place_of(to) {
-                    Some(to) => Box::pin(delivery.post(to, shown.card)),
-                    None => nowhere(),
-                }
+                let Some(to) = self.place_of(to) else { return nowhere() };
+                let (drawing, deploy) = (self.drawing(effect.on), *deploy);
+                Box::pin(async move {
+                    match drawing.await {
+                        Some(drawn) => delivery.post(to, drawn.card).await,
+                        None => Some(EffectEnd::GivenUp { why: format!("{deploy} is no longer at hand") }),
+                    }
+                })
             }
             EffectKind::Act { app, step, by, within_s, .. } => {
                 let call = StepCall {
@@ -459,9 +438,9 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 })
             }
             EffectKind::Thread { incident } => {
-                let standing = self.standing.get(&effect.on).cloned().unwrap_or_default();
-                let title = standing.wanted.map_or_else(|| incident.to_string(), |shown| shown.title);
-                match standing.card {
+                let standing = self.standing.get(&effect.on);
+                let title = standing.and_then(|one| one.title.clone()).unwrap_or_else(|| incident.to_string());
+                match standing.and_then(|one| one.card.clone()) {
                     Some(card) => Box::pin(delivery.thread(card, title)),
                     None => given_up(format!("{incident} has no card to hang a thread on")),
                 }
@@ -528,8 +507,8 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             Target::Direct(person) => Where::Direct(person.clone()),
             Target::Thread(id) => {
                 let standing = self.standing.get(&Thing::Incident(*id));
-                let observing = standing.and_then(|one| one.wanted.as_ref()).is_some_and(|shown| shown.observing);
-                match standing.and_then(|standing| standing.thread.clone()) {
+                let observing = standing.is_some_and(|one| one.observing);
+                match standing.and_then(|one| one.thread.clone()) {
                     Some(thread) => Where::Place(thread),
                     // Better said in the channel than not at all.
                     None if observing => Where::Named(channels.test.clone()),
@@ -537,53 +516,6 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 }
             }
         })
-    }
-
-    /// Sets a thread's title, apart from everything else: Discord allows two changes in ten minutes, and a card must not wait
-    /// for that. The newest title wins; one that could not be set is tried with the next change.
-    fn start_titling(&mut self, id: Thing) {
-        let Some(standing) = self.standing.get_mut(&id).filter(|standing| !standing.titling) else { return };
-        let (Some(shown), Some(thread)) = (&standing.wanted, standing.thread.clone()) else { return };
-        let title = shown.title.clone();
-        if title.is_empty() || standing.titled.as_ref() == Some(&title) {
-            return;
-        }
-        standing.titling = true;
-        let chat = Arc::clone(&self.neighbours.chat);
-        let ended = self.ended_in.clone();
-        let beat = self.door.pulse().beat();
-        tokio::spawn(async move {
-            let title = match chat.retitle(&thread, &title).await {
-                Ok(()) => Some(title),
-                Err(error) => {
-                    info!(reason = %error, "A thread's title could not be set");
-                    None
-                }
-            };
-            let _ = ended.send(Ended::Titled { on: id, title });
-            drop(beat);
-        });
-    }
-
-    fn start_showing(&mut self, id: Thing) {
-        let Some(standing) = self.standing.get_mut(&id) else { return };
-        standing.again = false;
-        let beats = self.show_beats.remove(&id).unwrap_or_default();
-        let (Some(shown), Some(card)) = (standing.wanted.clone(), standing.card.clone()) else { return };
-        let wanted = (shown.card.clone(), shown.title.clone(), shown.pinned);
-        if standing.sent.as_ref() == Some(&wanted) {
-            return;
-        }
-        standing.showing = true;
-        let before = standing.sent.clone();
-        let chat = Arc::clone(&self.neighbours.chat);
-        let (wake, pace, door) = (Arc::clone(&self.wake), self.pace, self.door.clone());
-        let ended = self.ended_in.clone();
-        self.start_titling(id);
-        tokio::spawn(async move {
-            let sent = show(&*chat, &card, &wanted, before.as_ref(), pace, &wake, &door).await;
-            let _ = ended.send(Ended::Shown { on: id, sent: sent.then_some(wanted), _beats: beats });
-        });
     }
 }
 

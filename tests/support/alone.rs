@@ -11,6 +11,7 @@ use watchbell::adapters::clock::{VirtualClock, VirtualTime};
 use watchbell::adapters::store::SledViews;
 use watchbell::adapters::store::log::torn::TornDisk;
 use watchbell::adapters::store::log::{Log, LogOptions};
+use watchbell::commands;
 use watchbell::domain::answer::Answer;
 use watchbell::domain::health::{HealthReport, ProbeFinding, StageHealth};
 use watchbell::domain::ids::{InputId, Person, Place, Role, Service};
@@ -22,7 +23,7 @@ use watchbell::domain::workspace::{Stage, Workspace};
 use watchbell::ports::Watch;
 use watchbell::ports::journal::LINE_BYTES_MAX;
 use watchbell::shell::acting::NoActing;
-use watchbell::shell::driver::{Door, Driver, Parts, Snapshot, door};
+use watchbell::shell::driver::{Decide, Door, Driver, Parts, Snapshot, door};
 use watchbell::shell::outbox::Work;
 
 const TEAM: &str = include_str!("team.toml");
@@ -93,7 +94,13 @@ pub fn team() -> Workspace {
 
 impl Alone {
     /// Starts on an empty log. What is to be done comes out of the receiver.
+    #[allow(dead_code, reason = "not every test decides as the bot does")]
     pub fn start() -> (Self, mpsc::UnboundedReceiver<Work>) {
+        Self::deciding(commands::decide)
+    }
+
+    /// The same, with what the test puts in the place of the decisions.
+    pub fn deciding(decide: Decide) -> (Self, mpsc::UnboundedReceiver<Work>) {
         let disk = TornDisk::new();
         let now: DateTime<Utc> = DateTime::from_timestamp(1_795_449_600, 0).unwrap_or_default();
         let options = LogOptions {
@@ -116,6 +123,7 @@ impl Alone {
             policy: Policy::parse(SHIPPED).expect("the shipped policy"),
             workspace: team(),
             hash: "hash".to_owned(),
+            decide,
             itself: Arc::new(|_| Itself::default()),
             outbox,
             lists: Arc::default(),

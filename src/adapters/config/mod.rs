@@ -60,6 +60,9 @@ pub struct Config {
     pub workspace_text: String,
     /// Where the policy was read from; none for the shipped one.
     pub policy_file: Option<PathBuf>,
+    /// Why the policy's file was refused. Then the shipped policy and its text stand here, and nobody may go by them: see
+    /// [`Config::load_to_run`].
+    pub policy_refused: Option<String>,
     /// SHA-256 over both texts, hex: what `PolicyAdopted` carries.
     pub hash: String,
     /// Discord.
@@ -140,11 +143,33 @@ impl Config {
         Self::from_text(path, &text, env)
     }
 
+    /// As `load`, for a bot that may have run before: a policy's file that does not hold is no refusal, because the last good one may
+    /// be kept beside the record. It stands in `policy_refused`, and whoever has the record decides.
+    ///
+    /// # Errors
+    /// As `load`, but for the policy's file.
+    pub fn load_to_run(path: &Path, env: impl Fn(&str) -> Option<String>) -> Result<Self, Refused> {
+        let text = read(path)?;
+        Self::from_text_to_run(path, &text, env)
+    }
+
     /// As `load`, for a text that was read already. A policy file is looked for beside `path`.
     ///
     /// # Errors
     /// As `load`.
     pub fn from_text(path: &Path, text: &str, env: impl Fn(&str) -> Option<String>) -> Result<Self, Refused> {
+        let config = Self::from_text_to_run(path, text, env)?;
+        match config.policy_refused {
+            Some(why) => Err(Refused(why)),
+            None => Ok(config),
+        }
+    }
+
+    /// As `load_to_run`, for a text that was read already.
+    ///
+    /// # Errors
+    /// As `load_to_run`.
+    pub fn from_text_to_run(path: &Path, text: &str, env: impl Fn(&str) -> Option<String>) -> Result<Self, Refused> {
         let name =
             path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
         refuse::secrets_in(text, &name)?;
@@ -152,15 +177,13 @@ impl Config {
         let beside = path.parent().unwrap_or_else(|| Path::new(""));
 
         let policy_file = file.policy.file.as_ref().map(|given| beside.join(given));
-        let policy_text = match &policy_file {
-            Some(file) => read(file)?,
-            None => SHIPPED.to_owned(),
+        let (policy_text, policy, policy_refused) = match policy_of(policy_file.as_deref()) {
+            Ok((text, policy)) => (text, policy, None),
+            Err(refused) => {
+                let (text, policy) = policy_of(None)?;
+                (text, policy, Some(refused.0))
+            }
         };
-        let policy = Policy::parse(&policy_text).map_err(|error| {
-            let policy_name =
-                policy_file.as_ref().map_or("the shipped policy".to_owned(), |file| file.display().to_string());
-            Refused(format!("{policy_name}: {}", error.trim_end()))
-        })?;
 
         let workspace = file.workspace();
         let deploy_tokens = deploy_tokens(&workspace, &env);
@@ -189,6 +212,7 @@ impl Config {
             policy_text,
             workspace_text: text.to_owned(),
             policy_file,
+            policy_refused,
             discord: Discord {
                 guild: file.discord.guild,
                 api_url: file.discord.api_url.map(|url| bare(&url)),
@@ -269,14 +293,42 @@ pub fn deploy_tokens(workspace: &Workspace, env: impl Fn(&str) -> Option<String>
     .collect()
 }
 
-/// The hash of a policy and a workspace, each with its length before it so that no text can pass for another's tail.
-pub fn hash(policy: &str, workspace: &str) -> String {
-    let mut hasher = Sha256::new();
+/// A policy's text and what it says, from its file or, without one, as shipped.
+fn policy_of(file: Option<&Path>) -> Result<(String, Policy), Refused> {
+    let text = match file {
+        Some(file) => read(file)?,
+        None => SHIPPED.to_owned(),
+    };
+    let policy = Policy::parse(&text).map_err(|error| {
+        let name = file.map_or("the shipped policy".to_owned(), |file| file.display().to_string());
+        Refused(format!("{name}: {}", error.trim_end()))
+    })?;
+    Ok((text, policy))
+}
+
+/// A policy and a workspace in one, each with its length before it so that no text can pass for another's tail.
+pub fn both(policy: &str, workspace: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(policy.len() + workspace.len() + 2 * LENGTH_BYTES);
     for text in [policy, workspace] {
-        hasher.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
-        hasher.update(text.as_bytes());
+        bytes.extend_from_slice(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+        bytes.extend_from_slice(text.as_bytes());
     }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
+}
+
+/// The policy in what `both` made; none when it is something else.
+pub fn policy_in(both: &[u8]) -> Option<String> {
+    let (length, rest) = both.split_first_chunk::<LENGTH_BYTES>()?;
+    let policy = rest.get(..usize::try_from(u64::from_be_bytes(*length)).ok()?)?;
+    String::from_utf8(policy.to_vec()).ok()
+}
+
+/// A length before a text, in bytes.
+const LENGTH_BYTES: usize = 8;
+
+/// The hash of a policy and a workspace: of what `both` makes of them, in hexadecimal digits.
+pub fn hash(policy: &str, workspace: &str) -> String {
+    Sha256::digest(both(policy, workspace)).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Every variable that a workspace names, with what needs it.

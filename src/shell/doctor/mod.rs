@@ -18,6 +18,7 @@ use chrono::{DateTime, Utc};
 use crate::adapters::config::Config;
 use crate::domain::health::Mark;
 use crate::domain::ids::Role;
+use crate::shell::policy_file;
 
 /// The longest that one question of the doctor's takes.
 const ASK_MAX: Duration = Duration::from_secs(10);
@@ -89,7 +90,16 @@ pub async fn examine_file(
     now: DateTime<Utc>,
     free_bytes: impl Fn(&Path) -> Option<u64>,
 ) -> Vec<Check> {
-    match Config::load(path, env) {
+    match Config::load_to_run(path, env) {
+        // What else there is to say depends on a policy that is not there.
+        Ok(Config { policy_refused: Some(why), state_dir, .. }) => {
+            let then = if policy_file::has_last_good(&state_dir) {
+                "until it is mended, a start goes by the last good one, which is kept in the state folder"
+            } else {
+                "no good one is kept in the state folder, so the bot does not start"
+            };
+            vec![Check { mark: Mark::Critical, about: "Configuration", line: format!("{why}; {then}") }]
+        }
         Ok(config) => examine(&config, now, free_bytes).await,
         Err(refused) => vec![Check { mark: Mark::Critical, about: "Configuration", line: refused.0 }],
     }

@@ -13,9 +13,9 @@ use crate::domain::deploy::Deploy;
 use crate::domain::health::HealthReport;
 use crate::domain::ids::{IncidentId, Service, Thing};
 use crate::domain::incident::Incident;
-use crate::domain::input::{Answers, Itself, Query};
+use crate::domain::input::{Answers, Itself, Query, RecordHead};
 use crate::ports::Watch;
-use crate::ports::journal::{Journal, Views};
+use crate::ports::journal::{Head, Journal, Views};
 use crate::shell::acting::Doing;
 use crate::shell::door::Inbound;
 use crate::shell::record;
@@ -55,6 +55,10 @@ where
                 Query::Changes(most) => answers.changes = self.changes(usize::from(most)),
                 Query::ClosedIncident(id) => answers.recent = Some(self.read_back(id).into_iter().collect()),
                 Query::RecentIncidents(most) => answers.recent = Some(self.recent(usize::from(most))),
+                Query::Head => {
+                    let Head { seq, hash, .. } = self.parts.journal.head();
+                    answers.head = Some(RecordHead { seq, hash });
+                }
                 Query::Itself => {
                     let itself = (self.parts.itself)(&self.snapshot());
                     answers.itself = Some(Itself { caught_up: self.caught_up.clone(), ..itself });

@@ -1,4 +1,4 @@
-//! How things look on the chat: handed over whenever they may have changed, drawn from State, never recorded.
+//! How things look on the chat: said whenever it may have changed, drawn from State when it is sent, never recorded.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,11 +12,12 @@ use crate::commands;
 use crate::domain::deploy::board;
 use crate::domain::draft::{Ctx, Decision, Draft};
 use crate::domain::effect::EffectKind;
-use crate::domain::ids::{DeployId, IncidentId, InputId, Thing};
+use crate::domain::ids::{IncidentId, InputId, Thing};
 use crate::domain::policy::Severity;
 use crate::domain::view;
 use crate::ports::Watch;
 use crate::ports::journal::{Journal, Views};
+use crate::shell::door::Drawn;
 use crate::shell::outbox::{Shown, Work};
 
 impl<J, V, C, W> Driver<J, V, C, W>
@@ -33,62 +34,63 @@ where
         *self.parts.lists.write().unwrap_or_else(PoisonError::into_inner) = lists;
     }
 
-    /// Hands over what an incident or a deploy should look like now.
+    /// Says that an incident or a deploy may look otherwise than it should. It is drawn when its turn comes.
     pub(super) fn show(&self, on: Thing, force: bool) {
-        match on {
-            Thing::Team => {}
-            Thing::Incident(id) => self.show_incident(id, force),
-            Thing::Deploy(id) => self.show_deploy(id, force),
+        let shown = match on {
+            Thing::Team => None,
+            Thing::Incident(id) => self.state.incidents.get(&id).and_then(|incident| {
+                let Ok(title) = catch_unwind(AssertUnwindSafe(|| view::thread_title(incident))) else {
+                    error!(incident = %id, "An incident's title could not be made");
+                    return None;
+                };
+                Some(Shown {
+                    on,
+                    title,
+                    at_card: incident.card.clone(),
+                    at_thread: incident.thread.clone(),
+                    standing: incident.standing.clone(),
+                    severity: incident.severity,
+                    observing: !self.state.team.live,
+                    force,
+                })
+            }),
+            Thing::Deploy(id) => self.state.team.deploys.get(&id).map(|deploy| Shown {
+                on,
+                title: String::new(),
+                at_card: deploy.card.clone(),
+                at_thread: None,
+                standing: BTreeMap::new(),
+                severity: Severity::Sev1,
+                observing: !self.state.team.live,
+                force,
+            }),
+        };
+        if let Some(shown) = shown {
+            let _ = self.parts.outbox.send(Work::Show(Box::new(shown), self.door.pulse().beat()));
         }
     }
 
-    fn show_deploy(&self, id: DeployId, force: bool) {
-        let Some(deploy) = self.state.team.deploys.get(&id) else { return };
+    /// How an incident or a deploy should look now.
+    pub(super) fn drawn(&self, on: Thing) -> Option<Drawn> {
         let input = InputId::new("show");
         let ctx = self.ctx(&input, self.now());
-        let Ok(card) = catch_unwind(AssertUnwindSafe(|| board::card(&ctx, deploy))) else {
-            error!(deploy = %id, "A deploy could not be drawn");
-            return;
-        };
-        let shown = Shown {
-            on: Thing::Deploy(id),
-            card,
-            title: String::new(),
-            pinned: false,
-            at_card: deploy.card.clone(),
-            at_thread: None,
-            standing: BTreeMap::new(),
-            severity: Severity::Sev1,
-            observing: !self.state.team.live,
-            may_ring: false,
-            force,
-        };
-        let _ = self.parts.outbox.send(Work::Show(Box::new(shown), self.door.pulse().beat()));
-    }
-
-    fn show_incident(&self, id: IncidentId, force: bool) {
-        let Some(incident) = self.state.incidents.get(&id) else { return };
-        let input = InputId::new("show");
-        let ctx = self.ctx(&input, self.now());
-        let rendered = catch_unwind(AssertUnwindSafe(|| (view::card(&ctx, incident), view::thread_title(incident))));
-        let Ok((card, title)) = rendered else {
-            error!(incident = %id, "An incident could not be drawn");
-            return;
-        };
-        let shown = Shown {
-            on: Thing::Incident(id),
-            card,
-            title,
-            pinned: incident.status.is_open(),
-            at_card: incident.card.clone(),
-            at_thread: incident.thread.clone(),
-            standing: incident.standing.clone(),
-            severity: incident.severity,
-            observing: !self.state.team.live,
-            may_ring: self.state.team.live && incident.status.is_open() && !incident.is_acknowledged(),
-            force,
-        };
-        let _ = self.parts.outbox.send(Work::Show(Box::new(shown), self.door.pulse().beat()));
+        let live = self.state.team.live;
+        let drawn = catch_unwind(AssertUnwindSafe(|| match on {
+            Thing::Team => None,
+            Thing::Incident(id) => {
+                let incident = self.state.incidents.get(&id)?;
+                let may_ring = live && incident.status.is_open() && !incident.is_acknowledged();
+                Some(Drawn { card: view::card(&ctx, incident), pinned: incident.status.is_open(), may_ring })
+            }
+            Thing::Deploy(id) => {
+                let deploy = self.state.team.deploys.get(&id)?;
+                Some(Drawn { card: board::card(&ctx, deploy), pinned: false, may_ring: false })
+            }
+        }));
+        drawn.unwrap_or_else(|_| {
+            error!(%on, "It could not be drawn");
+            None
+        })
     }
 
     pub(super) fn show_everything(&self) {

@@ -12,11 +12,10 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use crate::domain::effect::Urgency;
-use crate::domain::ids::{EffectId, InputId, Posted};
-use crate::domain::input::{EffectEnd, Gone, Input, InputKind};
+use crate::domain::ids::{EffectId, Posted};
+use crate::domain::input::EffectEnd;
 use crate::domain::message::Message;
 use crate::ports::{Chat, ChatError, PageCall, Pager, Where};
-use crate::shell::door::Door;
 
 /// Attempts at a post into a channel from the set-up that Discord says is not there. It says so for a moment of channels
 /// that are: this many take about three minutes.
@@ -72,7 +71,7 @@ impl Attempts {
     }
 }
 
-async fn pause(pace: Pace, attempt: u32, wake: &Notify) {
+pub(super) async fn pause(pace: Pace, attempt: u32, wake: &Notify) {
     let longest = pace.first_ms.saturating_mul(1 << attempt.min(10)).min(pace.max_ms).max(1);
     // Full jitter with a floor, so that what failed together is not tried together.
     let wait_ms = longest / 2 + fastrand::u64(0..=longest / 2);
@@ -231,49 +230,4 @@ pub(super) async fn delete<Ch: Chat>(chat: &Ch, posted: &Posted, pace: Pace) {
             Err(_) => pause(pace, attempt, &never).await,
         }
     }
-}
-
-/// Makes card and pin look as they should. Whether they do now.
-pub(super) async fn show<Ch: Chat>(
-    chat: &Ch,
-    card: &Posted,
-    wanted: &(Message, String, bool),
-    before: Option<&(Message, String, bool)>,
-    pace: Pace,
-    wake: &Notify,
-    door: &Door,
-) -> bool {
-    const ATTEMPTS_MAX: u32 = 8;
-    let (message, _, pinned) = wanted;
-    for attempt in 0..ATTEMPTS_MAX {
-        let mut again = false;
-        if before.is_none_or(|before| before.0 != *message) {
-            match chat.edit(card, message).await {
-                Ok(()) => {}
-                Err(ChatError::Gone(why)) => {
-                    info!(reason = %why, "A card is gone");
-                    let id = InputId::new(format!("gone:{}:{}", card.place, card.message));
-                    let kind = InputKind::Gone(Gone::Message(card.clone()));
-                    door.must(Input { id, kind });
-                    return false;
-                }
-                Err(ChatError::Refused(why)) => {
-                    warn!(reason = %why, "A card could not be edited");
-                    return false;
-                }
-                Err(_) => again = true,
-            }
-        }
-        if before.is_none_or(|before| before.2 != *pinned)
-            && !again
-            && let Err(error) = chat.pin(card, *pinned).await
-        {
-            info!(reason = %error, "A card could not be pinned or unpinned");
-        }
-        if !again {
-            return true;
-        }
-        pause(pace, attempt, wake).await;
-    }
-    false
 }

@@ -1,4 +1,4 @@
-//! What the outbox keeps in mind and for how long, and how long it tries to wake somebody.
+//! What the outbox keeps in mind and for how long, what it has drawn and when, and how long it tries to wake somebody.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::showing::COMPARED_AT_ONCE_MAX;
 use super::*;
 use crate::domain::effect::Effect;
 use crate::domain::health::HealthReport;
@@ -14,13 +15,17 @@ use crate::domain::ids::{Person, Service};
 use crate::domain::input::Measurement;
 use crate::ports::{ChatError, Condition};
 use crate::shell::acting::NoActing;
-use crate::shell::door::{self, Threshold};
+use crate::shell::door::{self, Ask};
 
 /// Neighbours that do everything at once; only the pager is away for so many calls.
 #[derive(Default)]
 struct Willing {
     pager_away_for: u32,
     pages: AtomicU32,
+    /// Cards as they were edited, in order.
+    edits: Mutex<Vec<String>>,
+    /// While it is held, no card can be edited.
+    slow: tokio::sync::Mutex<()>,
 }
 
 impl Chat for Willing {
@@ -32,7 +37,9 @@ impl Chat for Willing {
         Ok(None)
     }
 
-    async fn edit(&self, _: &Posted, _: &Message) -> Result<(), ChatError> {
+    async fn edit(&self, card: &Posted, _: &Message) -> Result<(), ChatError> {
+        drop(self.slow.lock().await);
+        self.edits.lock().expect("no panic").push(card.message.clone());
         Ok(())
     }
 
@@ -78,19 +85,39 @@ impl Watch for Willing {
 
 const PACE: Pace = Pace { first_ms: 1, max_ms: 2 };
 
-fn outbox() -> (Outbox<Willing, Willing, Willing>, Threshold) {
-    let (door, threshold) = door::door();
+/// An outbox, and the things that it asked the loop to draw, in order.
+fn outbox() -> (Outbox<Willing, Willing, Willing>, Arc<Mutex<Vec<Thing>>>) {
+    let (door, mut threshold) = door::door();
+    let asked: Arc<Mutex<Vec<Thing>>> = Arc::default();
+    let asking = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Some(ask) = threshold.asks.recv().await {
+            let Ask::Draw(on, reply) = ask else { continue };
+            asking.lock().expect("no panic").push(on);
+            // What is over is in memory no more.
+            if on != OVER {
+                let _ = reply.send(drawn());
+            }
+        }
+    });
     let one = Arc::new(Willing::default());
     let neighbours =
         Neighbours { chat: Arc::clone(&one), pager: Arc::clone(&one), watch: one, acts: Arc::new(NoActing) };
     let workspace =
         toml::from_str(include_str!("../../../tests/support/team.toml")).expect("the team of the transcripts");
     let (_nobody, work) = mpsc::unbounded_channel();
-    (Outbox::new(neighbours, workspace, door, work, "abcdef", PACE), threshold)
+    (Outbox::new(neighbours, workspace, door, work, "abcdef", PACE), asked)
+}
+
+const INC_7: Thing = Thing::Incident(IncidentId(7));
+const OVER: Thing = Thing::Incident(IncidentId(5_000));
+
+fn drawn() -> Drawn {
+    Drawn { card: Message::line("INC-7"), pinned: true, may_ring: false }
 }
 
 fn effect(seq: u64, kind: EffectKind) -> Effect {
-    Effect { id: EffectId { seq, n: 0 }, on: Thing::Incident(IncidentId(7)), urgency: Urgency::Ping, kind }
+    Effect { id: EffectId { seq, n: 0 }, on: INC_7, urgency: Urgency::Ping, kind }
 }
 
 fn reminder(seq: u64, replaces: Option<u64>) -> Effect {
@@ -99,20 +126,23 @@ fn reminder(seq: u64, replaces: Option<u64>) -> Effect {
     effect(seq, EffectKind::Post { to, message, replaces })
 }
 
-fn shown(open: bool) -> Shown {
+fn shown(on: Thing) -> Shown {
     Shown {
-        on: Thing::Incident(IncidentId(7)),
-        card: Message::line("INC-7"),
+        on,
         title: "INC-7".to_owned(),
-        pinned: open,
         at_card: None,
         at_thread: None,
         standing: BTreeMap::new(),
         severity: Severity::Sev1,
         observing: false,
-        may_ring: false,
         force: false,
     }
+}
+
+/// One whose card stands, to be compared.
+fn compared(number: u32) -> Shown {
+    let at_card = Some(Posted { place: Place::new("discord:incidents"), message: number.to_string() });
+    Shown { at_card, force: true, ..shown(Thing::Incident(IncidentId(number))) }
 }
 
 impl Outbox<Willing, Willing, Willing> {
@@ -133,15 +163,19 @@ impl Outbox<Willing, Willing, Willing> {
         Work::Effect { effect, again: false, beat: self.door.pulse().beat() }
     }
 
-    fn show(&self, open: bool) -> Work {
-        Work::Show(Box::new(shown(open)), self.door.pulse().beat())
+    fn show(&self, shown: Shown) -> Work {
+        Work::Show(Box::new(shown), self.door.pulse().beat())
+    }
+
+    fn edits(&self) -> Vec<String> {
+        self.neighbours.chat.edits.lock().expect("no panic").clone()
     }
 }
 
 #[tokio::test]
 async fn what_was_taken_back_is_kept_in_mind_only_while_it_is_on_its_way() {
-    let (mut outbox, _threshold) = outbox();
-    let waits = [outbox.show(true), outbox.ask(reminder(3, None)), outbox.ask(reminder(4, None))];
+    let (mut outbox, _asked) = outbox();
+    let waits = [outbox.show(shown(INC_7)), outbox.ask(reminder(3, None)), outbox.ask(reminder(4, None))];
     waits.into_iter().for_each(|work| outbox.take(work));
     // One that waits, one that is not known here.
     outbox.take(Work::Withdraw(EffectId { seq: 4, n: 0 }));
@@ -156,25 +190,74 @@ async fn what_was_taken_back_is_kept_in_mind_only_while_it_is_on_its_way() {
 
 #[tokio::test]
 async fn what_is_over_and_let_go_of_is_kept_in_mind_no_longer_than_it_takes_to_show() {
-    let (mut outbox, _threshold) = outbox();
+    let (mut outbox, _asked) = outbox();
     let card = EffectKind::Card { incident: IncidentId(7), to: Target::Incidents, pings: Vec::new() };
     let thread = EffectKind::Thread { incident: IncidentId(7) };
     let talk = Effect { urgency: Urgency::Talk, ..reminder(4, None) };
     let first = [effect(1, card), effect(2, thread), reminder(3, None), talk, reminder(5, Some(3))];
-    let mut work = vec![outbox.show(true)];
+    let mut work = vec![outbox.show(shown(INC_7))];
     work.extend(first.into_iter().map(|effect| outbox.ask(effect)));
     outbox.until_still(work).await;
-    let one = outbox.standing.get(&Thing::Incident(IncidentId(7))).expect("it is open");
+    let one = outbox.standing.get(&INC_7).expect("it is open");
     assert!(one.card.is_some() && one.thread.is_some());
     assert_eq!(one.posts.keys().map(|id| id.seq).collect::<Vec<_>>(), [5], "only what may have to be replaced");
 
-    let over = vec![outbox.show(false), Work::Forget(Thing::Incident(IncidentId(7)))];
+    let over = vec![outbox.show(shown(INC_7)), Work::Forget(INC_7, Some(Box::new(drawn())))];
     outbox.until_still(over).await;
     assert!(outbox.standing.is_empty() && outbox.show_beats.is_empty());
 
-    let taken_up_again = vec![outbox.show(true)];
+    let taken_up_again = vec![outbox.show(shown(INC_7))];
     outbox.until_still(taken_up_again).await;
     assert_eq!(outbox.standing.len(), 1);
+}
+
+#[tokio::test]
+async fn of_a_thousand_cards_a_few_are_drawn_at_once_and_what_changed_does_not_wait_behind_them() {
+    let (mut outbox, asked) = outbox();
+    let chat = Arc::clone(&outbox.neighbours.chat);
+    let slow = chat.slow.lock().await;
+    let all: Vec<Work> = (1..=1_000).map(|number| outbox.show(compared(number))).collect();
+    all.into_iter().for_each(|work| outbox.take(work));
+    outbox.start_what_can();
+    let flying = |outbox: &Outbox<Willing, Willing, Willing>| {
+        outbox.standing.iter().filter(|(_, one)| one.showing).map(|(on, _)| *on).collect::<Vec<_>>()
+    };
+    assert_eq!(flying(&outbox).len(), COMPARED_AT_ONCE_MAX);
+
+    let changed = Shown { force: false, severity: Severity::Sev3, ..compared(900) };
+    let work = outbox.show(changed);
+    outbox.take(work);
+    outbox.start_what_can();
+    assert!(flying(&outbox).contains(&Thing::Incident(IncidentId(900))), "at once, whatever waits to be compared");
+
+    drop(slow);
+    outbox.until_still(Vec::new()).await;
+    let edits = outbox.edits();
+    assert!(edits.iter().take(COMPARED_AT_ONCE_MAX + 1).any(|card| card == "900"), "{:?}", &edits[..8]);
+    assert_eq!((edits.len(), asked.lock().expect("no panic").len()), (1_000, 1_000), "each once");
+    let again = (1..=1_000).map(|number| outbox.show(Shown { force: false, ..compared(number) })).collect();
+    outbox.until_still(again).await;
+    assert_eq!(outbox.edits().len(), 1_000, "what looks as it should is not sent again");
+}
+
+#[tokio::test]
+async fn what_the_loop_has_let_go_of_is_shown_as_it_was_then() {
+    let (mut outbox, asked) = outbox();
+    let Thing::Incident(IncidentId(number)) = OVER else { panic!("an incident") };
+    let work = [outbox.show(Shown { force: false, ..compared(number) }), Work::Forget(OVER, Some(Box::new(drawn())))];
+    outbox.until_still(work.into_iter().collect()).await;
+    assert_eq!((outbox.edits(), asked.lock().expect("no panic").len()), (vec!["5000".to_owned()], 0));
+
+    // Let go of between the question and the answer.
+    let work = vec![outbox.show(Shown { force: false, ..compared(number) })];
+    work.into_iter().for_each(|work| outbox.take(work));
+    outbox.start_what_can();
+    let end = outbox.ended.recv().await.expect("it runs");
+    outbox.take(Work::Forget(OVER, Some(Box::new(drawn()))));
+    outbox.take_end(end);
+    outbox.until_still(Vec::new()).await;
+    assert_eq!(outbox.edits(), ["5000", "5000"]);
+    assert!(outbox.standing.is_empty());
 }
 
 async fn page_with(pager_away_for: u32, give_up_after: Duration) -> (Option<EffectEnd>, u32) {
