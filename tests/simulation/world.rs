@@ -268,7 +268,7 @@ impl World {
             self.after(when, Event::CardDeleted);
         }
         for _ in 0..self.dice.below(3) {
-            let (when, often) = (at(self), 4 + self.dice.below(14));
+            let (when, often) = (at(self), 10 + self.dice.below(24));
             self.after(when, Event::Ship(often));
             if self.dice.below(2) == 0 {
                 self.after(when, Event::MidStep);
