@@ -30,12 +30,17 @@ struct Slow {
 #[derive(Default)]
 struct Posts {
     made: Vec<String>,
+    paged: Vec<String>,
     answers: VecDeque<ChatError>,
 }
 
 impl Slow {
     fn made(&self) -> Vec<String> {
         self.posts.lock().unwrap_or_else(PoisonError::into_inner).made.clone()
+    }
+
+    fn paged(&self) -> Vec<String> {
+        self.posts.lock().unwrap_or_else(PoisonError::into_inner).paged.clone()
     }
 
     /// The next posts into a channel of the set-up end like this.
@@ -95,8 +100,10 @@ impl Chat for Slow {
     }
 }
 
-impl Pager for Nobody {
-    async fn page(&self, _: &PageCall) -> Result<(), ChatError> {
+/// Pages go out at once, whatever the chat does.
+impl Pager for Slow {
+    async fn page(&self, call: &PageCall) -> Result<(), ChatError> {
+        self.posts.lock().unwrap_or_else(PoisonError::into_inner).paged.push(call.title.clone());
         Ok(())
     }
 }
@@ -106,7 +113,7 @@ fn start(chat: Slow) -> (Alone, Arc<Slow>) {
     let chat = Arc::new(chat);
     let neighbours = Neighbours {
         chat: Arc::clone(&chat),
-        pager: Arc::new(Nobody),
+        pager: Arc::clone(&chat),
         watch: Arc::new(Nobody),
         acts: Arc::new(NoActing),
     };
@@ -137,11 +144,9 @@ async fn the_worst_incident_goes_first_however_many_wait() {
     bot.call("sev1", &[("title", "the real one"), ("anyway", "true")]).await;
     bot.until("all are handed over", |snapshot| snapshot.open == OTHERS + 1).await;
     // Of what already stands in the lines of the chat nothing can be taken back: few enough posts.
-    // One after the other at first: the outbox takes in what was handed over while the first go out.
-    for gone in 1..=4 {
-        turns().add_permits(1);
-        until("one goes out", || chat.made().len() >= gone).await;
-    }
+    // A page goes another way than the chat: once one that was asked for later is out, the posts are in line.
+    bot.call("incident wake", &[("incident", &format!("INC-{}", OTHERS + 1))]).await;
+    until("the worst one is in line", || chat.paged().iter().any(|text| text.contains("the real one"))).await;
     turns().add_permits(10_000);
     until("everything goes out", || chat.made().iter().filter(|post| post.contains("storm")).count() >= OTHERS).await;
     let made = chat.made();
