@@ -202,6 +202,16 @@ fn of_releases(ctx: &Ctx<'_>) -> (ByStage, ByStage) {
             }
             images.insert(key, once);
         }
+        // What staging runs is what production gets next.
+        let of = |stage: Stage| (service.name.to_string(), stage.name().to_owned());
+        if let (Some(staged), Some(known)) =
+            (images.get(&of(Stage::Staging)).cloned(), images.get_mut(&of(Stage::Production)))
+        {
+            let is_new = |one: &Choice| !known.iter().any(|known| known.value == one.value);
+            let staged =
+                staged.into_iter().filter(is_new).map(|one| Choice { label: words::on_staging(&one.label), ..one });
+            *known = staged.chain(known.clone()).collect();
+        }
     }
     (releases, images)
 }

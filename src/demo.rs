@@ -23,6 +23,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use watchbell::adapters::clock::SPEED_MAX;
 use watchbell::adapters::config::{FLY_READ_TOKEN, fly_deploy_command};
+use watchbell::domain::policy::SHIPPED;
 use watchbell::sim::{discord, fly};
 
 use bot::BotProcess;
@@ -35,6 +36,8 @@ const DISCORD: &str = include_str!("../data/workspaces/demo-discord.json");
 const FLY: &str = include_str!("../data/workspaces/hotdash-fly.json");
 /// The bot's set-up, with places to fill in.
 const SETUP: &str = include_str!("../data/workspaces/demo.toml");
+/// The demo's policy, in its folder.
+const POLICY_FILE: &str = "policy.toml";
 
 /// From a machine's start to started, and from then until its program listens: long enough to see a deploy's bar move.
 const BOOT_MS: u64 = 1_500;
@@ -259,8 +262,26 @@ async fn live(
 
 /// Starts the bot with a set-up for the guild as it is now.
 fn start_bot(demo: &Demo, discord: &discord::Handle) -> anyhow::Result<()> {
+    let policy = demo.folder.path().join(POLICY_FILE);
+    std::fs::write(&policy, open_policy()?).with_context(|| format!("{} cannot be written", policy.display()))?;
     let setup = fill(SETUP, discord, &demo.fly, demo.folder.path(), demo.bot.private_port(), demo.speed)?;
     demo.bot.start(&setup, &discord.bot_token())
+}
+
+/// The shipped policy, with production open at any hour: whoever tries the demo does so on whatever day it is, and the other checks
+/// are there to be seen.
+///
+/// # Errors
+/// When the shipped policy is not what it was.
+fn open_policy() -> anyhow::Result<String> {
+    let mut policy: toml::Table = SHIPPED.parse().context("the shipped policy")?;
+    let always: toml::Table = "days = \"every day\"\nfrom = \"00:00\"\nto = \"24:00\"\non_holidays = true".parse()?;
+    let deploys = policy.get_mut("deploys").and_then(toml::Value::as_table_mut);
+    let deploys = deploys.ok_or_else(|| anyhow!("the shipped policy says nothing of deploys"))?;
+    let open = ["staging", "production"].map(|stage| (stage.to_owned(), always.clone().into()));
+    deploys.insert("window".to_owned(), toml::Table::from_iter(open).into());
+    deploys.remove("freezes");
+    Ok(policy.to_string())
 }
 
 /// The team's zone, as the set-up has it.
@@ -297,6 +318,7 @@ fn fill(
                 "fly" => format!("http://{}", fly.addr()),
                 "private_port" => private_port.to_string(),
                 "state" => state.join("bot").display().to_string(),
+                "policy" => state.join(POLICY_FILE).display().to_string(),
                 "speed" => format!("{speed:?}"),
                 _ => return Err(anyhow!("{{{{{word}}}}} means nothing in the demo's set-up")),
             },

@@ -442,19 +442,7 @@ fn update_form(draft: &Draft<'_>, id: IncidentId) -> Result<Form, Refusal> {
 }
 
 fn reason_form(verb: &str, id: IncidentId, title: &str, label: &str) -> Form {
-    Form {
-        action: format!("{verb}:{}", id.0),
-        title: format!("{title}: {id}"),
-        inputs: vec![FormInput {
-            name: "why".to_owned(),
-            label: label.to_owned(),
-            long: true,
-            required: true,
-            value: String::new(),
-            hint: "A sentence; it stands on the record".to_owned(),
-            chars_max: 1_000,
-        }],
-    }
+    why_form(format!("{verb}:{}", id.0), format!("{title}: {id}"), label)
 }
 
 fn severity_menu(now: Severity, id: IncidentId) -> Message {

@@ -29,6 +29,7 @@ use super::undo::Undo;
 use crate::adapters::clock::{Timepiece, sleep_until};
 use crate::commands::{self, Lists};
 use crate::domain::answer::Answer;
+use crate::domain::deploy::board;
 use crate::domain::draft::{Ctx, Decision};
 use crate::domain::effect::{Effect, EffectKind, Urgency};
 use crate::domain::health::Transition;
@@ -463,7 +464,8 @@ where
             .flat_map(|decided| &decided.facts)
             .flat_map(|(on, fact)| {
                 let cards = releases::shown_on(&self.state, *on, fact).into_iter().map(Thing::Incident);
-                cards.chain([*on])
+                let boards = board::shown_on(&self.state, *on, fact).into_iter().map(Thing::Deploy);
+                cards.chain(boards).chain([*on])
             })
             .filter(|on| *on != Thing::Team)
             .collect();

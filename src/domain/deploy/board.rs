@@ -6,8 +6,11 @@ use super::gates::{self, Gate};
 use super::scale::Scale;
 use super::{Deploy, Kind, Machine, Phase, Plan, Verdict};
 use crate::domain::draft::Ctx;
+use crate::domain::fact::Fact;
 use crate::domain::hosting::Running;
+use crate::domain::ids::{DeployId, Thing};
 use crate::domain::message::{Button, ButtonStyle, Card, Choice, Menu, Message, Text, Tone};
+use crate::domain::state::State;
 use crate::domain::text::{self, capital, deploys, scale};
 use crate::domain::verbs;
 
@@ -241,6 +244,8 @@ fn buttons(ctx: &Ctx<'_>, deploy: &Deploy, message: &mut Message) {
         Phase::Settling { .. } | Phase::Judging | Phase::Crossing if has_more && deploy.stopped_by.is_none() => {
             vec![Button::new(format!("stop:{n}"), "Stop", ButtonStyle::Danger)]
         }
+        // What came after it is what can be acted on now: "Roll back" here would take that back.
+        Phase::Over if was_followed(ctx, deploy) => Vec::new(),
         Phase::Over => ways_on(ctx, deploy),
         _ => Vec::new(),
     };
@@ -255,6 +260,20 @@ pub fn while_it_runs(deploy: &Deploy) -> Vec<Button> {
 fn restart(plan: &Plan) -> Button {
     let action = format!("restart:{}:{}", plan.stage.name(), plan.service);
     Button::new(action, "Restart the machines", ButtonStyle::Danger)
+}
+
+/// Whether something else was started on the same app since.
+fn was_followed(ctx: &Ctx<'_>, deploy: &Deploy) -> bool {
+    let mut later = ctx.state.team.deploys.range(DeployId(deploy.id.0.saturating_add(1))..);
+    later.any(|(_, other)| other.plan.app == deploy.plan.app && other.started_at.is_some())
+}
+
+/// The cards that a fact about one deploy changes beside its own: those that it follows lose their buttons.
+pub fn shown_on(state: &State, on: Thing, fact: &Fact) -> Vec<DeployId> {
+    let (Thing::Deploy(id), Fact::DeployStarted { .. }) = (on, fact) else { return Vec::new() };
+    let Some(app) = state.team.deploys.get(&id).map(|deploy| &deploy.plan.app) else { return Vec::new() };
+    let earlier = state.team.deploys.range(..id).filter(|(_, other)| other.plan.app == *app && !other.is_open());
+    earlier.map(|(id, _)| *id).collect()
 }
 
 /// Yes and no.

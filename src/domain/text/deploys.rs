@@ -83,8 +83,8 @@ pub fn planned(deploy: &Deploy, until: DateTime<Utc>) -> Text {
 
 /// Who asked for a deploy is told what stands in its way, or who has to say yes.
 pub fn asked(ctx: &Ctx<'_>, deploy: &Deploy, until: DateTime<Utc>) -> Text {
-    let head =
-        format!("{}, now {}. Nothing is done before somebody says yes", headline(deploy), deploy.plan.from.words());
+    let last = deploy.stages().next_back().unwrap_or(&deploy.plan);
+    let head = format!("{}, now {}. Nothing is done before somebody says yes", headline(deploy), last.from.words());
     let line = Text::plain(head).text("; that counts until ").clock(until).text(".");
     let refusing: Vec<&str> = {
         let checks = gates::by_now(ctx, deploy);

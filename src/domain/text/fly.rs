@@ -19,8 +19,6 @@ const SECRETS_MAX: usize = 40;
 const DIGEST_CHARS_MAX: usize = 16;
 /// Releases and changes shown.
 const NEWEST_MAX: usize = 10;
-/// Characters of a release's author.
-const USER_CHARS_MAX: usize = 40;
 
 /// "2 shared CPUs, 512 MB".
 pub fn guest(guest: &Guest) -> String {
@@ -120,8 +118,7 @@ fn released(ctx: &Ctx<'_>, app: &str, release: &Release, runs: bool) -> Text {
     let ours = held.map(|deploy| deploy.id).next().or_else(|| known?.ours.map(|ours| ours.deploy));
     let who = match ours {
         Some(deploy) => format!("me, {deploy}"),
-        None if release.user.is_empty() => "somebody".to_owned(),
-        None => super::short(&release.user, USER_CHARS_MAX),
+        None => super::releases::person(&release.user),
     };
     let mark = if runs { "▶" } else { "·" };
     let line = Text::plain(format!("{mark} v{} {}: {}, by {who}", release.version, release.image, release.status));

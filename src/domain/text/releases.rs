@@ -18,11 +18,14 @@ const CHOICE_CHARS_MAX: usize = 100;
 
 /// Who made it: "carol", without the rest of an address; "DEP-3" for ours.
 pub fn maker(release: &Released) -> String {
-    let name = release.user.split('@').next().unwrap_or_default().trim();
-    match &release.ours {
-        Some(ours) => ours.deploy.to_string(),
-        None if name.is_empty() => "somebody".to_owned(),
-        None => short(name, NAME_CHARS_MAX),
+    release.ours.map_or_else(|| person(&release.user), |ours| ours.deploy.to_string())
+}
+
+/// A maker as Fly names one, without the rest of an address: no address stands in a chat.
+pub fn person(user: &str) -> String {
+    match user.split('@').next().unwrap_or_default().trim() {
+        "" => "somebody".to_owned(),
+        name => short(name, NAME_CHARS_MAX),
     }
 }
 
@@ -85,6 +88,11 @@ pub fn choice(release: &Released, zone: Tz) -> String {
         Some(release.status.clone()).filter(|status| !status.is_empty()),
     ];
     short(&parts.into_iter().flatten().collect::<Vec<_>>().join(" · "), CHOICE_CHARS_MAX)
+}
+
+/// What completes, and runs on staging so far.
+pub fn on_staging(choice: &str) -> String {
+    short(&format!("staging {choice}"), CHOICE_CHARS_MAX)
 }
 
 /// What runs is not what the button was about.

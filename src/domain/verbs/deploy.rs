@@ -165,6 +165,23 @@ fn fresh(draft: &Draft<'_>, deploy: &Deploy, answers: &Answers) -> Result<Fresh,
     Ok(Fresh { plans, checks, drift: (!drift.is_empty()).then(|| drift.join("; ")) })
 }
 
+/// Whether a yes can count now.
+enum Ready {
+    /// It is what was planned, and nothing refuses.
+    Clear(Fresh),
+    /// It is another plan by now; what whoever said yes is told.
+    Revised(Text),
+}
+
+fn ready(draft: &mut Draft<'_>, deploy: &Deploy, answers: &Answers) -> Result<Ready, Refusal> {
+    let fresh = fresh(draft, deploy, answers)?;
+    if let Some(what) = fresh.drift.clone() {
+        return revised(draft, deploy.id, fresh, &what).map(Ready::Revised);
+    }
+    let refusing: Vec<Check> = gates::refusing(&fresh.checks, &deploy.waivers).cloned().collect();
+    if refusing.is_empty() { Ok(Ready::Clear(fresh)) } else { Err(Refusal::because(refused(&draft.ctx, &refusing))) }
+}
+
 /// A plan that is another by now is shown anew; a yes to what was is none to what is.
 fn revised(draft: &mut Draft<'_>, id: DeployId, fresh: Fresh, what: &str) -> Result<Text, Refusal> {
     let mut plans = fresh.plans;
@@ -224,14 +241,10 @@ pub fn start(draft: &mut Draft<'_>, who: &Actor, id: DeployId, answers: &Answers
     let deploy = waiting(draft, id)?;
     draft.ctx.require(who, Right::Deploy)?;
     refuse_while_observing(draft, &deploy)?;
-    let fresh = fresh(draft, &deploy, answers)?;
-    if let Some(what) = fresh.drift.clone() {
-        return revised(draft, id, fresh, &what);
-    }
-    let refusing: Vec<Check> = gates::refusing(&fresh.checks, &deploy.waivers).cloned().collect();
-    if !refusing.is_empty() {
-        return Err(Refusal::because(refused(&draft.ctx, &refusing)));
-    }
+    let fresh = match ready(draft, &deploy, answers)? {
+        Ready::Clear(fresh) => fresh,
+        Ready::Revised(said) => return Ok(said),
+    };
     if !deploy.approval.as_ref().is_some_and(|approval| is_good(approval, &deploy, &draft.ctx)) {
         let is_own = who.person == deploy.by;
         let own = own(&draft.ctx);
@@ -350,14 +363,10 @@ pub fn break_glass(
         return Err(Refusal::because("Breaking the glass needs a reason: a sentence, for the record."));
     }
     refuse_while_observing(draft, &deploy)?;
-    let fresh = fresh(draft, &deploy, answers)?;
-    if let Some(what) = fresh.drift.clone() {
-        return revised(draft, id, fresh, &what);
-    }
-    let refusing: Vec<Check> = gates::refusing(&fresh.checks, &deploy.waivers).cloned().collect();
-    if !refusing.is_empty() {
-        return Err(Refusal::because(refused(&draft.ctx, &refusing)));
-    }
+    let fresh = match ready(draft, &deploy, answers)? {
+        Ready::Clear(fresh) => fresh,
+        Ready::Revised(said) => return Ok(said),
+    };
     approved(draft, &deploy, &who.person, Some(format!("glass broken: {}", crate::domain::press::flat(&why))));
     let line = deploys::glass_broken(&deploy, &who.person, &why);
     run::tell(draft, &deploy, line);
