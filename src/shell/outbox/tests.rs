@@ -85,10 +85,13 @@ impl Watch for Willing {
 
 const PACE: Pace = Pace { first_ms: 1, max_ms: 2 };
 
-/// An outbox, and the things that it asked the loop to draw, in order.
-fn outbox() -> (Outbox<Willing, Willing, Willing>, Arc<Mutex<Vec<Thing>>>) {
+/// What the loop was asked to draw, in order.
+type Asked = Arc<Mutex<Vec<Thing>>>;
+
+/// An outbox, and the things that it asked the loop to draw.
+fn outbox() -> (Outbox<Willing, Willing, Willing>, Asked) {
     let (door, mut threshold) = door::door();
-    let asked: Arc<Mutex<Vec<Thing>>> = Arc::default();
+    let asked = Asked::default();
     let asking = Arc::clone(&asked);
     tokio::spawn(async move {
         while let Some(ask) = threshold.asks.recv().await {
