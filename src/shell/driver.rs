@@ -452,6 +452,9 @@ where
         for Held { inbound, answer, .. } in held {
             let Inbound { input, reply, beat, .. } = inbound;
             beats.push(beat);
+            if let InputKind::Effect(outcome) = &input.kind {
+                let _ = self.parts.outbox.send(Work::Recorded(outcome.effect));
+            }
             if let Some(answer) = &answer {
                 self.keep_answer(input.id, answer.clone());
             }

@@ -53,6 +53,8 @@ pub enum Work {
     },
     /// Do not do this any more.
     Withdraw(EffectId),
+    /// What came of this is on record.
+    Recorded(EffectId),
     /// An incident or a deploy may look otherwise than it should.
     Show(Box<Shown>, Beat),
     /// The loop is letting go of what is over: how it looks in the end, because it cannot be asked for later.
@@ -140,6 +142,9 @@ pub struct Outbox<Ch, Pg, W> {
     ended: mpsc::UnboundedReceiver<Ended>,
     queues: BTreeMap<String, VecDeque<Job>>,
     running: BTreeMap<String, Flight>,
+    /// Steps at the host that have ended and are not on record yet, with their keys. Until they are, nothing follows under
+    /// the key: a restart does them again, and over what came after them they would be undone work, not a repeat.
+    unrecorded: BTreeMap<EffectId, String>,
     standing: BTreeMap<Thing, Standing>,
     show_beats: BTreeMap<Thing, Vec<Beat>>,
     withdrawn: Arc<Mutex<BTreeSet<EffectId>>>,
@@ -168,6 +173,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             ended,
             queues: BTreeMap::new(),
             running: BTreeMap::new(),
+            unrecorded: BTreeMap::new(),
             standing: BTreeMap::new(),
             show_beats: BTreeMap::new(),
             withdrawn: Arc::default(),
@@ -238,6 +244,9 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                     standing.last = last.map(|last| *last);
                 }
             }
+            Work::Recorded(id) => {
+                self.unrecorded.remove(&id);
+            }
             Work::Wake => self.wake.notify_waiters(),
         }
     }
@@ -249,6 +258,9 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner).remove(&effect.id);
                 let Some(end) = end else { return };
                 self.remember(&effect, &end);
+                if matches!(effect.kind, EffectKind::Act { .. }) {
+                    self.unrecorded.insert(effect.id, key);
+                }
                 let id = InputId::new(format!("effect:{}", effect.id));
                 let kind = InputKind::Effect(EffectOutcome { effect: effect.id, end });
                 let beat = Some(self.door.pulse().beat());
@@ -340,6 +352,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 .queues
                 .iter()
                 .filter(|(key, _)| !self.running.contains_key(*key))
+                .filter(|(key, _)| !self.unrecorded.values().any(|held| held == *key))
                 .filter_map(|(key, queue)| queue.front().map(|job| (self.rank(&job.effect), job.effect.id, key)))
                 .collect();
             ready.sort_unstable();

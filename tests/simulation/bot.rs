@@ -260,6 +260,15 @@ impl Bot {
             }
         }
         self.refused_at = None;
+        for (_, kind) in &batch {
+            if let InputKind::Effect(outcome) = kind {
+                if self.state.pending.contains_key(&outcome.effect) {
+                    let why = format!("6: {} has ended and the record does not say how: {kind:?}", outcome.effect);
+                    return Err(Failure::Broken(why));
+                }
+                self.outbox.recorded(outcome.effect);
+            }
+        }
         self.let_go(&written, held, now, setup, &mut turn);
         Ok(turn)
     }

@@ -82,6 +82,8 @@ pub struct Outbox {
     queues: BTreeMap<String, VecDeque<(Effect, bool)>>,
     running: BTreeMap<String, Job>,
     withdrawn: BTreeSet<EffectId>,
+    /// Steps that have ended and are not on record yet: nothing follows under their keys.
+    unrecorded: BTreeMap<EffectId, String>,
     /// Incidents as they should look and where they stand.
     pub standing: BTreeMap<IncidentId, Standing>,
     /// Deploys as they should look.
@@ -96,6 +98,7 @@ impl Outbox {
             queues: BTreeMap::new(),
             running: BTreeMap::new(),
             withdrawn: BTreeSet::new(),
+            unrecorded: BTreeMap::new(),
             standing: BTreeMap::new(),
             boards: BTreeMap::new(),
         }
@@ -122,7 +125,8 @@ impl Outbox {
     /// Starts whatever can start.
     pub fn start(&mut self, now: DateTime<Utc>, workspace: &Workspace) -> Vec<(String, Step)> {
         let mut steps = Vec::new();
-        let free: Vec<String> = self.queues.keys().filter(|key| !self.running.contains_key(*key)).cloned().collect();
+        let is_held = |key: &String| self.running.contains_key(key) || self.unrecorded.values().any(|held| held == key);
+        let free: Vec<String> = self.queues.keys().filter(|key| !is_held(key)).cloned().collect();
         for key in free {
             let Some(queue) = self.queues.get_mut(&key) else { continue };
             let next = queue.pop_front();
@@ -273,7 +277,15 @@ impl Outbox {
 
     /// A step came to its end.
     pub fn stepped(&mut self, key: &str, end: Stepped) -> Step {
+        if let Some(job) = self.running.get(key) {
+            self.unrecorded.insert(job.effect.id, key.to_owned());
+        }
         self.end(key, Some(EffectEnd::Stepped { end }))
+    }
+
+    /// What came of an effect is on record.
+    pub fn recorded(&mut self, id: EffectId) {
+        self.unrecorded.remove(&id);
     }
 
     /// A look came back.

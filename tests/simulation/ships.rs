@@ -224,7 +224,8 @@ impl Ships {
                 other.plan.as_ref().is_some_and(|plan| plan.kind == Kind::Deploy && plan.release_command.is_none());
             is_bare && app(other) == app(told) && !other.by_itself && (other.bad || other.failed)
         };
-        match self.deploys.range(..id).next_back() {
+        // What was only planned meanwhile changed nothing.
+        match self.deploys.range(..id).rev().find(|(_, other)| other.started) {
             Some((_, other)) if is_cause(other) => Ok(()),
             _ => Err(format!("5: {id} starts by itself, and nothing of the bot's own went wrong before it")),
         }

@@ -10,8 +10,8 @@ use super::showing::COMPARED_AT_ONCE_MAX;
 use super::*;
 use crate::domain::effect::Effect;
 use crate::domain::health::HealthReport;
-use crate::domain::ids::IncidentId;
-use crate::domain::ids::{Person, Service};
+use crate::domain::hosting::Step;
+use crate::domain::ids::{DeployId, IncidentId, Person, Service};
 use crate::domain::input::Measurement;
 use crate::ports::{ChatError, Condition};
 use crate::shell::acting::NoActing;
@@ -189,6 +189,23 @@ async fn what_was_taken_back_is_kept_in_mind_only_while_it_is_on_its_way() {
     assert_eq!(outbox.withdrawn.lock().expect("no panic").len(), 1);
     outbox.until_still(Vec::new()).await;
     assert!(outbox.withdrawn.lock().expect("no panic").is_empty() && outbox.queues.is_empty());
+}
+
+#[tokio::test]
+async fn a_machine_is_taken_in_hand_again_only_when_what_came_of_the_step_before_is_on_record() {
+    let (mut outbox, _asked) = outbox();
+    let step = |seq: u64| {
+        let (app, deploy, step) =
+            ("lighthouse-checkout".to_owned(), DeployId(1), Step::Restart { machine: "a".into() });
+        effect(seq, EffectKind::Act { deploy, app, step, by: "ana".to_owned(), within_s: 60 })
+    };
+    let work = vec![outbox.ask(step(1)), outbox.ask(step(2))];
+    outbox.until_still(work).await;
+    assert_eq!(outbox.queues["machine:lighthouse-checkout:a"].len(), 1, "the second waits for the record");
+    outbox.until_still(vec![Work::Recorded(EffectId { seq: 1, n: 0 })]).await;
+    assert!(outbox.queues.is_empty(), "the second is done");
+    outbox.until_still(vec![Work::Recorded(EffectId { seq: 2, n: 0 })]).await;
+    assert!(outbox.unrecorded.is_empty(), "nothing is kept in mind");
 }
 
 #[tokio::test]
