@@ -318,10 +318,9 @@ fn tell(draft: &mut Draft<'_>, service: &Service, fact: &Fact, message: Message)
 fn ours(ctx: &Ctx<'_>, app: &str, release: &Released) -> Option<Ours> {
     let made_at = release.at.unwrap_or(ctx.now);
     let is_it = |deploy: &&Deploy| {
-        let after = deploy.started_at.map(|began| made_at - began);
+        let after = deploy.lost_release_of(app, made_at);
         let is_young = after.is_some_and(|after| (-CLOCKS_APART_MAX..=OURS_WITHIN).contains(&after));
-        let was_cut_off = deploy.release.is_none() && deploy.release_trouble.is_some();
-        deploy.plan.app == app && is_young && was_cut_off && is_same(&deploy.plan.to.image, &release.image)
+        is_young && is_same(&deploy.plan.to.image, &release.image)
     };
     let deploy = ctx.state.team.deploys.values().rfind(is_it)?;
     Some(Ours { deploy: deploy.id, kind: deploy.plan.kind })

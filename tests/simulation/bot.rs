@@ -16,7 +16,7 @@ use crate::domain::answer::Answer;
 use crate::domain::deploy::board;
 use crate::domain::draft::Ctx;
 use crate::domain::fact::Fact;
-use crate::domain::health::HealthReport;
+use crate::domain::health::{HealthReport, StageHealth};
 use crate::domain::hosting::Inventory;
 use crate::domain::ids::{DeployId, IncidentId, InputId, Thing};
 use crate::domain::input::{Answers, InputKind, Itself, Query, Started};
@@ -57,6 +57,15 @@ impl From<String> for Failure {
     fn from(why: String) -> Self {
         Self::Broken(why)
     }
+}
+
+/// What the outside says to whoever asks it during a turn.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// What runs, by app; one that is missing did not answer in time.
+    pub inventories: BTreeMap<String, Result<Inventory, String>>,
+    /// How the services are.
+    pub health: Vec<StageHealth>,
 }
 
 /// What a turn let go.
@@ -179,14 +188,14 @@ impl Bot {
         Some(self.refused_at.map_or(DateTime::UNIX_EPOCH, |at| at + FULL_DISK_WAIT))
     }
 
-    /// One batch: everything that waits, and what is due. `host` is what the host says to whoever asks it meanwhile.
+    /// One batch: everything that waits, and what is due.
     pub fn turn(
         &mut self,
         now: DateTime<Utc>,
         setup: &Setup,
         book: &mut Book,
         dies: Option<Dies>,
-        host: Option<Result<Inventory, String>>,
+        told: &Told,
     ) -> Result<Turn, Failure> {
         let mut batch = std::mem::take(&mut self.inbox);
         if self.state.is_due(now) {
@@ -206,7 +215,7 @@ impl Bot {
             if self.state.has_seen(id) || self.answered.contains_key(id) {
                 continue;
             }
-            let (answer, decided) = self.decide(id, kind, now, setup, host.as_ref())?;
+            let (answer, decided) = self.decide(id, kind, now, setup, told)?;
             if let Some(decided) = decided {
                 undo.note(&self.state, &decided);
                 self.state.apply(&decided);
@@ -279,7 +288,7 @@ impl Bot {
         kind: &InputKind,
         now: DateTime<Utc>,
         setup: &Setup,
-        host: Option<&Result<Inventory, String>>,
+        told: &Told,
     ) -> Result<(Option<Answer>, Option<Decided>), Failure> {
         let changed = match kind {
             InputKind::Measured(look) => services::observe(&mut self.state, look, &self.policy.health),
@@ -291,8 +300,8 @@ impl Bot {
             Query::Inventory(app) => Some(app),
             _ => None,
         });
-        let inventories = apps.filter_map(|app| Some((app, host.cloned()?))).collect();
-        let report = HealthReport { at: now, auth: Ok("team".to_owned()), stages: Vec::new() };
+        let inventories = apps.filter_map(|app| Some((app.clone(), told.inventories.get(&app)?.clone()))).collect();
+        let report = HealthReport { at: now, auth: Ok("team".to_owned()), stages: told.health.clone() };
         let answers = Answers {
             health: Some(report),
             recent: Some(Vec::new()),

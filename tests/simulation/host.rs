@@ -1,4 +1,4 @@
-//! The host as its client in the bot sees it: one app with machines and releases that outlive every death of the bot.
+//! The host as its client in the bot sees it: an app with machines and releases that outlive every death of the bot.
 //!
 //! Models what `adapters/fly` does around a write: it reads before it writes, knows its own mark, holds a lease while it works,
 //! and a write that comes after the lease was given back, or to a machine that was changed meanwhile, is refused. A restart
@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::health::{self, AppHealth, HealthReport, StageHealth};
-use crate::domain::hosting::{Image, Inventory, Release, ReleaseEnd, ReleaseRef, Running, Step, Trouble};
+use crate::domain::hosting::{
+    Autostop, Guest, Image, Inventory, Release, ReleaseEnd, ReleaseRef, Rest, Running, Step, Trouble,
+};
 use crate::domain::ids::{EffectId, Service};
 use crate::domain::input::{ReleasesLook, Stepped};
 use crate::domain::workspace::Stage;
@@ -22,6 +24,8 @@ pub const BAD_TAG: &str = "deployment-44";
 
 /// The app; `team.rs` gives it to a service.
 pub const APP: &str = "lighthouse-checkout";
+/// The same service's copy to try images on, where there is one.
+pub const STAGING_APP: &str = "lighthouse-checkout-staging";
 /// How long a lease lives when nobody renews it.
 const LEASE_TTL: TimeDelta = TimeDelta::seconds(30);
 
@@ -30,6 +34,8 @@ const LEASE_TTL: TimeDelta = TimeDelta::seconds(30);
 pub struct Call {
     /// By which effect.
     pub effect: EffectId,
+    /// On which app.
+    pub app: String,
     /// Its mark.
     pub mark: String,
     /// What.
@@ -40,8 +46,8 @@ pub struct Call {
 
 impl Call {
     /// A step that is asked for, for the first time or again.
-    pub fn new(effect: EffectId, mark: String, step: Step) -> Self {
-        Self { effect, mark, step, noted: None }
+    pub fn new(effect: EffectId, app: &str, mark: String, step: Step) -> Self {
+        Self { effect, app: app.to_owned(), mark, step, noted: None }
     }
 }
 
@@ -104,8 +110,11 @@ pub struct Opened {
     pub by: Option<(EffectId, String)>,
 }
 
-/// The host.
+/// One app at the host.
 pub struct Host {
+    /// Which.
+    pub app: &'static str,
+    stage: Stage,
     /// Nothing goes wrong any more.
     pub healed: bool,
     /// Releases, newest first.
@@ -139,15 +148,29 @@ fn seconds(dice: &mut Dice, from: u64, to: u64) -> TimeDelta {
 }
 
 impl Host {
-    /// Two machines that serve, perhaps a third that sleeps, and three releases that ended well.
-    pub fn new(dice: &mut Dice, now: DateTime<Utc>) -> Self {
-        let machine = |id: &str, state: &str| Machine {
+    /// Production: two machines that serve, perhaps a third that sleeps, and three releases that ended well.
+    pub fn production(dice: &mut Dice, now: DateTime<Utc>) -> Self {
+        let sleeps = (dice.below(2) == 0).then_some(("c", "stopped"));
+        let machines: Vec<(&str, &str)> = [("a", "started"), ("b", "started")].into_iter().chain(sleeps).collect();
+        Self::new(APP, Stage::Production, &machines, dice, now)
+    }
+
+    /// Its copy: one machine, which may sleep.
+    pub fn staging(dice: &mut Dice, now: DateTime<Utc>) -> Self {
+        let state = if dice.below(3) == 0 { "stopped" } else { "started" };
+        Self::new(STAGING_APP, Stage::Staging, &[("s", state)], dice, now)
+    }
+
+    fn new(app: &'static str, stage: Stage, machines: &[(&str, &str)], dice: &mut Dice, now: DateTime<Utc>) -> Self {
+        let rest = Rest { autostop: Autostop::Stop, autostart: true, min_running: 0 };
+        let guest = Guest { cpu_kind: "shared".to_owned(), cpus: 1, memory_mb: 512 };
+        let machine = |(id, state): &(&str, &str)| Machine {
             running: Running {
-                id: id.to_owned(),
+                id: (*id).to_owned(),
                 name: format!("checkout-{id}"),
                 region: "iad".to_owned(),
                 group: "app".to_owned(),
-                state: state.to_owned(),
+                state: (*state).to_owned(),
                 image: image("deployment-42"),
                 instance: String::new(),
                 config_sha256: String::new(),
@@ -156,8 +179,8 @@ impl Host {
                 has_volume: false,
                 may_sleep: true,
                 checks: 1,
-                guest: None,
-                rest: None,
+                guest: Some(guest.clone()),
+                rest: Some(rest),
             },
             mark: None,
             version: 1,
@@ -165,8 +188,6 @@ impl Host {
             well: true,
             lease: None,
         };
-        let mut machines = vec![machine("a", "started"), machine("b", "started")];
-        machines.extend((dice.below(2) == 0).then(|| machine("c", "stopped")));
         let release = |version: u64| Opened {
             release: Release {
                 id: format!("rel-{version}"),
@@ -179,10 +200,12 @@ impl Host {
             by: None,
         };
         Self {
+            app,
+            stage,
             healed: false,
             has_command: dice.below(3) == 0,
             releases: vec![release(42), release(41), release(40)],
-            machines,
+            machines: machines.iter().map(machine).collect(),
             nonces: 0,
             ran: BTreeMap::new(),
             changes: BTreeMap::new(),
@@ -198,7 +221,7 @@ impl Host {
     /// What it has on record, as a look tells it.
     pub fn look(&self) -> ReleasesLook {
         let releases = self.releases.iter().map(|opened| opened.release.clone()).collect();
-        ReleasesLook { app: APP.to_owned(), releases }
+        ReleasesLook { app: self.app.to_owned(), releases }
     }
 
     fn lists(&self, now: DateTime<Utc>) -> Inventory {
@@ -208,7 +231,7 @@ impl Host {
             ..machine.running.clone()
         };
         Inventory {
-            app: APP.to_owned(),
+            app: self.app.to_owned(),
             at: now,
             machines: self.machines.iter().map(machine).collect(),
             releases: Ok(self.releases.iter().map(|opened| opened.release.clone()).collect()),
@@ -240,7 +263,7 @@ impl Host {
             name: machine.running.name.clone(),
             region: machine.running.region.clone(),
             state: machine.running.state.clone(),
-            host_ok: true,
+            host_ok: machine.running.host_ok,
             cordoned: false,
             checks_passing: u16::from(machine.well && machine.running.is_up()),
             checks: 1,
@@ -249,10 +272,16 @@ impl Host {
             image: machine.running.image.reference.clone(),
             autostop: true,
         });
-        let app = AppHealth { app: APP.to_owned(), machines: Ok(machines.collect()) };
-        let (service, stage) = (Service::new(service), Stage::Production);
+        let app = AppHealth { app: self.app.to_owned(), machines: Ok(machines.collect()) };
+        let (service, stage) = (Service::new(service), self.stage);
         let stages = vec![StageHealth { service, stage, app: Some(app), probes: Vec::new() }];
         Some(HealthReport { at: now, auth: Ok("team".to_owned()), stages })
+    }
+
+    /// Whether a machine is as a step that leaves no mark wants it.
+    pub fn is_so(&self, step: &Step) -> bool {
+        let machine = step.machine().and_then(|id| self.machines.iter().find(|machine| machine.running.id == id));
+        machine.is_some_and(|machine| machine.is_so(step))
     }
 
     fn machine(&mut self, id: &str) -> Option<&mut Machine> {
@@ -273,7 +302,7 @@ impl Host {
         let Some(machine) = self.machine(id) else {
             return Going::told(seconds(dice, 0, 2), failed(Trouble::Gone, "it is not there"));
         };
-        if machine.mark.as_ref() == Some(&call.mark) {
+        if machine.mark.as_ref() == Some(&call.mark) || machine.is_so(&call.step) {
             return Going::true_in(seconds(dice, 1, 40));
         }
         machine.lease.take_if(|lease| lease.until.is_some_and(|until| until <= now));
@@ -426,18 +455,33 @@ impl Host {
                 let Some(machine) = step.machine().and_then(|id| self.machine(id)) else { return Ok(()) };
                 machine.version += 1;
                 machine.well = write.well;
+                let running = &mut machine.running;
+                let wakes = |running: &Running| running.rest.is_some_and(|rest| rest.autostart);
                 match step {
-                    Step::Update { to, .. } => {
-                        machine.running.image = to.clone();
-                        machine.mark = Some(mark.clone());
+                    Step::Update { to, launch, .. } => {
+                        running.image = to.clone();
+                        if *launch {
+                            running.state = "started".to_owned();
+                        }
                     }
                     Step::Zero { .. } => {
-                        machine.running.state = "stopped".to_owned();
-                        machine.running.may_sleep = false;
-                        machine.mark = Some(mark.clone());
+                        running.state = "stopped".to_owned();
+                        running.rest = running.rest.map(|rest| Rest { autostart: false, ..rest });
                     }
-                    Step::SetAutostop { .. } | Step::Resize { .. } => machine.mark = Some(mark.clone()),
-                    _ => machine.starts += 1,
+                    Step::SetAutostop { autostop, autostart, min_running, .. } => {
+                        let min_running = min_running.or(running.rest.map(|rest| rest.min_running)).unwrap_or(0);
+                        running.rest = Some(Rest { autostop: *autostop, autostart: *autostart, min_running });
+                    }
+                    Step::Resize { guest, .. } => running.guest = Some(guest.clone()),
+                    Step::Stop { .. } => running.state = "stopped".to_owned(),
+                    _ => {
+                        running.state = "started".to_owned();
+                        machine.starts += 1;
+                    }
+                }
+                running.may_sleep = wakes(running);
+                if !matches!(step, Step::Restart { .. } | Step::Start { .. } | Step::Stop { .. }) {
+                    machine.mark = Some(mark.clone());
                 }
                 let id = machine.running.id.clone();
                 let count = self.changes.entry((id.clone(), mark.clone())).or_default();
@@ -471,6 +515,8 @@ impl Host {
             },
             Step::CloseRelease { .. } | Step::Trial { .. } => done(None),
             step if step.machine().is_some_and(was_done) => done(None),
+            // No mark says who did it, and nobody has to know.
+            step if self.is_so(step) => done(None),
             _ => failed(Trouble::Drifted, "it is another by now"),
         };
         if let Some(machine) = call.step.machine().and_then(|id| self.machine(id)) {
@@ -499,9 +545,26 @@ impl Host {
         }
     }
 
+    /// The hardware under a machine answers, or does not.
+    pub fn set_hardware(&mut self, which: u64, answers: bool) {
+        if let Some(machine) = self.machines.get_mut(which as usize) {
+            machine.running.host_ok = answers;
+        }
+    }
+
     /// Whether a step changed a machine.
     pub fn was_changed(&self, machine: &str, mark: &str) -> bool {
         self.changes.contains_key(&(machine.to_owned(), mark.to_owned()))
+    }
+}
+
+impl Machine {
+    fn is_so(&self, step: &Step) -> bool {
+        match step {
+            Step::Start { .. } => self.running.is_up(),
+            Step::Stop { .. } => !self.running.is_up(),
+            _ => false,
+        }
     }
 }
 

@@ -31,8 +31,8 @@ pub enum Step {
     Look,
     /// Does a step at the host.
     Act(Call),
-    /// Looks at what came of a deploy.
-    Survey,
+    /// Looks at what came of a deploy of this app.
+    Survey(String),
     /// Waits.
     Pause(TimeDelta),
     /// Is over; with a result unless it was withdrawn.
@@ -46,7 +46,7 @@ enum Manner {
     Page,
     Look,
     Act(Call),
-    Survey,
+    Survey(String),
     Impossible(String),
 }
 
@@ -177,8 +177,10 @@ impl Outbox {
                 Some(card) => post(self.place_of(to), card.clone()),
                 None => Manner::Impossible(format!("{deploy} is no longer at hand")),
             },
-            EffectKind::Act { step, .. } => Manner::Act(Call::new(effect.id, self.mark(effect.id), step.clone())),
-            EffectKind::Survey { .. } => Manner::Survey,
+            EffectKind::Act { app, step, .. } => {
+                Manner::Act(Call::new(effect.id, app, self.mark(effect.id), step.clone()))
+            }
+            EffectKind::Survey { app, .. } => Manner::Survey(app.clone()),
         }
     }
 
@@ -209,7 +211,7 @@ impl Outbox {
             Manner::Look => Step::Look,
             // Never repeated here: a step reads before it writes, and comes to an end by itself.
             Manner::Act(call) => Step::Act(call.clone()),
-            Manner::Survey => Step::Survey,
+            Manner::Survey(app) => Step::Survey(app.clone()),
             Manner::Thread { under } => Step::Send(id, Request::Thread { under: under.clone() }),
             Manner::Page if withdrawn => self.end(key, None),
             Manner::Page => Step::Send(id, Request::Page { mark }),

@@ -39,6 +39,10 @@ pub struct Tally {
     pub forward: u64,
     /// Deploys that the bot took back by itself.
     pub undone: u64,
+    /// Deploys that went on from staging to production.
+    pub crossed: u64,
+    /// Changes of size or count, to zero and back, that were started.
+    pub scaled: u64,
     /// Machines in hand when the process died.
     pub torn_steps: u64,
     /// Restarts done once more, because nothing said any more that they were done.
@@ -67,6 +71,8 @@ impl Tally {
         self.taken_over += other.taken_over;
         self.forward += other.forward;
         self.undone += other.undone;
+        self.crossed += other.crossed;
+        self.scaled += other.scaled;
         self.torn_steps += other.torn_steps;
         self.restarted_again += other.restarted_again;
     }
@@ -88,6 +94,8 @@ impl Tally {
             self.taken_over,
             self.forward,
             self.undone,
+            self.crossed,
+            self.scaled,
         ];
         assert!(rare.iter().all(|count| *count > played / 20), "something hardly ever happened: {self:?}");
     }

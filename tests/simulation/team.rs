@@ -60,6 +60,9 @@ name = "search"
 production = { probes = [{ name = "health", url = "http://127.0.0.1:1/s", method = "POST", body = "canary5f1d" }] }
 "#;
 
+/// What the first service has besides, in half of the histories.
+const STAGING: &str = r#"staging = { fly_app = "lighthouse-checkout-staging" }"#;
+
 /// Everybody, with their roles.
 const CAST: [(&str, &[&str]); 5] = [
     ("ana", &["reliability"]),
@@ -82,7 +85,7 @@ pub struct Setup {
 }
 
 /// Read once: every history has the same.
-static READ: LazyLock<(Workspace, Vec<Policy>)> = LazyLock::new(|| {
+static READ: LazyLock<([Workspace; 2], Vec<Policy>)> = LazyLock::new(|| {
     let changed = [
         SHIPPED.to_owned(),
         SHIPPED.replace("nudge_before = \"3m\"", "nudge_before = \"1m\""),
@@ -91,16 +94,21 @@ static READ: LazyLock<(Workspace, Vec<Policy>)> = LazyLock::new(|| {
     // Two may deploy: with the shipped policy, each could say yes to their own.
     let strict = |text: &String| text.replace("own_approval_up_to = 2", "own_approval_up_to = 1");
     let policies = changed.iter().map(|text| Policy::parse(&strict(text)).expect("a policy")).collect();
-    (toml::from_str(TEAM).expect("a team"), policies)
+    let staged = TEAM.replace(
+        "owner = \"reliability\"\nproduction = { fly_app",
+        &format!("owner = \"reliability\"\n{STAGING}\nproduction = {{ fly_app"),
+    );
+    assert_ne!(staged, TEAM, "nobody has a staging copy");
+    let team = |text: &str| toml::from_str(text).expect("a team");
+    ([team(TEAM), team(&staged)], policies)
 });
 
-impl Default for Setup {
-    fn default() -> Self {
-        Self { workspace: &READ.0, policies: &READ.1, holds: 0 }
-    }
-}
-
 impl Setup {
+    /// The team, with a copy of its first service to try images on, or without.
+    pub fn new(has_staging: bool) -> Self {
+        Self { workspace: &READ.0[usize::from(has_staging)], policies: &READ.1, holds: 0 }
+    }
+
     /// The policy that holds, and its hash.
     pub fn policy(&self) -> (&'static Policy, String) {
         (&self.policies[self.holds], format!("policy {}", self.holds))
@@ -218,6 +226,9 @@ fn ship(state: &State, who: &Actor, seldom: u64, dice: &mut Dice) -> Option<Inpu
             if dice.below(seldom) < 4 {
                 return Some(asks(who, dice));
             }
+            if dice.below(seldom) < 2 {
+                return Some(scales(who, dice));
+            }
             match dice.below(seldom) {
                 0 => Some(rollback(who)),
                 1 | 2 => Some(call(who.clone(), "fly restart", &[service, ("why", text("it leaks"))])),
@@ -228,6 +239,18 @@ fn ship(state: &State, who: &Actor, seldom: u64, dice: &mut Dice) -> Option<Inpu
                 _ => None,
             }
         }
+    }
+}
+
+/// Another size, another count, none at all, or back from there.
+fn scales(who: &Actor, dice: &mut Dice) -> InputKind {
+    let service = ("service", text("checkout"));
+    match dice.below(6) {
+        0 => call(who.clone(), "fly memory", &[service, ("mb", Arg::Number(256 << (dice.below(3) as i64)))]),
+        1 => call(who.clone(), "fly count", &[service, ("up", Arg::Number(1 + dice.below(3) as i64))]),
+        2 => call(who.clone(), "fly autostop", &[service, ("to", text(["off", "suspend"][dice.below(2) as usize]))]),
+        3 => filled(who.clone(), "zero:production:checkout".to_owned(), &[("name", "checkout")]),
+        _ => call(who.clone(), "fly start", &[service]),
     }
 }
 
@@ -245,6 +268,9 @@ fn asks(who: &Actor, dice: &mut Dice) -> InputKind {
             let strategy = ["rolling", "canary", "immediate"][dice.below(3) as usize];
             let mut args = vec![service, ("image", text(image)), ("strategy", text(strategy))];
             args.extend((roll < 7).then(|| ("why", text("it mends the queue"))));
+            // Through every stage there is, or to one alone.
+            let stage = ["staging", "production"][dice.below(2) as usize];
+            args.extend((roll > 9).then(|| ("stage", text(stage))));
             call(who.clone(), "deploy", &args)
         }
     }

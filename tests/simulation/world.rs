@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::book::Book;
-use super::bot::{Bot, Dies, Failure, fold};
+use super::bot::{Bot, Dies, Failure, Told, fold};
 use super::chat::{Neighbours, Reply, Request};
 use super::host::{Call, Host, Write};
 use super::outbox::Step;
@@ -59,11 +59,13 @@ enum Event {
     /// The client of the host is done with a step.
     Stepped { life: u32, key: String, call: Call, said: Option<Stepped> },
     /// A look at what came of a deploy is over.
-    Surveyed { life: u32, key: String },
+    Surveyed { life: u32, key: String, app: String },
     /// Somebody changes what the service runs, and goes on with it so many times.
     Ship(u64),
     /// Somebody works on a machine by hand.
-    ByHand(u64),
+    ByHand(usize, u64),
+    /// The hardware under a machine answers, or does not.
+    Hardware(u64, bool),
     /// The process dies in the middle of the next step on a machine.
     MidStep,
     /// The process dies; with `power`, and everything that was not on the disk.
@@ -113,7 +115,8 @@ pub struct World {
     released: BTreeMap<u64, String>,
     acknowledged: Vec<InputId>,
     neighbours: Neighbours,
-    host: Host,
+    /// Production, and its copy where there is one.
+    hosts: Vec<Host>,
     dies_mid_step: bool,
     setup: Setup,
     well: [bool; SERVICES.len()],
@@ -145,7 +148,11 @@ impl World {
         let mut dice = Dice::new(seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(11));
         let start = DateTime::from_timestamp(1_767_225_600, 0).unwrap_or_default();
         let now = start + TimeDelta::minutes(dice.below(365 * 24 * 60) as i64);
-        let host = Host::new(&mut dice, now);
+        let mut hosts = vec![Host::production(&mut dice, now)];
+        if dice.below(2) == 0 {
+            hosts.push(Host::staging(&mut dice, now));
+        }
+        let setup = Setup::new(hosts.len() > 1);
         Self {
             dice,
             now,
@@ -160,9 +167,9 @@ impl World {
             released: BTreeMap::new(),
             acknowledged: Vec::new(),
             neighbours: Neighbours::default(),
-            host,
+            hosts,
             dies_mid_step: false,
-            setup: Setup::default(),
+            setup,
             well: [true; SERVICES.len()],
             trap: None,
             inputs: 0,
@@ -170,6 +177,10 @@ impl World {
             tally: Tally::default(),
             trace: traced.then(Vec::new),
         }
+    }
+
+    fn host(&mut self, app: &str) -> Option<&mut Host> {
+        self.hosts.iter_mut().find(|host| host.app == app)
     }
 
     fn say(&mut self, words: impl FnOnce() -> String) {
@@ -267,7 +278,7 @@ impl World {
             let when = at(self);
             self.after(when, Event::CardDeleted);
         }
-        for _ in 0..self.dice.below(3) {
+        for _ in 0..1 + self.dice.below(2) {
             let (when, often) = (at(self), 10 + self.dice.below(24));
             self.after(when, Event::Ship(often));
             if self.dice.below(2) == 0 {
@@ -275,8 +286,14 @@ impl World {
             }
         }
         for _ in 0..self.dice.below(3) {
-            let (when, which) = (at(self), self.dice.below(self.host.machines()));
-            self.after(when, Event::ByHand(which));
+            let (when, stage) = (at(self), self.dice.below(self.hosts.len() as u64) as usize);
+            let which = self.dice.below(self.hosts[stage].machines());
+            self.after(when, Event::ByHand(stage, which));
+        }
+        if self.dice.below(4) == 0 {
+            let (when, long, which) = (at(self), self.minutes(1, 60), self.dice.below(self.hosts[0].machines()));
+            self.after(when, Event::Hardware(which, false));
+            self.after(when + long, Event::Hardware(which, true));
         }
     }
 
@@ -293,6 +310,11 @@ impl World {
             InputKind::Filled(form) => form.action.strip_prefix("glass:"),
             _ => None,
         };
+        if let InputKind::Filled(form) = &kind
+            && form.action.starts_with("zero:")
+        {
+            self.book.ships.typed.insert(id.clone());
+        }
         if let Some(deploy) = said.and_then(|number| number.parse().ok()) {
             self.book.ships.yes.insert(id.clone(), DeployId(deploy));
         }
@@ -364,25 +386,31 @@ impl World {
             }
             Event::Begin { life, key, call } => self.begin(life, key, call),
             Event::Land(write) => {
-                if self.host.changes_machine(&write, self.now) {
-                    self.book.ships.may_change(write.call.effect)?;
+                let now = self.now;
+                if let Some(host) = self.host(&write.call.app) {
+                    let changes = host.changes_machine(&write, now);
+                    host.land(&write, now)?;
+                    if changes {
+                        self.book.ships.may_change(write.call.effect)?;
+                    }
                 }
-                self.host.land(&write, self.now)?;
             }
             Event::Stepped { life, key, call, said } => {
                 let life_now = self.life;
                 if let Some(bot) = self.bot.as_mut().filter(|_| life == life_now) {
-                    let end = self.host.end(&call, said);
+                    let Some(host) = self.hosts.iter_mut().find(|host| host.app == call.app) else { return Ok(()) };
+                    let end = host.end(&call, said);
                     let step = bot.outbox.stepped(&key, end);
                     self.step(key, step)?;
                 }
             }
-            Event::Surveyed { life, key } => {
+            Event::Surveyed { life, key, app } => {
                 let (now, life_now) = (self.now, self.life);
                 if let Some(bot) = self.bot.as_mut().filter(|_| life == life_now) {
-                    let machines = self.host.inventory(now, &mut self.dice);
+                    let Some(host) = self.hosts.iter().find(|host| host.app == app) else { return Ok(()) };
+                    let machines = host.inventory(now, &mut self.dice);
                     let machines = machines.unwrap_or_else(|| Err("it did not answer in time".to_owned()));
-                    let report = self.host.report(now, SERVICES[0], &mut self.dice);
+                    let report = host.report(now, SERVICES[0], &mut self.dice);
                     let step = bot.outbox.looked(&key, EffectEnd::Surveyed { machines, report });
                     self.step(key, step)?;
                 }
@@ -398,7 +426,8 @@ impl World {
                     self.after(pause, Event::Ship(more - 1));
                 }
             }
-            Event::ByHand(which) => self.host.by_hand(which, self.now, &mut self.dice),
+            Event::ByHand(stage, which) => self.hosts[stage].by_hand(which, self.now, &mut self.dice),
+            Event::Hardware(which, answers) => self.hosts[0].set_hardware(which, answers),
             Event::MidStep => self.dies_mid_step = true,
             Event::Crash { power } => self.die(power, true),
             Event::Restart => self.start()?,
@@ -488,8 +517,10 @@ impl World {
                 let id = InputId::new(format!("look:{name}:{}", now.timestamp_millis()));
                 bot.inbox.push((id, InputKind::Measured(look)));
             }
-            let id = InputId::new(format!("releases:{}", now.timestamp_millis()));
-            bot.inbox.push((id, InputKind::Releases(self.host.look())));
+            for host in &self.hosts {
+                let id = InputId::new(format!("releases:{}:{}", host.app, now.timestamp_millis()));
+                bot.inbox.push((id, InputKind::Releases(host.look())));
+            }
         }
         self.after(if soon { TimeDelta::seconds(60) } else { TimeDelta::minutes(20) }, Event::Look);
     }
@@ -511,7 +542,8 @@ impl World {
         let Some(bot) = self.bot.take() else { return };
         self.say(|| format!("the process dies{}", if power { ", and the power with it" } else { "" }));
         self.life += 1;
-        self.tally.torn_steps += self.host.orphan(self.now);
+        let now = self.now;
+        self.tally.torn_steps += self.hosts.iter_mut().map(|host| host.orphan(now)).sum::<u64>();
         self.before = between_turns.then_some(bot.state);
         if power {
             self.tally.power_cuts += 1;
@@ -553,6 +585,7 @@ impl World {
         self.released = found.lines;
         let mut book = Book::default();
         book.ships.yes = std::mem::take(&mut self.book.ships.yes);
+        book.ships.typed = std::mem::take(&mut self.book.ships.typed);
         for decided in &found.decided {
             book.read(decided)?;
         }
@@ -584,8 +617,16 @@ impl World {
             .inbox
             .iter()
             .any(|(_, kind)| matches!(kind, InputKind::Call(_) | InputKind::Press(_) | InputKind::Filled(_)));
-        let host = if asks { self.host.inventory(now, &mut self.dice) } else { None };
-        match bot.turn(now, &self.setup, &mut self.book, dies, host) {
+        let mut told = Told::default();
+        if asks {
+            for host in &self.hosts {
+                let said = host.inventory(now, &mut self.dice);
+                told.inventories.extend(said.map(|said| (host.app.to_owned(), said)));
+                let seen = host.report(now, SERVICES[0], &mut self.dice);
+                told.health.extend(seen.into_iter().flat_map(|report| report.stages));
+            }
+        }
+        match bot.turn(now, &self.setup, &mut self.book, dies, &told) {
             Ok(turn) => {
                 let due = bot.state.next_due().is_some_and(|due| due <= now);
                 let idle = due && bot.state.seq == before;
@@ -641,9 +682,9 @@ impl World {
                 let wire = TimeDelta::milliseconds(self.dice.below(300) as i64);
                 self.after(wire, Event::Begin { life, key, call });
             }
-            Step::Survey => {
+            Step::Survey(app) => {
                 let long = TimeDelta::milliseconds(500 + self.dice.below(8_000) as i64);
-                self.after(long, Event::Surveyed { life, key });
+                self.after(long, Event::Surveyed { life, key, app });
             }
             Step::Look => self.after(TimeDelta::seconds(2), Event::Looked { life, key }),
             Step::Pause(wait) => self.after(wait.max(TimeDelta::milliseconds(1)), Event::Resume { life, key }),
@@ -687,7 +728,8 @@ impl World {
         if self.bot.is_none() || life != self.life {
             return;
         }
-        let going = self.host.begin(call.clone(), self.now, &mut self.dice);
+        let Some(host) = self.hosts.iter_mut().find(|host| host.app == call.app) else { return };
+        let going = host.begin(call.clone(), self.now, &mut self.dice);
         if let Some((wait, write)) = going.write {
             if self.dies_mid_step && call.step.machine().is_some() {
                 self.dies_mid_step = false;
@@ -710,10 +752,11 @@ impl World {
         self.healed = true;
         let fault = |event: &Event| {
             matches!(event, Event::Crash { .. } | Event::Trap(_) | Event::Fuse(_) | Event::Disk(_) | Event::CardDeleted)
-                || matches!(event, Event::MidStep | Event::ByHand(_) | Event::Ship(_))
+                || matches!(event, Event::MidStep | Event::ByHand(..) | Event::Ship(_))
         };
         self.queue.retain(|_, event| !fault(event));
-        (self.neighbours.healed, self.host.healed, self.dies_mid_step) = (true, true, false);
+        self.hosts.iter_mut().for_each(|host| host.healed = true);
+        (self.neighbours.healed, self.dies_mid_step) = (true, false);
         (self.neighbours.chat_down, self.neighbours.pager_down) = (false, false);
         self.well = [true; SERVICES.len()];
         self.trap = None;
@@ -754,18 +797,23 @@ impl World {
             }
         }
         if let Some(deploy) = bot.state.team.deploys.values().find(|deploy| {
-            // One that waits for its hours has an instant at which it is looked at again.
-            let waits = matches!(deploy.phase, Phase::Scheduled { until } if until > self.now);
+            // One that waits for its hours, or whose hours have come just now, has an instant at which it is looked at again.
+            let until = match deploy.phase {
+                Phase::Scheduled { until } | Phase::Planned { until } => Some(until),
+                _ => None,
+            };
+            let waits = until > Some(self.now);
             !waits && (deploy.is_open() || deploy.verdict.is_none())
         }) {
             return Err(format!("5: {} is left in {:?}", deploy.id, deploy.phase));
         }
-        self.book.ships.reckon(&self.host, |id| bot.outbox.mark(id))?;
+        self.book.ships.reckon(&self.hosts, |id| bot.outbox.mark(id))?;
         let (plans, deploys) = self.book.ships.count();
         (self.tally.plans, self.tally.deploys, self.tally.steps) = (plans, deploys, self.book.ships.steps);
         self.tally.taken_over = self.book.ships.taken_over;
         (self.tally.forward, self.tally.undone) = (self.book.ships.forward, self.book.ships.undone);
-        self.tally.restarted_again = self.host.forgotten.len() as u64;
+        (self.tally.crossed, self.tally.scaled) = (self.book.ships.crossed, self.book.ships.scaled);
+        self.tally.restarted_again = self.hosts.iter().map(|host| host.forgotten.len() as u64).sum();
         let export = bot.export();
         if export.contains(CANARY) {
             let line = export.lines().find(|line| line.contains(CANARY)).unwrap_or_default();

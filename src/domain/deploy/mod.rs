@@ -275,6 +275,15 @@ pub struct Passed {
     pub verdict: Verdict,
     /// What was seen.
     pub seen: String,
+    /// The app it was done on.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub app: String,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_at: Option<At>,
+    /// Whether the host may have a release of it whose number never came back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub release_lost: bool,
 }
 
 /// One change to what a service runs, from a plan to a verdict.
@@ -298,6 +307,9 @@ pub struct Deploy {
     pub started_by: Option<Person>,
     /// When.
     pub started_at: Option<At>,
+    /// When the stage at hand began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage_at: Option<At>,
     /// When it was over, or judged.
     pub judged_at: Option<At>,
     /// The machines, as in the plan.
@@ -373,6 +385,7 @@ impl Deploy {
             phase: Phase::Planned { until: *until },
             started_by: None,
             started_at: None,
+            stage_at: None,
             judged_at: None,
             release: None,
             release_trouble: None,
@@ -459,6 +472,19 @@ impl Deploy {
         has_more && !self.is_late && self.stopped_by.is_none()
     }
 
+    /// Whether the host may have a release of the stage at hand whose number never came back.
+    fn lost_a_release(&self) -> bool {
+        self.release.is_none() && self.release_trouble.is_some()
+    }
+
+    /// How long after its stage on this app began a release was made, when that stage has one whose number never came back.
+    pub fn lost_release_of(&self, app: &str, made_at: At) -> Option<chrono::TimeDelta> {
+        let passed = self.passed.iter().filter(|one| one.release_lost).map(|one| (one.app.as_str(), one.began_at));
+        let now = self.lost_a_release().then_some((self.plan.app.as_str(), self.stage_at));
+        let (_, began) = passed.chain(now).find(|(own, _)| *own == app)?;
+        began.or(self.started_at).map(|began| made_at - began)
+    }
+
     /// Machines that are done.
     pub fn done(&self) -> usize {
         self.machines.iter().filter(|machine| matches!(machine, Machine::Done)).count()
@@ -509,12 +535,18 @@ impl Deploy {
                 if let Some(machines) = machines {
                     self.plan.machines.clone_from(machines);
                 }
-                self.begin();
+                self.begin(at);
             }
             Fact::DeployLate => self.is_late = true,
             Fact::StageDone { verdict, seen } => {
-                let stage = self.plan.stage;
-                self.passed.push(Passed { stage, verdict: *verdict, seen: seen.clone() });
+                self.passed.push(Passed {
+                    stage: self.plan.stage,
+                    verdict: *verdict,
+                    seen: seen.clone(),
+                    app: self.plan.app.clone(),
+                    began_at: self.stage_at,
+                    release_lost: self.lost_a_release(),
+                });
                 self.phase = Phase::Crossing;
             }
             Fact::StageEntered { plan, checks } => {
@@ -523,7 +555,7 @@ impl Deploy {
                     self.then.remove(0);
                 }
                 self.checks.clone_from(checks);
-                self.begin();
+                self.begin(at);
             }
             Fact::Preparing { what } => self.phase = Phase::Preparing { what: *what },
             Fact::Prepared { what, trouble } => {
@@ -576,7 +608,8 @@ impl Deploy {
     }
 
     /// The stage at hand begins.
-    fn begin(&mut self) {
+    fn begin(&mut self, at: At) {
+        self.stage_at = Some(at);
         self.machines = vec![Machine::Waiting; self.plan.machines.len()];
         (self.release, self.release_trouble) = (None, None);
         (self.unprepared, self.woken, self.verdict, self.seen) = (None, None, None, None);
