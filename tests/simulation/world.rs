@@ -267,7 +267,17 @@ impl World {
             };
             // Something new at that very moment, so that much is under way when the disk gives out.
             self.declare(when);
+            if self.dice.below(2) == 0 {
+                // And machines in hand.
+                let before = self.minutes(1, 3).min(when);
+                self.after(when - before, Event::Ship(20));
+            }
             self.after(when, Event::Disk(fault));
+            if self.dice.below(2) == 0 {
+                // Whoever finds the disk full may start everything anew before it is mended.
+                let soon = TimeDelta::milliseconds(self.dice.below(180_000) as i64);
+                self.after(when + soon, Event::Crash { power: false });
+            }
             self.after(when + long, Event::Disk(DiskFault::Well));
         }
         if self.dice.below(3) == 0 {
