@@ -5,6 +5,7 @@
 //! (it uses what docs/sim.md offers). The bot it starts is the real program, killed for real.
 
 mod bot;
+mod elsewhere;
 mod folder;
 mod play;
 
@@ -202,7 +203,9 @@ pub async fn demo(arguments: DemoArguments, told_to_stop: impl Future<Output = (
     workspace.settings.boot_ms = BOOT_MS;
     workspace.settings.healthy_ms = HEALTHY_MS;
     let tokens = tokens(&workspace);
-    let fly = Arc::new(fly::start(fly::Options::new(workspace)).await.context("the local Fly")?);
+    let mut options = fly::Options::new(workspace);
+    options.state_dir = Some(state.join(folder::FLY));
+    let fly = Arc::new(fly::start(options).await.context("the local Fly")?);
     let bot = Arc::new(BotProcess::new(&state, tokens));
     let demo = Arc::new(Demo {
         discord: Mutex::new(None),
@@ -226,6 +229,9 @@ pub async fn demo(arguments: DemoArguments, told_to_stop: impl Future<Output = (
     let lived = live(&demo, &handle, port, told_to_stop).await;
     bot.stop().await;
     drop(demo);
+    if let Ok(fly) = Arc::try_unwrap(fly) {
+        let _ = fly.shutdown().await;
+    }
     if let Ok(handle) = Arc::try_unwrap(handle) {
         handle.shutdown().await;
     }
@@ -337,6 +343,7 @@ fn routes(demo: Arc<Demo>) -> Router {
         .route("/play", post(start_play))
         .route("/kill", post(kill))
         .route("/service", post(service))
+        .route("/release", post(release))
         .route("/fresh", post(fresh))
         .with_state(demo)
 }
@@ -386,28 +393,44 @@ async fn kill(State(demo): State<Arc<Demo>>) -> Response {
     }
 }
 
-/// Which service should behave how.
+/// Which service; with a behaviour, how it should behave.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Behave {
+struct Named {
     name: String,
     #[serde(default)]
     stage: Option<String>,
-    behaviour: String,
+    #[serde(default)]
+    behaviour: Option<String>,
 }
 
-async fn service(State(demo): State<Arc<Demo>>, Json(wanted): Json<Behave>) -> Response {
-    let app = match wanted.stage.as_deref() {
-        Some("staging") => format!("{}-staging", wanted.name),
-        _ => wanted.name,
-    };
-    match behave(&demo.fly, &app, &wanted.behaviour) {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+impl Named {
+    fn app(&self) -> String {
+        match self.stage.as_deref() {
+            Some("staging") => format!("{}-staging", self.name),
+            _ => self.name.clone(),
+        }
+    }
+}
+
+async fn service(State(demo): State<Arc<Demo>>, Json(wanted): Json<Named>) -> Response {
+    let behaviour = wanted.behaviour.as_deref().unwrap_or("healthy");
+    done(behave(&demo.fly, &wanted.app(), behaviour))
+}
+
+/// A deploy past the bot, of an image that does not do.
+async fn release(State(demo): State<Arc<Demo>>, Json(wanted): Json<Named>) -> Response {
+    done(elsewhere::release(&demo.fly, &wanted.app()))
+}
+
+fn done<T>(did: anyhow::Result<T>) -> Response {
+    match did {
+        Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(why) => sentence(StatusCode::BAD_REQUEST, &why.to_string()),
     }
 }
 
-/// Starts over: the bot's record and the channels are emptied.
+/// Starts over: the bot's record and the channels are emptied, and every app runs what it ran at first.
 async fn fresh(State(demo): State<Arc<Demo>>) -> Response {
     if demo.play.lock().unwrap_or_else(PoisonError::into_inner).running {
         return sentence(StatusCode::CONFLICT, "wait until 3 a.m. is over");
@@ -418,9 +441,7 @@ async fn fresh(State(demo): State<Arc<Demo>>) -> Response {
         folder::remove(&demo.folder.path().join("bot"))?;
         demo.bot.forget();
         discord.call("reset", json!({})).await.map_err(|why| anyhow!("{why}"))?;
-        for name in apps(&demo.fly) {
-            behave(&demo.fly, &name, "healthy")?;
-        }
+        demo.fly.act("reset", &json!({})).map_err(|why| anyhow!("{why}"))?;
         *demo.play.lock().unwrap_or_else(PoisonError::into_inner) = Play::default();
         // The guild, its people and its channels have new ids now.
         start_bot(&demo, &discord)?;
@@ -446,23 +467,60 @@ fn behave(fly: &fly::Handle, app: &str, behaviour: &str) -> anyhow::Result<()> {
     fly.act("behaviour", &wanted).map(|_| ()).map_err(|why| anyhow!("{why}"))
 }
 
+/// What a machine does, as far as it can be told from its image and from what it was told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Does {
+    Well,
+    Slow,
+    Wrong,
+    Dead,
+}
+
+impl Does {
+    /// As the page knows it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Well => "up",
+            Self::Slow => "slow",
+            Self::Wrong => "wrong",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+fn does(machine: &Value) -> Does {
+    let word = |key: &str| machine[key].as_str().unwrap_or_default().to_owned();
+    let told = match word("behaviour").as_str() {
+        "slow" => Does::Slow,
+        "wrong" | "wrong_body" => Does::Wrong,
+        "dead" | "hanging" => Does::Dead,
+        _ => Does::Well,
+    };
+    let by_image = match word("character").as_str() {
+        "unhealthy" | "broken" => Does::Wrong,
+        "crash_loop" | "out_of_memory" => Does::Dead,
+        _ => Does::Well,
+    };
+    told.max(by_image)
+}
+
 /// The services as the page shows them.
 fn services(fly: &fly::Handle) -> Vec<Value> {
     let state = fly.state();
     let apps = state["apps"].as_array().cloned().unwrap_or_default();
     apps.iter()
         .map(|app| {
-            let behaviour = app["machines"][0]["behaviour"].as_str().unwrap_or("healthy");
-            let shown = match behaviour {
-                _ if app["asleep"].as_bool() == Some(true) => "asleep",
-                "slow" => "slow",
-                "wrong" | "wrong_body" => "wrong",
-                "dead" | "hanging" => "dead",
-                _ => "up",
-            };
+            let machines = app["machines"].as_array().map(Vec::as_slice).unwrap_or_default();
+            // Where the machines differ, the worst is shown.
+            let shown = machines.iter().map(does).max().unwrap_or(Does::Well);
+            let shown = if app["asleep"].as_bool() == Some(true) { "asleep" } else { shown.word() };
             let stage = app["stage"].as_str().unwrap_or("production");
             let name = app["name"].as_str().unwrap_or_default().trim_end_matches("-staging");
-            json!({ "name": name, "stage": stage, "state": shown })
+            let tag = |machine: &Value| {
+                machine["image"].as_str().and_then(|image| image.rsplit(':').next()).map(str::to_owned)
+            };
+            let images: Vec<Option<String>> = machines.iter().map(tag).collect();
+            json!({ "name": name, "stage": stage, "state": shown, "images": images })
         })
         .collect()
 }

@@ -3,6 +3,8 @@
 //! Pictures of each state, on a wide and a narrow window, are written to `target/tmp/screens`; whoever changes the page looks at
 //! them. Without Chromium the tests say "skipped"; with `WATCHBELL_CI=1` that is an error.
 
+#[path = "browser/deploys.rs"]
+mod deploys;
 #[path = "browser/driver.rs"]
 mod driver;
 
@@ -109,24 +111,26 @@ async fn three_in_the_morning_is_played_to_its_end() {
     browser.click("#demo button", "Show me 3 a.m.").await;
     browser.see(".steps", "phone rings").await;
     browser.see(".phone-state", "Ringing").await;
-    browser.see(CARD_BUTTONS, "I've got it").await;
+    browser.see(CARD_BUTTONS, "Roll back v42").await;
     browser.see(".note", "SEV-1 INC-1").await;
+    browser.see(".note-action", "Roll back v42").await;
     browser.see("#thread-head", "INC-1").await;
     browser.see(".note .age", "now\nnow").await;
+    browser.pictures("night-1-rings").await;
+    browser.see(".answer .note-action", "Roll back to v41").await;
     browser.window(PICTURED).await;
     browser.picture("readme").await;
     browser.window(WIDE).await;
-    browser.pictures("night-1-rings").await;
-    browser.see("#thread-log", "has it and leads").await;
-    browser.see("#thread-log", "Watching for 10 min of green").await;
-    browser.pictures("night-2-mitigated").await;
+    browser.pictures("night-2-planned").await;
     browser.see("#demo .bot-state", "Bot down").await;
     browser.pictures("night-3-killed").await;
     browser.see("#channel-log", "I was away").await;
-    browser.picture("night-4-back-wide").await;
+    browser.pictures("night-4-back").await;
+    browser.see("#thread-log", "Roll back hotdash-agent-service to v41: succeeded").await;
+    browser.pictures("night-5-rolled-back").await;
     browser.see(".night summary", "played to its end").await;
     browser.see("#thread-log", "is resolved").await;
-    browser.pictures("night-5-over").await;
+    browser.pictures("night-6-over").await;
 
     let counter = |name: &str| format!("[data-counter='{name}'] dd");
     assert_eq!(browser.read(&counter("doubled")).await, "0");

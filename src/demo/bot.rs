@@ -376,24 +376,6 @@ impl BotProcess {
         self.still().await
     }
 
-    /// Promise time, and when something falls due next.
-    ///
-    /// # Errors
-    /// When it does not answer, or nothing is due.
-    pub async fn next_due(&self) -> anyhow::Result<(DateTime<Utc>, DateTime<Utc>)> {
-        let answer = self
-            .http
-            .get(self.url("control/state"))
-            .bearer_auth(&self.control_token)
-            .timeout(Duration::from_secs(5))
-            .send()
-            .await
-            .map_err(|_| anyhow!("the bot is not up"))?;
-        let state: Value = answer.json().await.context("the bot's state cannot be read")?;
-        let read = |key: &str| state[key].as_str().and_then(|text| text.parse().ok());
-        read("promise_now").zip(read("next_due")).ok_or_else(|| anyhow!("nothing falls due"))
-    }
-
     /// Waits until nothing is under way.
     ///
     /// # Errors

@@ -14,8 +14,10 @@ const MARK: &str = "watchbell-demo";
 /// What the mark says to whoever finds it.
 const MARK_WORDS: &str =
     "The state of `watchbell demo`. While it runs, this file is locked. `--fresh` deletes what is beside it.\n";
+/// Where the local Fly's machines and releases are kept.
+pub const FLY: &str = "fly";
 /// What a demo writes: folders and files.
-const OURS: [&str; 5] = ["bot", "discord", "watchbell.toml", "bot.log", super::bot::KEPT_FILE];
+const OURS: [&str; 7] = ["bot", "discord", FLY, super::POLICY_FILE, "watchbell.toml", "bot.log", super::bot::KEPT_FILE];
 
 /// The folder, held until this is dropped or the process is gone, however it went.
 #[derive(Debug)]

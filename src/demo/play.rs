@@ -1,5 +1,7 @@
 //! "Show me 3 a.m.": a night played in front of whoever watches, by the same calls that a person's clicks make.
 //!
+//! A bad deploy past the bot, taken back from the lock screen in two taps, with the bot killed in the middle of it.
+//!
 //! Every step waits for what it is about to be seen, with a bound; a step that does not come says so and ends the play.
 
 use std::sync::{Arc, PoisonError};
@@ -10,15 +12,20 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 use watchbell::domain::schedule::{first_instant, local};
-use watchbell::sim::discord;
+use watchbell::sim::{discord, fly};
 
+use super::elsewhere::{image, newest_release, release};
 use super::{Demo, apps, behave};
 
 /// The pause between steps, so that a person can follow.
 const BEAT: Duration = Duration::from_millis(1_800);
 /// How long a step may take to be seen.
 const SEEN_WITHIN: Duration = Duration::from_secs(20);
-/// Who sleeps, and who asks for updates.
+/// How long a rollback of the demo's machines may take, with the bot away in the middle of it.
+const ROLLED_BACK_WITHIN: Duration = Duration::from_secs(120);
+/// How long a tap is left to whoever watches, before it is done for them.
+const LEFT_TO_A_PERSON: Duration = Duration::from_secs(4);
+/// Who sleeps, is woken and takes the deploy back.
 const SLEEPER: &str = "ana";
 
 /// What the page shows of the play.
@@ -76,7 +83,10 @@ pub fn start(demo: &Arc<Demo>) -> Result<(), &'static str> {
     }
     let demo = Arc::clone(demo);
     tokio::spawn(async move {
+        let speed = demo.bot.info().await.speed;
         let played = night(&demo).await;
+        // A bot that is down keeps the pace of the play, which is the clock's own.
+        let _ = demo.bot.move_clock(&json!({ "speed": speed })).await;
         let mut play = demo.play.lock().unwrap_or_else(PoisonError::into_inner);
         play.running = false;
         if let Err(error) = played {
@@ -107,94 +117,133 @@ async fn step<T>(demo: &Demo, text: &str, act: impl Future<Output = anyhow::Resu
 
 /// Asks until there is an answer.
 async fn seen<T>(look: impl Fn() -> Option<T>) -> anyhow::Result<T> {
+    within(SEEN_WITHIN, look).await
+}
+
+/// The same, for so long.
+async fn within<T>(within: Duration, look: impl Fn() -> Option<T>) -> anyhow::Result<T> {
     let began = tokio::time::Instant::now();
-    while began.elapsed() < SEEN_WITHIN {
+    while began.elapsed() < within {
         if let Some(found) = look() {
             return Ok(found);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    bail!("it was not seen within {} s", SEEN_WITHIN.as_secs())
+    bail!("it was not seen within {} s", within.as_secs())
 }
 
 async fn night(demo: &Demo) -> anyhow::Result<()> {
     let discord = demo.discord().ok_or_else(|| anyhow!("the local Discord is not up"))?;
     let discord = &*discord;
     let app = apps(&demo.fly).into_iter().rfind(|app| !app.ends_with("-staging")).ok_or_else(|| anyhow!("no app"))?;
-    let pings_before = pings(discord);
 
     step(demo, "The clock is put to 3 a.m. Ana sleeps.", async {
+        behave(&demo.fly, &app, "healthy")?;
+        // Machines are real and take their time; a rollback's minutes are counted on the promise clock.
+        demo.bot.move_clock(&json!({ "speed": 1.0 })).await?;
         let now = demo.bot.info().await.promise_now.ok_or_else(|| anyhow!("the bot is not up"))?;
         sleeps(discord, true).await?;
-        let ahead = until_three(now, demo.zone);
-        demo.bot.advance(u64::try_from(ahead.num_seconds() + 1).unwrap_or(0)).await
+        let (_, asked) = demo.fly.requests(0, usize::MAX);
+        demo.bot.advance(u64::try_from(until_three(now, demo.zone).num_seconds() + 1).unwrap_or(0)).await?;
+        // What Fly has at the bot's first look is nobody's news, so that look comes first.
+        seen(|| are_releases_told(&demo.fly, &app, asked).then_some(())).await
     })
     .await?;
+    let (pings_before, newest) = (pings(discord), newest_message(discord));
 
-    let newest = newest_incident(discord);
-    step(demo, &format!("{app} dies."), async { behave(&demo.fly, &app, "dead") }).await?;
-
-    let (id, thread) =
-        step(demo, "After three failed looks over two minutes: a card, a thread, and Ana's phone rings.", async {
-            for _ in 0..12 {
-                demo.bot.advance(30).await?;
-                if let Some(card) = card_after(discord, newest) {
-                    let of = |key: &str| card[key].as_str().unwrap_or_default().to_owned();
-                    let (id, thread) = (of("id"), of("thread_id"));
-                    demo.play.lock().unwrap_or_else(PoisonError::into_inner).thread = Some(thread.clone());
-                    return Ok((id, thread));
-                }
+    let version = newest_release(&demo.fly, &app) + 1;
+    let image = image(&app, version);
+    step(demo, &format!("Carol, at her terminal, deploys v{version} of {app}, past the bot."), async {
+        release(&demo.fly, &app)?;
+        if !demo.fly.settled(SEEN_WITHIN).await {
+            bail!("the machines did not come up");
+        }
+        for _ in 0..6 {
+            demo.bot.advance(15).await?;
+            if says(discord, "incidents", newest, &format!("v{version} by ")) {
+                return Ok(());
             }
-            bail!("no incident was declared")
-        })
-        .await?;
-    step(demo, "Ana: “I've got it”. Nobody else is woken.", async {
-        sleeps(discord, false).await?;
-        press(demo, discord, &id, "I've got it").await
+        }
+        bail!("the bot did not see the deploy")
     })
     .await?;
-    step(demo, "Three minutes on she has restarted the machines, and the service answers again.", async {
-        demo.bot.advance(3 * 60).await?;
-        behave(&demo.fly, &app, "healthy")?;
-        demo.bot.advance(30).await?;
-        demo.bot.advance(2 * 60).await
+
+    let bad = format!("Roll back v{version}");
+    let told = format!("It answers 500. After three failed looks: a card with “{bad}”, and Ana's phone rings.");
+    let (id, thread) = step(demo, &told, async {
+        for _ in 0..12 {
+            demo.bot.advance(30).await?;
+            if let Some(card) = card_after(discord, newest) {
+                let of = |key: &str| card[key].as_str().unwrap_or_default().to_owned();
+                let (id, thread) = (of("id"), of("thread_id"));
+                demo.play.lock().unwrap_or_else(PoisonError::into_inner).thread = Some(thread.clone());
+                return Ok((id, thread));
+            }
+        }
+        bail!("no incident was declared")
     })
     .await?;
-    step(demo, "Ana: “Mitigated”. Ten green minutes are counted.", press(demo, discord, &id, "Mitigated")).await?;
-    step(demo, "“Resolve when green”: no more to do but an update.", press(demo, discord, &id, "Resolve when green"))
-        .await?;
-    step(demo, "The bot is killed with kill -9, just before it would remind her of the update.", async {
-        demo.bot.advance(until_reminder(demo).await?).await?;
-        // Being seen at work now, the bot knows afterwards since when it was away.
-        note(demo, discord, "Both machines were restarted by hand.").await?;
-        // Faster now, so that the reminder falls due while nobody is there to send it; yet so that it is not a minute late,
-        // which would count, even where the bot takes long to start.
-        demo.bot.move_clock(&json!({ "speed": 8.0 })).await?;
-        demo.bot.kill().await
+
+    let text = format!("Tap 1, on the lock screen: “{bad}”. It only plans. The incident is Ana's now.");
+    step(demo, &text, async {
+        let card = || button(&discord.message(&id).ok()?, &bad).map(|label| (id.clone(), label));
+        tap(discord, card, || planned(discord, &thread, newest).is_some()).await
     })
     .await?;
-    let before = pings(discord);
-    step(demo, "It comes back by itself, says how long it was away, and reminds her. One ping, not two.", async {
+    let good = planned(discord, &thread, newest).map(|(_, label)| label).unwrap_or_default();
+    step(demo, &format!("Tap 2: “{good}”. One machine after the other."), async {
+        tap(discord, || planned(discord, &thread, newest), || says(discord, &thread, newest, ": started by ")).await?;
+        // Until the first machine serves the image of before and the second still has the bad one.
+        within(ROLLED_BACK_WITHIN, || matches!(serving(&demo.fly, &app, &image), (1.., 1..)).then_some(())).await
+    })
+    .await?;
+    let pings_then = pings(discord);
+    step(demo, "Kill -9, in the middle of the rollback: one machine of two is back.", demo.bot.kill()).await?;
+    step(demo, "The bot comes back by itself, says how long it was away, and wakes nobody a second time.", async {
         demo.bot.wait_up().await?;
-        demo.bot.move_clock(&json!({ "speed": 1.0 })).await?;
-        demo.bot.still().await?;
-        match pings(discord) - before {
-            1 => Ok(()),
+        seen(|| says(discord, "incidents", id.parse().unwrap_or(newest), "I was away").then_some(())).await?;
+        match pings(discord) - pings_then {
+            0 => Ok(()),
             n => bail!("{n} pings came"),
         }
     })
     .await?;
-    step(
-        demo,
-        "She gives it. Next update promised.",
-        update(demo, discord, &id, "Machines restarted; it answers again."),
-    )
+    step(demo, "It goes on where it was. Both machines are back, and a minute later the service is asked.", async {
+        within(ROLLED_BACK_WITHIN, || says(discord, &thread, newest, "2 of 2; looked at").then_some(())).await?;
+        for _ in 0..8 {
+            demo.bot.advance(15).await?;
+            if says(discord, &thread, newest, ": succeeded.") {
+                return Ok(());
+            }
+        }
+        bail!("the rollback did not succeed")
+    })
+    .await?;
+
+    let pings_then = pings(discord);
+    step(demo, "Ana watches it. Before the next update is due she is reminded: one ping, not two.", async {
+        for _ in 0..40 {
+            demo.bot.advance(30).await?;
+            match pings(discord) - pings_then {
+                0 => {}
+                1 => return Ok(()),
+                n => bail!("{n} pings came"),
+            }
+        }
+        bail!("she was not reminded")
+    })
+    .await?;
+    let words = format!("v{version} is rolled back, and it answers again.");
+    step(demo, "She gives it. Next update promised.", update(demo, discord, &id, &words)).await?;
+    step(demo, "“Mitigated”, and “Resolve when green”: no more to do.", async {
+        press(demo, discord, &id, "Mitigated").await?;
+        press(demo, discord, &id, "Resolve when green").await
+    })
     .await?;
     step(demo, "Ten minutes of green, and it resolves by itself.", async {
         for _ in 0..40 {
             demo.bot.advance(30).await?;
-            let over = discord.channel(&thread, None).unwrap_or_default();
-            if over.iter().any(|message| message["text"].as_str().unwrap_or_default().contains("is resolved")) {
+            if says(discord, &thread, newest, "is resolved") {
                 return Ok(());
             }
         }
@@ -217,13 +266,6 @@ fn until_three(now: DateTime<Utc>, zone: chrono_tz::Tz) -> TimeDelta {
     next - now
 }
 
-/// Seconds until shortly before the next reminder.
-async fn until_reminder(demo: &Demo) -> anyhow::Result<u64> {
-    const BEFORE_S: i64 = 12;
-    let (now, due) = demo.bot.next_due().await?;
-    Ok(u64::try_from((due - now).num_seconds() - BEFORE_S).unwrap_or(0))
-}
-
 fn pings(discord: &discord::Handle) -> u64 {
     discord.counters()["pings"].as_u64().unwrap_or(0)
 }
@@ -237,12 +279,89 @@ fn number(message: &Value) -> u64 {
     message["id"].as_str().and_then(|id| id.parse().ok()).unwrap_or(0)
 }
 
-fn newest_incident(discord: &discord::Handle) -> u64 {
-    cards(discord).iter().map(number).max().unwrap_or(0)
+/// The newest message of the incidents channel, by its number.
+fn newest_message(discord: &discord::Handle) -> u64 {
+    discord.channel("incidents", None).unwrap_or_default().iter().map(number).max().unwrap_or(0)
 }
 
 fn card_after(discord: &discord::Handle, newest: u64) -> Option<Value> {
     cards(discord).into_iter().find(|card| number(card) > newest)
+}
+
+/// Whether something is said in a channel or thread after message number `since`, in words or on a card.
+fn says(discord: &discord::Handle, channel: &str, since: u64, words: &str) -> bool {
+    let messages = discord.channel(channel, None).unwrap_or_default();
+    let in_words = |message: &Value| message["text"].as_str().is_some_and(|text| text.contains(words));
+    let on_card = |message: &Value| message["embeds"].to_string().contains(words);
+    messages.iter().any(|message| number(message) > since && (in_words(message) || on_card(message)))
+}
+
+/// The button of a message that begins so.
+fn button(message: &Value, begins: &str) -> Option<String> {
+    let rows = message["components"].as_array().into_iter().flatten();
+    let mut labels = rows.flat_map(|row| row["components"].as_array().into_iter().flatten());
+    labels.find_map(|part| part["label"].as_str().filter(|label| label.starts_with(begins)).map(str::to_owned))
+}
+
+/// The newest message of a channel after number `since` with the button that starts a rollback, and its label; among them what only
+/// the sleeper sees.
+fn newest_yes(discord: &discord::Handle, channel: &str, since: u64) -> Option<(String, String)> {
+    let messages = discord.channel(channel, Some(SLEEPER)).unwrap_or_default();
+    messages
+        .iter()
+        .rev()
+        .take_while(|message| number(message) > since)
+        .find_map(|message| Some((message["id"].as_str()?.to_owned(), button(message, "Roll back to v")?)))
+}
+
+/// The planned rollback: the answer that only the one who tapped sees, wherever they did, else its card in the thread.
+fn planned(discord: &discord::Handle, thread: &str, since: u64) -> Option<(String, String)> {
+    newest_yes(discord, "incidents", since).or_else(|| newest_yes(discord, thread, since))
+}
+
+/// A tap on the lock screen, `what` being the message and its button. Whoever watches may do it: it is done for them only when
+/// they leave it, and ends once `came` is seen.
+async fn tap(
+    discord: &discord::Handle,
+    what: impl Fn() -> Option<(String, String)>,
+    came: impl Fn() -> bool,
+) -> anyhow::Result<()> {
+    if within(LEFT_TO_A_PERSON, || came().then_some(())).await.is_ok() {
+        return Ok(());
+    }
+    let (message, button) = seen(what).await?;
+    let wish = json!({ "as": SLEEPER, "message": message, "button": button, "on_phone": true });
+    let pressed = discord.call("press", wish).await;
+    let answered = async {
+        let id = pressed.map_err(|why| anyhow!("{why}"))?["interaction_id"].as_str().unwrap_or_default().to_owned();
+        discord.interaction(&id, SEEN_WITHIN).await.map_err(|why| anyhow!("{why}"))
+    };
+    match answered.await {
+        Ok(_) => {}
+        // Somebody was quicker.
+        Err(_) if came() => return Ok(()),
+        Err(why) => return Err(why),
+    }
+    seen(|| came().then_some(())).await
+}
+
+/// How many machines of an app serve with another image than this one, and how many have this one.
+fn serving(fly: &fly::Handle, app: &str, bad: &str) -> (usize, usize) {
+    let state = fly.state();
+    let apps = state["apps"].as_array().into_iter().flatten();
+    let machines =
+        apps.filter(|one| one["name"] == app).flat_map(|one| one["machines"].as_array().into_iter().flatten());
+    let (has_it, others): (Vec<&Value>, Vec<&Value>) = machines.partition(|machine| machine["image"] == bad);
+    (others.iter().filter(|machine| machine["state"] == "started").count(), has_it.len())
+}
+
+/// Whether the bot was told an app's releases after request number `since`.
+fn are_releases_told(fly: &fly::Handle, app: &str, since: u64) -> bool {
+    let (requests, _) = fly.requests(since, usize::MAX);
+    requests.iter().any(|request| {
+        let path = request["path"].as_str().unwrap_or_default();
+        request["status"] == 200 && path.contains("releases") && path.contains(&format!("/{app}/"))
+    })
 }
 
 /// Presses a button of the card, once it is there, and waits for the answer.

@@ -140,6 +140,8 @@ pub struct Interaction {
     pub payload: Value,
     /// Whether the bot was told.
     pub dispatched: bool,
+    /// Whether it was begun on the member's lock screen, which then shows its answer. The bot is not told.
+    pub on_phone: bool,
 }
 
 impl Interaction {
@@ -270,6 +272,7 @@ impl State {
             choices: None,
             payload: payload.clone(),
             dispatched: !withheld,
+            on_phone: false,
         });
         self.counters.interactions += 1;
         self.tell_interaction(id);

@@ -152,6 +152,8 @@ pub fn interaction(state: &State, interaction: &Interaction) -> Value {
     let times = times(interaction);
     out["at"] = times["at"].clone();
     put(&mut out, "answered_after_ms", times.get("answered_after_ms").filter(|after| !after.is_null()).cloned());
+    put(&mut out, "on_phone", interaction.on_phone.then_some(json!(true)));
+    put(&mut out, "source", interaction.source.map(|id| json!(id)));
     put(&mut out, "message", interaction.original.and_then(seen));
     put(&mut out, "choices", interaction.choices.clone());
     put(&mut out, "modal", interaction.modal.as_ref().map(modal));

@@ -197,7 +197,7 @@ fn machine_view(machine: &Machine) -> Value {
         .collect();
     json!({
         "id": machine.id, "name": machine.name, "region": machine.region, "state": machine.state,
-        "behaviour": machine.behaviour, "slow_ms": machine.slow_ms, "host_status": machine.host_status,
+        "behaviour": machine.behaviour, "character": machine.live.plan.character, "slow_ms": machine.slow_ms, "host_status": machine.host_status,
         "cordoned": machine.cordoned, "image": machine.image(), "instance_id": machine.instance_id, "address": address,
         "checks": checks, "restarts": machine.restarts, "requests": machine.live.requests,
         "memory_used": machine.memory_used, "restart_count": machine.restart_count, "boots": machine.boots,

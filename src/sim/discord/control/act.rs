@@ -133,7 +133,8 @@ fn change_member(state: &mut State, member: &str, body: &Value) -> Result<Value,
     Ok(json!({"member": seen}))
 }
 
-fn tell_phone(state: &mut State, member: Id) {
+/// Tells the page of a phone that looks otherwise.
+pub(super) fn tell_phone(state: &mut State, member: Id) {
     if let Some(phone) = state.phone(member) {
         state.change("phone", json!({"phone": phone}));
     }

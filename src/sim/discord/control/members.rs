@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::act::{acting, place, text};
+use super::act::{acting, place, tell_phone, text};
 use super::member_id;
 use crate::sim::discord::id::Id;
 use crate::sim::discord::interactions::{Begin, Kind, Status};
 use crate::sim::discord::mentions::pings;
 use crate::sim::discord::message::{Message, kind};
-use crate::sim::discord::rest::set_reaction;
+use crate::sim::discord::rest::{set_reaction, tell_member};
 use crate::sim::discord::state::State;
 use crate::sim::discord::validate::CONTENT_CHARS_MAX;
 use crate::sim::discord::view::text_inputs;
@@ -62,7 +62,25 @@ pub(super) fn press(state: &mut State, body: &Value) -> Result<Value, String> {
     let data = json!({"custom_id": custom_id, "component_type": 2, "id": button["id"]});
     let (source, channel_id) = (message.id, message.channel_id);
     let begin = Begin { kind: Kind::Button, name: custom_id, user_id: member, channel_id, data, source: Some(source) };
-    Ok(begun(state.begin(begin)))
+    let id = state.begin(begin);
+    if body["on_phone"] == true {
+        wake(state, member);
+        if let Some(interaction) = state.interactions.get_mut(id) {
+            interaction.on_phone = true;
+        }
+        state.tell_interaction(id);
+    }
+    Ok(begun(id))
+}
+
+/// Whoever taps on a lock screen is awake.
+fn wake(state: &mut State, member: Id) {
+    let sleeper = state.world.members.get_mut(&member).filter(|member| member.asleep);
+    if let Some(sleeper) = sleeper {
+        sleeper.asleep = false;
+        tell_member(state, member);
+        tell_phone(state, member);
+    }
 }
 
 pub(super) fn select(state: &mut State, body: &Value) -> Result<Value, String> {

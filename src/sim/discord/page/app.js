@@ -72,6 +72,10 @@ const actions = {
     toast(newer ? "That message was replaced by this newer one." : "That message was deleted. What stands now is here.");
   },
 
+  /** A tap on a button of a notification, without opening the chat. */
+  pressNote: (member, message, button) => attempt(() => store.interact("/sim/press", { message: message.id, button: button.custom_id, on_phone: true },
+    { me: member, message_id: message.id, channel_id: message.channel_id, custom_id: button.custom_id, onPhone: true })),
+
   choosePhone(id) {
     store.owner = id;
     store.touch("phone");
@@ -166,6 +170,8 @@ function answerMine() {
   for (const [id, about] of store.mine) {
     const interaction = store.interactions.get(id);
     if (Date.now() - about.began > ANSWER_KEPT_MS) store.mine.delete(id);
+    // A lock screen has no room for a form: it opens in the chat.
+    if (about.onPhone && !about.opened && interaction?.status === "modal") store.actAs(about.me);
     if (!interaction || about.opened || interaction.status !== "modal" || !interaction.modal || about.me !== store.me) continue;
     about.opened = true;
     openForm(interaction, {

@@ -1,4 +1,4 @@
-// A phone's lock screen: what somebody sees who is not at the chat, and how it rings.
+// A phone's lock screen: what somebody sees who is not at the chat, what they can tap there, and how it rings.
 
 import { bdi, el, icon } from "./dom.js";
 import { briefAge, clockTime, dayName, now, setText, toPromise } from "./clock.js";
@@ -8,6 +8,10 @@ import { openMenu } from "./menu.js";
 const RING_MS = 6000;
 const SHOWN_MAX = 12;
 const LINE_CHARS = 100;
+// An answer is read before its button is tapped, so it is not cut where a notification is.
+const ANSWER_CHARS = 400;
+const ACTIONS_MAX = 2; // as many as stand side by side; the rest is in the chat
+const BUTTON = 2, DANGER = 4, LINK = 5;
 
 export class Phone {
   #ringing = 0; // until when, wall clock
@@ -15,13 +19,14 @@ export class Phone {
   #drawn = new Set();
   #owner = "";
   #asleep = false;
+  #cleared = ""; // the answer that was swiped away
 
   constructor(root, store, actions) {
     Object.assign(this, { root, store, actions });
     this.choose = el("button", { type: "button", class: "owner", "aria-haspopup": "menu", "aria-expanded": "false", on: { click: () => this.#chooseOwner() } });
     this.sleep = el("button", { type: "button", class: "small", on: { click: () => this.#toggleSleep() } });
     this.sound = el("button", { type: "button", class: "small", "aria-pressed": "false", on: { click: () => this.#toggleSound() } });
-    this.clear = el("button", { type: "button", class: "small", on: { click: () => actions.clearPhone(store.owner) } }, "Clear");
+    this.clear = el("button", { type: "button", class: "small", on: { click: () => this.#clear() } }, "Clear");
     this.time = el("p", { class: "phone-time" });
     this.day = el("p", { class: "phone-day" });
     this.state = el("p", { class: "phone-state", role: "status" });
@@ -49,13 +54,34 @@ export class Phone {
     this.#asleep = Boolean(owner?.asleep);
     this.choose.replaceChildren(icon("phone"), el("span", {}, bdi(owner?.display_name ?? "Nobody"), "’s phone"), el("span", { class: "caret", "aria-hidden": "true" }, "▾"));
     this.sleep.textContent = owner?.asleep ? "Wake" : "To sleep";
-    this.clear.disabled = !(phone?.notifications?.length > 0);
-    this.#drawNotes(phone?.notifications ?? []);
+    const notes = this.#notes(phone?.notifications ?? []);
+    this.clear.disabled = notes.length === 0;
+    this.#drawNotes(notes);
     this.tick();
   }
 
-  #drawNotes(all) {
-    const notes = all.slice(0, SHOWN_MAX);
+  #clear() {
+    this.#cleared = this.store.pressedOnPhone(this.store.owner)?.id ?? "";
+    this.actions.clearPhone(this.store.owner);
+    this.sync();
+  }
+
+  /** Newest first: what rang, and what came of the last tap here. */
+  #notes(rang) {
+    const notes = rang.slice(0, SHOWN_MAX);
+    const pressed = this.store.pressedOnPhone(this.store.owner);
+    if (!pressed || pressed.id === this.#cleared) return notes;
+    const waits = pressed.status === "waiting" || pressed.status === "deferred";
+    const answer = pressed.followups?.at(-1) ?? (pressed.ephemeral ? pressed.message : undefined);
+    if (!waits && !answer && pressed.status !== "expired") return notes;
+    const note = {
+      id: `answer-${pressed.id}`, at: pressed.at, why: "answer", title: this.store.bot.display_name || "The bot", channel_id: pressed.channel_id,
+      message_id: waits ? undefined : answer?.id, line: waits ? "…" : pressed.error ?? "",
+    };
+    return [...notes, note].sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
+  }
+
+  #drawNotes(notes) {
     const keys = new Set(notes.map((note) => note.id));
     for (const node of [...this.notes.children]) if (!keys.has(node.dataset.id)) node.remove();
     const first = this.#drawn.size === 0;
@@ -66,6 +92,7 @@ export class Phone {
         if (!first) node.classList.add("slides");
       }
       if (this.notes.children[index] !== node) this.notes.insertBefore(node, this.notes.children[index] ?? null);
+      this.#drawActions(node, note);
     });
     this.#drawn = keys;
     if (notes.length === 0) this.#drawn.add("nothing");
@@ -74,19 +101,46 @@ export class Phone {
   #note(note) {
     // Another app's push carries its own name; what Discord sent says who wrote and where.
     const app = note.app ?? "Chat";
-    const why = { mention: "mentions you", role: note.via ? `@${note.via}` : "your role", everyone: "@everyone", dm: "direct message", push: "push" }[note.why];
+    const why = { mention: "mentions you", role: note.via ? `@${note.via}` : "your role", everyone: "@everyone", dm: "direct message", push: "push", answer: "only you see this" }[note.why];
     // The words as this phone writes them: times in the zone and on the clock of the page.
-    const words = note.content ? render(note.content, this.store.names).textContent : note.line ?? "";
-    const line = [...words.replace(/\s+/gu, " ").trim()].slice(0, LINE_CHARS).join("");
+    const line = this.#line(note.content ?? "", LINE_CHARS) || (note.line ?? "");
     const inside = [
       el("span", { class: "note-head" }, el("span", { class: "app" }, icon("bell"), app), why && el("span", { class: "why" }, bdi(why)),
         el("span", { class: "age", data: { age: String(Date.parse(note.at)) } }, briefAge(toPromise(Date.parse(note.at))))),
       el("span", { class: "note-title", dir: "auto" }, note.title ?? ""),
       el("span", { class: "note-line", dir: "auto" }, line),
     ];
-    return el("li", { data: { id: note.id } }, note.channel_id
-      ? el("button", { type: "button", class: "note", title: "Open it in the chat as this member", on: { click: () => this.actions.openNote(this.store.owner, note) } }, ...inside)
-      : el("div", { class: "note" }, ...inside));
+    return el("li", { class: note.why === "answer" ? "answer" : "", data: { id: note.id } }, note.channel_id
+      ? el("button", { type: "button", class: "note", title: "Open it in the chat as this member", on: { click: () => this.#open(note.id) } }, ...inside)
+      : el("div", { class: "note" }, ...inside),
+    el("div", { class: "note-actions" }));
+  }
+
+  #line(source, chars) {
+    return [...render(source, this.store.names).textContent.replace(/\s+/gu, " ").trim()].slice(0, chars).join("");
+  }
+
+  #open(id) {
+    const note = this.#notes(this.store.phones.get(this.store.owner)?.notifications ?? []).find((each) => each.id === id);
+    if (note) this.actions.openNote(this.store.owner, note);
+  }
+
+  /** The buttons of the message as it is now; of an answer, its words too. */
+  #drawActions(node, note) {
+    const message = note.message_id ? this.store.notedMessage(note.message_id) : undefined;
+    if (note.why === "answer") setText(node.querySelector(".note-line"), message ? this.#line(message.content ?? "", ANSWER_CHARS) : note.line);
+    const buttons = (message?.components ?? []).flatMap((row) => row.components ?? [])
+      .filter((part) => part.type === BUTTON && part.style !== LINK && !part.disabled).slice(0, ACTIONS_MAX);
+    const pressed = this.store.pressedOnPhone(this.store.owner);
+    const waits = pressed?.status === "waiting" && pressed.source === message?.id ? pressed.name : "";
+    const key = JSON.stringify([message?.id, buttons, waits]);
+    const place = node.querySelector(".note-actions");
+    if (place.dataset.key === key) return;
+    place.dataset.key = key;
+    place.replaceChildren(...buttons.map((button) => el("button", {
+      type: "button", class: `note-action ${button.style === DANGER ? "danger" : ""} ${button.custom_id === waits ? "busy" : ""}`,
+      on: { click: () => waits || this.actions.pressNote(this.store.owner, message, button) },
+    }, [button.emoji?.name, button.label].filter(Boolean).join(" "))));
   }
 
   /** A phone rings: visibly and, if somebody asked for sound, audibly. Another one than the one shown is named. */

@@ -30,6 +30,8 @@ export class Store {
   thread = "";
   /** Whose phone lies beside the chat. */
   owner = "";
+  /** What a lock screen shows, wherever it stands: message id → Message, or null when it is gone. */
+  noted = new Map();
   /** Ephemeral answers and failures that were dismissed. */
   dismissed = new Set();
   /** Interactions that this page began: {where, what, message_id}. */
@@ -135,6 +137,7 @@ export class Store {
     // A server that began anew knows nothing of what was asked before: no answer can come any more.
     for (const id of begun) if (!this.interactions.has(id)) this.mine.delete(id);
     this.histories.clear();
+    this.noted.clear();
     this.typing.clear();
     const people = this.people();
     // Whoever is on call has what they declare themselves, and no phone rings: so a person without a role comes first.
@@ -204,6 +207,26 @@ export class Store {
       if (found) return found;
     }
     return undefined;
+  }
+
+  /** A message that a lock screen shows; undefined until it was read. */
+  notedMessage(id) {
+    if (!this.noted.has(id)) {
+      this.noted.set(id, undefined);
+      this.server.get(`/sim/messages/${id}`).catch(() => null).then((message) => {
+        // A change that came meanwhile is newer.
+        if (!this.noted.has(id) || this.noted.get(id) !== undefined) return;
+        this.noted.set(id, message);
+        this.touch("phone");
+      });
+    }
+    return this.noted.get(id);
+  }
+
+  /** The newest thing that was pressed on a member's lock screen, its answer, and any further one. */
+  pressedOnPhone(member) {
+    const pressed = [...this.interactions.values()].filter((one) => one.on_phone && one.user_id === member);
+    return pressed.sort((a, b) => compareIds(a.id, b.id)).at(-1);
   }
 
   /** Reads back in a channel until a message is here; false when it is not there, or too far back. */
@@ -310,7 +333,8 @@ export class Store {
       case "message_delete": {
         const history = this.histories.get(change.channel_id);
         if (history) history.list = history.list.filter((message) => message.id !== change.message_id);
-        return this.touch("log");
+        if (this.noted.has(change.message_id)) this.noted.set(change.message_id, null);
+        return this.touch("log", "phone");
       }
       case "channel":
         this.channels.set(change.channel.id, change.channel);
@@ -332,7 +356,7 @@ export class Store {
         const { interaction } = change;
         this.interactions.set(interaction.id, interaction);
         while (this.interactions.size > INTERACTIONS_KEPT) this.interactions.delete(this.interactions.keys().next().value);
-        return this.touch("interactions", "log");
+        return this.touch("interactions", "log", ...(interaction.on_phone ? ["phone"] : []));
       }
       case "notification": {
         const phone = this.phones.get(change.member_id) ?? { member_id: change.member_id, notifications: [] };
@@ -377,6 +401,10 @@ export class Store {
         history.list.sort((a, b) => compareIds(a.id, b.id));
       }
     }
+    if (this.noted.has(message.id)) {
+      this.noted.set(message.id, message);
+      this.touch("phone");
+    }
     if (message.channel_id === this.channel || message.channel_id === this.thread) this.markSeen();
     this.touch("log", "channels", "typing");
   }
@@ -385,7 +413,7 @@ export class Store {
 
   /** Does something that the bot answers, and remembers that this page asked. */
   async interact(path, body, about) {
-    const answer = await this.server.post(path, { as: this.me, ...body });
+    const answer = await this.server.post(path, { as: about.me ?? this.me, ...body });
     if (answer.interaction_id) {
       // A new press makes the failure of the last one history.
       for (const [id, other] of this.mine) if (about.message_id && other.message_id === about.message_id) this.dismissed.add(id);
