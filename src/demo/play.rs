@@ -192,13 +192,16 @@ async fn night(demo: &Demo) -> anyhow::Result<()> {
     .await?;
     let good = planned(discord, &thread, newest).map(|(_, label)| label).unwrap_or_default();
     step(demo, &format!("Tap 2: “{good}”. One machine after the other."), async {
-        tap(discord, || planned(discord, &thread, newest), || says(discord, &thread, newest, ": started by ")).await?;
-        // Until the first machine serves the image of before and the second still has the bad one.
-        within(ROLLED_BACK_WITHIN, || matches!(serving(&demo.fly, &app, &image), (1.., 1..)).then_some(())).await
+        tap(discord, || planned(discord, &thread, newest), || says(discord, &thread, newest, ": started by ")).await
     })
     .await?;
     let pings_then = pings(discord);
-    step(demo, "Kill -9, in the middle of the rollback: one machine of two is back.", demo.bot.kill()).await?;
+    step(demo, "Kill -9, in the middle of the rollback: one machine of two is back.", async {
+        // The first machine serves the image of before, and the second still has the bad one.
+        within(ROLLED_BACK_WITHIN, || matches!(serving(&demo.fly, &app, &image), (1.., 1..)).then_some(())).await?;
+        demo.bot.kill().await
+    })
+    .await?;
     step(demo, "The bot comes back by itself, says how long it was away, and wakes nobody a second time.", async {
         demo.bot.wait_up().await?;
         seen(|| says(discord, "incidents", id.parse().unwrap_or(newest), "I was away").then_some(())).await?;
@@ -233,7 +236,7 @@ async fn night(demo: &Demo) -> anyhow::Result<()> {
         bail!("she was not reminded")
     })
     .await?;
-    let words = format!("v{version} is rolled back, and it answers again.");
+    let words = format!("Rolled back v{version}; it answers again.");
     step(demo, "She gives it. Next update promised.", update(demo, discord, &id, &words)).await?;
     step(demo, "“Mitigated”, and “Resolve when green”: no more to do.", async {
         press(demo, discord, &id, "Mitigated").await?;
@@ -381,13 +384,6 @@ async fn press(demo: &Demo, discord: &discord::Handle, card: &str, label: &str) 
 async fn sleeps(discord: &discord::Handle, asleep: bool) -> anyhow::Result<()> {
     let done = discord.call(&format!("member/{SLEEPER}"), json!({ "asleep": asleep })).await;
     done.map(|_| ()).map_err(|why| anyhow!("{why}"))
-}
-
-/// Puts something on the record, as the sleeper who is awake now.
-async fn note(demo: &Demo, discord: &discord::Handle, words: &str) -> anyhow::Result<()> {
-    let said = discord.run(SLEEPER, "incidents", "incident note", json!({ "text": words })).await;
-    discord.interaction(&said.map_err(|why| anyhow!("{why}"))?, SEEN_WITHIN).await.map_err(|why| anyhow!("{why}"))?;
-    demo.bot.still().await
 }
 
 /// Fills in the form behind "Update".
