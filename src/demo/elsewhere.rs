@@ -17,17 +17,12 @@ pub fn newest_release(fly: &fly::Handle, app: &str) -> u64 {
     found.and_then(|one| one["releases"][0]["version"].as_u64()).unwrap_or(0)
 }
 
-/// An image that passes its check and answers everybody else 500, as release `version` of an app would put it up.
-pub fn image(app: &str, version: u64) -> String {
-    format!("registry.fly.io/{app}:deployment-{version}-broken")
-}
-
-/// Puts up an image that does not do, on all machines at once. The release's number.
+/// Puts up an image that passes its check and answers everybody else 500, on all machines at once. The release's number.
 ///
 /// # Errors
 /// When there is no such app.
 pub fn release(fly: &fly::Handle, app: &str) -> anyhow::Result<u64> {
-    let image = image(app, newest_release(fly, app) + 1);
+    let image = format!("registry.fly.io/{app}:deployment-{}-broken", newest_release(fly, app) + 1);
     let wish = json!({ "app": app, "image": image, "user": BY, "description": "Answer from the new model" });
     let made = fly.act("release", &wish).map_err(|why| anyhow!("{why}"))?;
     made["version"].as_u64().ok_or_else(|| anyhow!("the release has no number"))

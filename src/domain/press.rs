@@ -133,7 +133,10 @@ fn planning(draft: &mut Draft<'_>, press: &Press, verb: &str, rest: &str) -> Opt
     let list = |message: Message| Answer::Say { message, only_you: true };
     Some(match verb {
         "checklist" => deploy::checklist(draft, id).map(list),
-        "tick" => deploy::tick(draft, &press.who, id, argument.parse().unwrap_or(usize::MAX)).map(list),
+        "tick" => {
+            // The list that was pressed, and not a new one below it at each tick.
+            deploy::tick(draft, &press.who, id, argument.parse().unwrap_or(usize::MAX)).map(Answer::Replace)
+        }
         "glass" => Ok(Answer::Open(why_form(
             format!("glass:{number}"),
             format!("Break glass: {id}"),

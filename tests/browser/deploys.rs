@@ -57,6 +57,8 @@ async fn a_bad_deploy_is_caught_and_taken_back_over_the_death_of_the_bot() {
         browser.see(EPHEMERAL, &format!("☑ {item}")).await;
     }
     browser.pictures("deploy-1-checklist").await;
+    assert_eq!(browser.read(EPHEMERAL).await.matches("What has to be seen to").count(), 1, "a list at each tick");
+    browser.click(&format!("{EPHEMERAL} button"), "Dismiss").await;
     browser.click(&format!("{CARD} .components button"), "Start").await;
 
     // Staging, then production: the bar moves.
@@ -119,7 +121,7 @@ async fn a_deploy_past_the_bot_is_taken_back_from_the_lock_screen() {
     // What Fly has at the bot's first look is nobody's news.
     browser.click("#demo button", "Skip +1m").await;
 
-    browser.click("#demo .service", APP).await;
+    browser.click("#demo .service", &format!("{APP}, production")).await;
     browser.click(".menu button", "Deploy a bad image").await;
     browser.see("#demo .service[data-state='wrong']", APP).await;
     browser.click("#demo button", "Skip +1m").await;

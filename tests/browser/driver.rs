@@ -212,6 +212,9 @@ impl Browser {
     /// Writes what is seen to `name.png`.
     pub async fn picture(&self, name: &str) {
         use base64::Engine as _;
+        /// What moves is shown where it comes to rest; what never does is left to move.
+        const REST: &str = "for (const one of document.getAnimations()) try { one.finish(); } catch {}";
+        let _ = self.call("execute/sync", json!({ "script": REST, "args": [] })).await;
         let Ok(shot) = self.ask(Method::GET, "screenshot", None).await else { return };
         let bytes = base64::engine::general_purpose::STANDARD.decode(shot.as_str().unwrap_or_default());
         let file = self.screens.join(format!("{name}.png"));

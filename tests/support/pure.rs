@@ -494,7 +494,8 @@ impl Pure {
                     self.form.insert(who, form);
                 }
                 Answer::Replace(message) => {
-                    block(&mut out, &format!("< (for {who}, instead)"), &shown(&message, &wording))
+                    block(&mut out, &format!("< (for {who}, instead)"), &shown(&message, &wording));
+                    self.shown_to.insert(who, message);
                 }
                 Answer::Done | Answer::Choices(_) => {}
             }

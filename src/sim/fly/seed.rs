@@ -9,6 +9,9 @@ use super::id::{digest, hex};
 use super::workspace;
 use super::world::{App, Exit, INTERNAL_PORT, Machine, Release, Secret, Volume, exit};
 
+/// How long before the first release the secrets were set.
+const SECRETS_BEFORE: TimeDelta = TimeDelta::days(1);
+
 /// An app as the workspace has it.
 pub fn app(seed: &workspace::App, at: DateTime<Utc>) -> App {
     let releases: Vec<Release> = seed.releases.iter().map(|past| release(seed, past, at)).collect();
@@ -29,7 +32,10 @@ pub fn app(seed: &workspace::App, at: DateTime<Utc>) -> App {
     for machine in &mut machines {
         machine.keep_version();
     }
-    let secret = |name: &String| Secret { name: name.clone(), digest: digest(name)[7..23].to_owned(), created_at: at };
+    // Set before anything was released, or every release would be from before a secret was changed.
+    let set_at = releases.iter().map(|release| release.created_at).min().unwrap_or(at) - SECRETS_BEFORE;
+    let secret =
+        |name: &String| Secret { name: name.clone(), digest: digest(name)[7..23].to_owned(), created_at: set_at };
     App {
         id: seed.name.clone(),
         name: seed.name.clone(),
