@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
+use deploys::{APP, images};
 use driver::{Browser, DOWN, ENTER, NARROW, PICTURED, TAB, WIDE, free_port};
 
 /// One browser at a time: two are slower than one after the other.
@@ -142,6 +143,15 @@ async fn three_in_the_morning_is_played_to_its_end() {
     let played = demo.info().await;
     let steps = played["play"]["steps"].as_array().cloned().unwrap_or_default();
     assert!(steps.iter().all(|step| step["done"] == true), "{steps:#?}");
+
+    // Once more on the same record: another release, another incident, nothing twice.
+    browser.click("#demo button", "3 a.m. again").await;
+    browser.see(CARD_BUTTONS, "Roll back v44").await;
+    browser.see("#demo .bot-state", "Bot down").await;
+    browser.see("#thread-log", "Roll back hotdash-agent-service to v43: succeeded").await;
+    browser.see(".night summary", "played to its end").await;
+    assert_eq!(browser.read(&counter("doubled")).await, "0");
+    assert_eq!(browser.read(&counter("late")).await, "0");
     browser.close().await;
 }
 
@@ -273,6 +283,11 @@ async fn a_demo_that_starts_over_goes_on() {
     browser.see("#toasts", "That message was deleted").await;
     browser.picture("over-0-deleted-wide").await;
 
+    // What was put up past the bot is taken back as well.
+    browser.click("#demo .service", &format!("{APP}, production")).await;
+    browser.click(".menu button", "Deploy a bad image").await;
+    browser.see("#demo .service[data-state='wrong']", APP).await;
+    assert_eq!(images(&demo, APP).await, ["deployment-42-broken", "deployment-42-broken"]);
     browser.click("#demo button", "Start over").await;
     browser.click(".menu button", "Start over").await;
     browser.see("#channel-log", "Nothing has happened yet").await;
@@ -284,6 +299,8 @@ async fn a_demo_that_starts_over_goes_on() {
     browser.keys("/sev3 title: trying it out").await;
     browser.keys(ENTER).await;
     browser.see(CARD, "INC-1 · trying it out").await;
+    assert_eq!(images(&demo, APP).await, ["deployment-41", "deployment-41"]);
+    assert_eq!(browser.read("#demo .service[data-state='wrong']").await, "");
     browser.picture("over-1-again-wide").await;
     browser.close().await;
 }

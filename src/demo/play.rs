@@ -152,7 +152,7 @@ async fn night(demo: &Demo) -> anyhow::Result<()> {
     let (pings_before, newest) = (pings(discord), newest_message(discord));
 
     let version = newest_release(&demo.fly, &app) + 1;
-    step(demo, &format!("Carol, at her terminal, deploys v{version} of {app}, past the bot."), async {
+    step(demo, &format!("Carol deploys v{version} by hand, past the bot."), async {
         release(&demo.fly, &app)?;
         if !demo.fly.settled(SEEN_WITHIN).await {
             bail!("the machines did not come up");
@@ -168,8 +168,7 @@ async fn night(demo: &Demo) -> anyhow::Result<()> {
     .await?;
 
     let bad = format!("Roll back v{version}");
-    let told = format!("It answers 500. After three failed looks: a card with “{bad}”, and Ana's phone rings.");
-    let (id, thread) = step(demo, &told, async {
+    let (id, thread) = step(demo, "It answers 500: a card, and Ana's phone rings.", async {
         for _ in 0..12 {
             demo.bot.advance(30).await?;
             if let Some(card) = card_after(discord, newest) {
@@ -183,24 +182,24 @@ async fn night(demo: &Demo) -> anyhow::Result<()> {
     })
     .await?;
 
-    let text = format!("Tap 1, on the lock screen: “{bad}”. It only plans. The incident is Ana's now.");
+    let text = format!("Tap 1, on the lock screen: “{bad}”. A plan.");
     step(demo, &text, async {
         let card = || button(&discord.message(&id).ok()?, &bad).map(|label| (id.clone(), label));
         tap(discord, card, || planned(discord, &thread, newest).is_some()).await
     })
     .await?;
     let good = planned(discord, &thread, newest).map(|(_, label)| label).unwrap_or_default();
-    step(demo, &format!("Tap 2: “{good}”. One machine after the other."), async {
+    step(demo, &format!("Tap 2: “{good}”. It runs."), async {
         tap(discord, || planned(discord, &thread, newest), || says(discord, &thread, newest, ": started by ")).await
     })
     .await?;
     let pings_then = pings(discord);
-    step(demo, "Kill -9, in the middle of the rollback: one machine of two is back.", async {
+    step(demo, "Kill -9, with one machine of two back.", async {
         within(ROLLED_BACK_WITHIN, || says(discord, &thread, newest, "1 of 2").then_some(())).await?;
         demo.bot.kill().await
     })
     .await?;
-    step(demo, "The bot comes back by itself, says how long it was away, and wakes nobody a second time.", async {
+    step(demo, "It comes back and says so. No second ping.", async {
         demo.bot.wait_up().await?;
         seen(|| says(discord, "incidents", id.parse().unwrap_or(newest), "I was away").then_some(())).await?;
         match pings(discord) - pings_then {
@@ -209,7 +208,7 @@ async fn night(demo: &Demo) -> anyhow::Result<()> {
         }
     })
     .await?;
-    step(demo, "It goes on where it was. Both machines are back, and a minute later the service is asked.", async {
+    step(demo, "It goes on: both are back, the service answers.", async {
         within(ROLLED_BACK_WITHIN, || says(discord, &thread, newest, "2 of 2; looked at").then_some(())).await?;
         for _ in 0..8 {
             demo.bot.advance(15).await?;
@@ -222,7 +221,7 @@ async fn night(demo: &Demo) -> anyhow::Result<()> {
     .await?;
 
     let pings_then = pings(discord);
-    step(demo, "Ana watches it. Before the next update is due she is reminded: one ping, not two.", async {
+    step(demo, "She is reminded of the update: one ping, not two.", async {
         for _ in 0..40 {
             demo.bot.advance(30).await?;
             match pings(discord) - pings_then {
@@ -236,12 +235,12 @@ async fn night(demo: &Demo) -> anyhow::Result<()> {
     .await?;
     let words = format!("Rolled back v{version}; it answers again.");
     step(demo, "She gives it. Next update promised.", update(demo, discord, &id, &words)).await?;
-    step(demo, "“Mitigated”, and “Resolve when green”: no more to do.", async {
+    step(demo, "“Mitigated”, then “Resolve when green”.", async {
         press(demo, discord, &id, "Mitigated").await?;
         press(demo, discord, &id, "Resolve when green").await
     })
     .await?;
-    step(demo, "Ten minutes of green, and it resolves by itself.", async {
+    step(demo, "Ten green minutes, and it resolves by itself.", async {
         for _ in 0..40 {
             demo.bot.advance(30).await?;
             if says(discord, &thread, newest, "is resolved") {
@@ -254,7 +253,7 @@ async fn night(demo: &Demo) -> anyhow::Result<()> {
     let counters = discord.counters();
     let late = demo.bot.info().await.late;
     let sent = counters["pings"].as_u64().unwrap_or(0).saturating_sub(pings_before);
-    let words = format!("Over. Pings sent: {sent}. Doubled: {}. Late: {late}.", counters["doubled"]);
+    let words = format!("Pings sent: {sent}. Doubled: {}. Late: {late}.", counters["doubled"]);
     step(demo, &words, async { Ok(()) }).await
 }
 

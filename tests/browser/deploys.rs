@@ -3,21 +3,21 @@
 
 use serde_json::Value;
 
-use super::driver::{Browser, ENTER};
+use super::driver::{Browser, NARROW, WIDE};
 use super::{CARD, Demo, ONE, act_as, fits, screens, skipped};
 
 /// The app that is deployed.
-const APP: &str = "hotdash-agent-service";
+pub const APP: &str = "hotdash-agent-service";
 /// What only the acting member sees.
 const EPHEMERAL: &str = "#channel-log article.ephemeral";
 /// A note of the lock screen, with its buttons.
 const NOTE: &str = "#phone .notes li";
 
-/// Types a command and sends it.
+/// Types a command and sends it; by its button, as Enter may also take what completes it.
 async fn command(browser: &Browser, line: &str) {
     browser.click("#channel-composer textarea", "").await;
     browser.keys(line).await;
-    browser.keys(ENTER).await;
+    browser.click("#channel-composer button", "Run").await;
 }
 
 /// The minute after the last machine, in which nothing happens. Only skipped where the card says that it runs.
@@ -26,8 +26,19 @@ async fn skip_the_minute(browser: &Browser, bar: &str) {
     browser.click("#demo button", "Skip +1m").await;
 }
 
+/// Pictures of the lock screen and the chat, on a wide and a narrow window.
+async fn pictures(browser: &Browser, name: &str) {
+    browser.pictures(name).await;
+    browser.window(NARROW).await;
+    browser.click("#panes button", "Phone").await;
+    fits(browser, name).await;
+    browser.picture(&format!("{name}-phone-narrow")).await;
+    browser.click("#panes button", "Chat").await;
+    browser.window(WIDE).await;
+}
+
 /// The image that each machine of an app runs, by its tag.
-async fn images(demo: &Demo, app: &str) -> Vec<String> {
+pub async fn images(demo: &Demo, app: &str) -> Vec<String> {
     let info = demo.info().await;
     let apps = info["services"].as_array().cloned().unwrap_or_default();
     let of = apps.iter().filter(|one| one["name"] == app && one["stage"] == "production");
@@ -70,7 +81,7 @@ async fn a_bad_deploy_is_caught_and_taken_back_over_the_death_of_the_bot() {
     browser.pictures("deploy-3-production").await;
     skip_the_minute(&browser, "▓▓▓▓▓▓▓▓▓▓ 2 of 2").await;
     browser.see(CARD, "watched until").await;
-    browser.see("#channel-log", "2 of 2 machines run v42").await;
+    browser.see("#channel-log", "2 of 2 machines run deployment-42").await;
     browser.pictures("deploy-4-succeeded").await;
     assert_eq!(images(&demo, APP).await, ["deployment-42", "deployment-42"]);
 
@@ -80,7 +91,7 @@ async fn a_bad_deploy_is_caught_and_taken_back_over_the_death_of_the_bot() {
     for check in ["Staging", "Checklist"] {
         browser.click(&format!("{CARD} .select"), "Pass a check").await;
         browser.click(".menu button", check).await;
-        browser.see("dialog.form h2", "").await;
+        browser.see("dialog.form h2", &format!("Pass the {} check", check.to_lowercase())).await;
         browser.keys("staging is being rebuilt").await;
         browser.click("dialog.form button", "Submit").await;
         browser.see(CARD, &format!("Passed: {}", check.to_lowercase())).await;
@@ -133,14 +144,13 @@ async fn a_deploy_past_the_bot_is_taken_back_from_the_lock_screen() {
     // Two taps, without opening the chat.
     browser.see(NOTE, "SEV-1 INC-1").await;
     browser.see(&format!("{NOTE} .note-action"), "Roll back v42").await;
-    browser.pictures("taps-0-rings").await;
+    pictures(&browser, "taps-0-rings").await;
     browser.click(&format!("{NOTE} .note-action"), "Roll back v42").await;
     browser.see(&format!("{NOTE}.answer"), "Nothing is done before somebody presses").await;
-    browser.pictures("taps-1-planned").await;
+    pictures(&browser, "taps-1-planned").await;
     browser.click(&format!("{NOTE}.answer .note-action"), "Roll back to v41").await;
     browser.see(&format!("{NOTE}.answer"), "runs. Its card shows").await;
-    fits(&browser, "two taps").await;
-    browser.pictures("taps-2-runs").await;
+    pictures(&browser, "taps-2-runs").await;
     browser.see(CARD, "Lead\n@Ana").await;
     browser.see("button.actor", "Dmitri").await;
 
