@@ -38,7 +38,7 @@ pub const TAB: &str = "\u{e004}";
 /// Arrow down.
 pub const DOWN: &str = "\u{e015}";
 /// A desk's window.
-pub const WIDE: (u32, u32) = (1440, 900);
+pub const WIDE: (u32, u32) = (1280, 860);
 /// A higher one, for the picture in the README.
 pub const PICTURED: (u32, u32) = (1440, 1000);
 /// A phone's.

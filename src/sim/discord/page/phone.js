@@ -117,7 +117,8 @@ export class Phone {
   }
 
   #line(source, chars) {
-    return [...render(source, this.store.names).textContent.replace(/\s+/gu, " ").trim()].slice(0, chars).join("");
+    const whole = [...render(source, this.store.names).textContent.replace(/\s+/gu, " ").trim()];
+    return whole.length > chars ? `${whole.slice(0, chars - 1).join("").trimEnd()}…` : whole.join("");
   }
 
   #open(id) {

@@ -413,11 +413,14 @@ export class Store {
 
   /** Does something that the bot answers, and remembers that this page asked. */
   async interact(path, body, about) {
-    const answer = await this.server.post(path, { as: about.me ?? this.me, ...body });
+    const me = about.me ?? this.me;
+    // Whoever does something is awake.
+    if (this.members.get(me)?.asleep) await this.server.post(`/sim/member/${me}`, { asleep: false });
+    const answer = await this.server.post(path, { as: me, ...body });
     if (answer.interaction_id) {
       // A new press makes the failure of the last one history.
       for (const [id, other] of this.mine) if (about.message_id && other.message_id === about.message_id) this.dismissed.add(id);
-      this.mine.set(answer.interaction_id, { me: this.me, began: Date.now(), ...about });
+      this.mine.set(answer.interaction_id, { me, began: Date.now(), ...about });
       this.touch("interactions", "log");
     }
     return answer;
