@@ -119,7 +119,7 @@ async fn three_in_the_morning_is_played_to_its_end() {
     browser.see(".note .age", "now\nnow").await;
     browser.pictures("night-1-rings").await;
     browser.see(".answer .note-action", "Roll back to v41").await;
-    browser.see(".steps .current", "Tap 2").await;
+    browser.see(".steps .current", "tap 2").await;
     browser.window(PICTURED).await;
     browser.picture("readme").await;
     browser.window(WIDE).await;

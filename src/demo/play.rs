@@ -168,7 +168,7 @@ async fn night(demo: &Demo) -> anyhow::Result<()> {
     .await?;
 
     let bad = format!("Roll back v{version}");
-    let (id, thread) = step(demo, "It answers 500: a card, and Ana's phone rings.", async {
+    let (id, thread) = step(demo, "It answers 500, and Ana's phone rings.", async {
         for _ in 0..12 {
             demo.bot.advance(30).await?;
             if let Some(card) = card_after(discord, newest) {
@@ -182,14 +182,14 @@ async fn night(demo: &Demo) -> anyhow::Result<()> {
     })
     .await?;
 
-    let text = format!("Tap 1, on the lock screen: “{bad}”. A plan.");
+    let text = format!("Lock screen, tap 1: “{bad}”.");
     step(demo, &text, async {
         let card = || button(&discord.message(&id).ok()?, &bad).map(|label| (id.clone(), label));
         tap(discord, card, || planned(discord, &thread, newest).is_some()).await
     })
     .await?;
     let good = planned(discord, &thread, newest).map(|(_, label)| label).unwrap_or_default();
-    step(demo, &format!("Tap 2: “{good}”. It runs."), async {
+    step(demo, &format!("Lock screen, tap 2: “{good}”."), async {
         tap(discord, || planned(discord, &thread, newest), || says(discord, &thread, newest, ": started by ")).await
     })
     .await?;
@@ -208,7 +208,7 @@ async fn night(demo: &Demo) -> anyhow::Result<()> {
         }
     })
     .await?;
-    step(demo, "It goes on: both are back, the service answers.", async {
+    step(demo, "It goes on, and the service answers.", async {
         within(ROLLED_BACK_WITHIN, || says(discord, &thread, newest, "2 of 2; looked at").then_some(())).await?;
         for _ in 0..8 {
             demo.bot.advance(15).await?;
@@ -221,7 +221,7 @@ async fn night(demo: &Demo) -> anyhow::Result<()> {
     .await?;
 
     let pings_then = pings(discord);
-    step(demo, "She is reminded of the update: one ping, not two.", async {
+    step(demo, "The update is nearly due: one ping, not two.", async {
         for _ in 0..40 {
             demo.bot.advance(30).await?;
             match pings(discord) - pings_then {

@@ -231,7 +231,9 @@ pub fn back(from: DateTime<Utc>, until: DateTime<Utc>, fell_due: usize, zone: Tz
         1 => "What fell due meanwhile stands with its incident.".to_owned(),
         n => format!("What fell due meanwhile stands with its {n} incidents."),
     };
-    Text::plain(format!("I was away for {}, {}–{}. {what}", span(until - from), clock(from, zone), clock(until, zone)))
+    let (since, until_when) = (clock(from, zone), clock(until, zone));
+    let when = if since == until_when { format!("at {since}") } else { format!("{since}–{until_when}") };
+    Text::plain(format!("I was away for {}, {when}. {what}", span(until - from)))
 }
 
 /// The policy's file was changed to something that does not hold together.
