@@ -124,6 +124,7 @@ async fn three_in_the_morning_is_played_to_its_end() {
     browser.picture("readme").await;
     browser.window(WIDE).await;
     browser.pictures("night-2-planned").await;
+    browser.see("#thread-log", "▓▓▓▓▓░░░░░ 1 of 2").await;
     browser.see("#demo .bot-state", "Bot down").await;
     browser.pictures("night-3-killed").await;
     browser.see("#channel-log", "I was away").await;

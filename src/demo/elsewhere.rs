@@ -6,8 +6,15 @@ use anyhow::anyhow;
 use serde_json::json;
 use watchbell::sim::fly;
 
-/// Who makes them.
-const BY: &str = "carol@hotdash.example";
+use super::FLY;
+
+/// Who deployed an app last before the demo, and does so again.
+fn user(app: &str) -> anyhow::Result<String> {
+    let workspace = fly::Workspace::from_json(FLY).map_err(|why| anyhow!("{why}"))?;
+    let found = workspace.apps.into_iter().find(|one| one.name == app).ok_or_else(|| anyhow!("no app {app}"))?;
+    let newest = found.releases.into_iter().max_by_key(|release| release.version);
+    newest.map(|release| release.user).ok_or_else(|| anyhow!("nobody ever deployed {app}"))
+}
 
 /// The number of an app's newest release; 0 when it has none.
 pub fn newest_release(fly: &fly::Handle, app: &str) -> u64 {
@@ -23,7 +30,7 @@ pub fn newest_release(fly: &fly::Handle, app: &str) -> u64 {
 /// When there is no such app.
 pub fn release(fly: &fly::Handle, app: &str) -> anyhow::Result<u64> {
     let image = format!("registry.fly.io/{app}:deployment-{}-broken", newest_release(fly, app) + 1);
-    let wish = json!({ "app": app, "image": image, "user": BY, "description": "Answer from the new model" });
+    let wish = json!({ "app": app, "image": image, "user": user(app)?, "description": "Answer from the new model" });
     let made = fly.act("release", &wish).map_err(|why| anyhow!("{why}"))?;
     made["version"].as_u64().ok_or_else(|| anyhow!("the release has no number"))
 }

@@ -195,7 +195,7 @@ async fn night(demo: &Demo) -> anyhow::Result<()> {
     .await?;
     let pings_then = pings(discord);
     step(demo, "Kill -9, with one machine of two back.", async {
-        within(ROLLED_BACK_WITHIN, || says(discord, &thread, newest, "1 of 2").then_some(())).await?;
+        within(ROLLED_BACK_WITHIN, || says(discord, &thread, newest, "░ 1 of 2").then_some(())).await?;
         demo.bot.kill().await
     })
     .await?;

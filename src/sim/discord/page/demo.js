@@ -185,8 +185,8 @@ export class Demo {
       { label: "⚠ Slow", hint: "answers, but late", run: set("slow") },
       { label: "⚠ Wrong", hint: "answers with an error", run: set("wrong") },
       { label: "✗ Dead", hint: "does not answer at all", run: set("dead"), danger: true },
-      { heading: "Past the bot, as Carol with flyctl" },
-      { label: "Deploy a bad image", hint: "passes its check, answers 500", run: () => this.#demo("release", { name, stage }, "Carol deploys a bad image, past the bot."), danger: true },
+      { heading: "Past the bot, as with flyctl" },
+      { label: "Deploy a bad image", hint: "passes its check, answers 500", run: () => this.#demo("release", { name, stage }, "A bad image is deployed, past the bot."), danger: true },
     ], { label: `How ${name} (${stage}) behaves` });
   }
 
