@@ -1,7 +1,7 @@
 //! A host for the pure world: an app with its machines and releases, and images that behave badly. Does at once what the real
 //! one takes minutes for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use watchbell::domain::health::{AppHealth, Machine};
@@ -27,6 +27,8 @@ pub const IDS: [&str; 3] = ["1781000a", "1781000b", "1781000c"];
 pub enum Character {
     /// Starts and fails its checks.
     Unhealthy,
+    /// The same when it is started for the first time on a machine, and well from the next start on.
+    UnhealthyAtFirst,
     /// Starts and ends, again and again.
     CrashLoop,
     /// Cannot be had any more.
@@ -60,6 +62,18 @@ pub enum Lack {
     Answers,
 }
 
+/// What does not come to its end for now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Holds {
+    /// Everything does.
+    #[default]
+    Nothing,
+    /// Nothing does.
+    Everything,
+    /// What is done to a machine; the list of releases is told at once.
+    Machines,
+}
+
 /// One app.
 #[derive(Debug, Clone)]
 pub struct Host {
@@ -70,8 +84,10 @@ pub struct Host {
     pub characters: BTreeMap<String, Character>,
     /// What stands in the way.
     pub lacks: Option<Lack>,
-    /// Nothing comes to its end for now.
-    pub holds: bool,
+    /// What does not come to its end for now.
+    pub holds: Holds,
+    /// Machines that were started anew since they were given their image.
+    started_anew: BTreeSet<String>,
     /// What is said of a release is taken and not kept.
     pub forgets: bool,
     /// What the app's configuration wants run before a deploy.
@@ -87,11 +103,28 @@ pub fn deployed_by(what: &str) -> Option<(&str, &str)> {
     what.split_once(" deploys ")
 }
 
+/// `deployment-43 with bin/migrate`: the image, and what its release command is.
+pub fn with_command(what: &str) -> (&str, Option<&str>) {
+    what.split_once(" with ").map_or((what, None), |(tag, command)| (tag, Some(command)))
+}
+
 impl Host {
-    /// Somebody deploys without the bot. An image that ends with `…` is still being rolled out.
+    /// Whether a step does not come to its end for now.
+    pub fn is_held(&self, step: &Step) -> bool {
+        match self.holds {
+            Holds::Nothing => false,
+            Holds::Everything => true,
+            Holds::Machines => !matches!(step, Step::OpenRelease { .. } | Step::CloseRelease { .. }),
+        }
+    }
+
+    /// Somebody deploys without the bot. An image that ends with `…` is still being rolled out; behind `with` stands the
+    /// command that its fly.toml has run before each deploy.
     /// When that was is how long before a look: on the wire no time passes between them.
     pub fn deploy(&mut self, who: &str, tag: &str) {
         let version = self.releases.first().map_or(0, |release| release.version) + 1;
+        let (tag, command) = with_command(tag);
+        self.release_command = command.map(str::to_owned).or(self.release_command.take());
         let (tag, status) = match tag.strip_suffix('…') {
             Some(tag) => (tag, "running"),
             None => (tag, "complete"),
@@ -154,7 +187,8 @@ impl Host {
             releases: vec![release(42, 1), release(41, 8), release(40, 15)],
             characters: BTreeMap::new(),
             lacks: None,
-            holds: false,
+            holds: Holds::Nothing,
+            started_anew: BTreeSet::new(),
             forgets: false,
             release_command: None,
         }
@@ -183,7 +217,8 @@ impl Host {
     pub fn inventory(&self, now: DateTime<Utc>) -> Result<Inventory, String> {
         if self.lacks == Some(Lack::Token) {
             return Err("there is no FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT: make one with `fly tokens create deploy \
-                        --app lighthouse-checkout` and give it to me"
+                        --app lighthouse-checkout --name watchbell-deploy --expiry 8760h` and give it to me in the \
+                        environment"
                 .to_owned());
         }
         Ok(self.inspect(now))
@@ -216,7 +251,8 @@ impl Host {
     /// The app as a look sees it.
     pub fn health(&self) -> AppHealth {
         let machines = self.machines.iter().map(|machine| {
-            let checks_passing = u16::from(self.bad(&machine.image).is_none() && machine.state == "started");
+            let is_well = self.bad_on(&machine.id, &machine.image).is_none();
+            let checks_passing = u16::from(is_well && machine.state == "started");
             Machine {
                 id: machine.id.clone(),
                 name: machine.name.clone(),
@@ -235,10 +271,16 @@ impl Host {
         AppHealth { app: self.app.to_owned(), machines: Ok(machines.collect()) }
     }
 
+    /// What an image does on a machine as it was started last.
+    fn bad_on(&self, machine: &str, image: &Image) -> Option<(Trouble, &'static str)> {
+        let at_first = self.characters.get(image.short()) == Some(&Character::UnhealthyAtFirst);
+        self.bad(image).filter(|_| !(at_first && self.started_anew.contains(machine)))
+    }
+
     /// What an image does when it is started; none when it is well.
     fn bad(&self, image: &Image) -> Option<(Trouble, &'static str)> {
         match self.characters.get(image.short())? {
-            Character::Unhealthy => Some((Trouble::Unhealthy, "its checks fail")),
+            Character::Unhealthy | Character::UnhealthyAtFirst => Some((Trouble::Unhealthy, "its checks fail")),
             Character::CrashLoop => Some((Trouble::CrashLoop, "it ends and starts again and again")),
             Character::Gone => Some((Trouble::ImageGone, "the image cannot be had any more")),
             Character::OutOfMemory => Some((Trouble::OutOfMemory, "it was killed for want of memory")),
@@ -331,6 +373,7 @@ impl Host {
                 if let Some((trouble @ Trouble::ImageGone, says)) = bad {
                     return failed(trouble, says, None);
                 }
+                self.started_anew.remove(machine);
                 match self.change(machine, |found| found.image = to.clone()) {
                     Stepped::Done { before, .. }
                         if *launch
@@ -360,8 +403,9 @@ impl Host {
             }),
             Step::Stop { machine } => self.turn(machine, "stopped"),
             Step::Start { machine } | Step::Restart { machine } => {
+                self.started_anew.insert(machine.clone());
                 let runs = self.machines.iter().find(|one| one.id == *machine).map(|one| one.image.clone());
-                match runs.and_then(|image| self.bad(&image)) {
+                match runs.and_then(|image| self.bad_on(machine, &image)) {
                     Some((trouble, says)) => failed(trouble, says, None),
                     None => self.turn(machine, "started"),
                 }

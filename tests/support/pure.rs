@@ -19,7 +19,7 @@ use watchbell::domain::state::{Decided, State, follow};
 use watchbell::domain::workspace::{Stage, StageSpec, Workspace};
 use watchbell::domain::{bot, jobs, services, view};
 
-use super::host::{self, Character, Host, Lack};
+use super::host::{self, Character, Holds, Host, Lack};
 use super::world::{
     Behaviour, CAST, Plain, Step, TEAM, World, block, changed_policy, page_line, place_key, place_name, place_order,
     shown,
@@ -234,17 +234,17 @@ impl Pure {
     fn finding(&self, service: &Service, probe: &str) -> ProbeFinding {
         let behaviour = self.behaviour.get(service.as_str()).copied().unwrap_or(Behaviour::Healthy);
         let (status, says) = match behaviour {
-            Behaviour::Healthy => (Some(200), "200 in 12 ms"),
+            Behaviour::Healthy | Behaviour::Slow => (Some(200), "200 in 12 ms"),
             Behaviour::Wrong => (Some(500), "answered 500 in 12 ms"),
             Behaviour::Dead => (None, "connection refused"),
         };
         ProbeFinding {
             probe: probe.to_owned(),
-            ok: behaviour == Behaviour::Healthy,
+            ok: matches!(behaviour, Behaviour::Healthy | Behaviour::Slow),
             took_ms: status.map(|_| 12),
             status,
             says: says.to_owned(),
-            slow: false,
+            slow: behaviour == Behaviour::Slow,
             very_slow: false,
         }
     }
@@ -289,9 +289,8 @@ impl Pure {
     }
 
     fn can_be_done(&self, effect: &Effect) -> bool {
-        let host_holds = self.host.as_ref().is_some_and(|host| host.holds);
         match &effect.kind {
-            EffectKind::Act { .. } => !host_holds,
+            EffectKind::Act { step, .. } => !self.host.as_ref().is_some_and(|host| host.is_held(step)),
             _ => self.discord_up || !is_chat(effect, &self.workspace),
         }
     }
@@ -400,8 +399,9 @@ impl Pure {
         match (what, what.split_once(" is ")) {
             ("well again", _) => (host.lacks, host.forgets) = (None, false),
             ("releases stick", _) => host.forgets = true,
-            ("holds", _) => host.holds = true,
-            ("goes on", _) => host.holds = false,
+            ("holds", _) => host.holds = Holds::Everything,
+            ("machines hold", _) => host.holds = Holds::Machines,
+            ("goes on", _) => host.holds = Holds::Nothing,
             ("no token", _) => host.lacks = Some(Lack::Token),
             ("no room", _) => host.lacks = Some(Lack::Room),
             ("no releases", _) => host.lacks = Some(Lack::Releases),
@@ -427,6 +427,7 @@ impl Pure {
             (_, Some((image, character))) => {
                 let character = match character {
                     "unhealthy" => Character::Unhealthy,
+                    "unhealthy at first" => Character::UnhealthyAtFirst,
                     "crashing" => Character::CrashLoop,
                     "gone" => Character::Gone,
                     "failing its release command" => Character::BadRelease,
@@ -671,6 +672,8 @@ impl World for Pure {
                 self.staging = Some(Host::staging(self.now));
                 return Ok(Vec::new());
             }
+            // What is late is said by how it behaves.
+            Step::SlowAbove { .. } => return Ok(Vec::new()),
             Step::WithFly => {
                 for service in self.workspace.services.iter_mut().filter(|one| one.name.as_str() == "checkout") {
                     service.production.fly_app = Some(host::APP.to_owned());
@@ -685,7 +688,7 @@ impl World for Pure {
             self.newly_seen();
         }
         match step {
-            Step::Start(_) | Step::Observing | Step::WithFly | Step::WithStaging => {}
+            Step::Start(_) | Step::Observing | Step::WithFly | Step::WithStaging | Step::SlowAbove { .. } => {}
             Step::Command { who, command, words, options, place } => {
                 self.call(who, command, words, options, place.as_deref())?;
             }

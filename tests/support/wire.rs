@@ -105,6 +105,9 @@ pub struct Wire {
     looks: u64,
     observing: bool,
     discord_up: bool,
+    /// Whether Fly comes to no end with what it is asked.
+    held: bool,
+    has_token: bool,
     seen: BTreeSet<String>,
     pages: Vec<String>,
     told: BTreeMap<String, Value>,
@@ -217,6 +220,8 @@ impl Wire {
             looks: 0,
             observing: false,
             discord_up: true,
+            held: false,
+            has_token: true,
             seen: BTreeSet::new(),
             pages: Vec::new(),
             told: BTreeMap::new(),
@@ -289,6 +294,20 @@ impl Wire {
         Ok(())
     }
 
+    /// An answer of a service that takes longer is late.
+    fn late_above(&mut self, service: &str, bound: TimeDelta) -> Result<(), String> {
+        let mut table: toml::Table = self.setup.parse().map_err(|error: toml::de::Error| error.to_string())?;
+        let services = table["services"].as_array_mut().into_iter().flatten();
+        for one in services.filter(|one| one["name"].as_str() == Some(service)) {
+            let probes = one["production"].get_mut("probes").and_then(toml::Value::as_array_mut);
+            for probe in probes.into_iter().flatten().filter_map(toml::Value::as_table_mut) {
+                probe.insert("warn_above".to_owned(), format!("{}ms", bound.num_milliseconds()).into());
+            }
+        }
+        self.setup = toml::to_string(&table).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
     /// The local Fly, when there is one.
     pub fn fly(&self) -> Option<&fly::Handle> {
         self.fly.as_ref()
@@ -323,7 +342,7 @@ impl Wire {
         let env = |name: &str| match name {
             "DISCORD_TOKEN" => Some(token.clone()),
             "FLY_READ_TOKEN" => look.clone(),
-            "FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT" => act.clone(),
+            "FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT" => act.clone().filter(|_| self.has_token),
             "FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT_STAGING" => on_staging.clone(),
             _ => None,
         };
@@ -397,7 +416,7 @@ impl Wire {
     /// Waits until the bot has nothing under way at this instant.
     fn settle(&self) -> Result<(), String> {
         let bot = self.bot();
-        if !self.discord_up {
+        if !self.discord_up || self.held {
             return self.quiet();
         }
         self.runtime
@@ -405,7 +424,7 @@ impl Wire {
             .map_err(|_| format!("the bot does not come to rest: {} under way", bot.door.pulse().count()))
     }
 
-    /// Waits until nothing is due and nothing changes any more, with posts that cannot go out waiting.
+    /// Waits until nothing is due and nothing changes any more, with posts or steps that cannot be done waiting.
     fn quiet(&self) -> Result<(), String> {
         let bot = self.bot();
         self.runtime.block_on(async {
@@ -423,7 +442,7 @@ impl Wire {
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            Err("the bot does not come to rest without Discord".to_owned())
+            Err("the bot does not come to rest while something is held".to_owned())
         })
     }
 
@@ -466,18 +485,24 @@ impl Wire {
     }
 
     /// Somebody deploys without the bot, or something goes wrong at Fly.
-    fn order_fly(&self, what: &str) -> Result<(), String> {
+    fn order_fly(&mut self, what: &str) -> Result<(), String> {
+        match what {
+            "holds" | "machines hold" => self.held = true,
+            "goes on" => self.held = false,
+            // A token is given with the environment, so it takes another start to have another one.
+            "no token" | "well again" if self.has_token == (what == "no token") => {
+                self.has_token = !self.has_token;
+                self.crash(TimeDelta::zero())?;
+            }
+            _ => {}
+        }
         let fly = self.fly.as_ref().ok_or("say `with fly` first")?;
-        let Some((who, tag)) = super::host::deployed_by(what) else { return host::become_(fly, what) };
-        let (app, user) = (super::host::APP, format!("{who}@lighthouse.example"));
-        let (tag, status) = match tag.strip_suffix('…') {
-            Some(tag) => (tag, "running"),
-            None => (tag, "complete"),
-        };
-        let body = json!({"app": app, "user": user, "status": status, "image": format!("registry.fly.io/{app}:{tag}")});
+        match super::host::deployed_by(what) {
+            Some((who, what)) => host::deploy(fly, who, what)?,
+            None => host::become_(fly, what)?,
+        }
         self.runtime.block_on(async {
-            fly.act("release", &body)?;
-            match fly.settled(PATIENCE).await {
+            match self.held || fly.settled(PATIENCE).await {
                 true => Ok(()),
                 false => Err("the local Fly does not come to rest".to_owned()),
             }
@@ -777,7 +802,12 @@ impl Wire {
                 self.order_fly(what)?;
                 Vec::new()
             }
-            Step::Start(_) | Step::Observing | Step::WithFly | Step::WithStaging | Step::Look(_) => Vec::new(),
+            Step::Start(_)
+            | Step::Observing
+            | Step::WithFly
+            | Step::WithStaging
+            | Step::SlowAbove { .. }
+            | Step::Look(_) => Vec::new(),
         })
     }
 }
@@ -811,6 +841,10 @@ impl World for Wire {
             }
             Step::WithStaging => {
                 self.with_staging()?;
+                return Ok(Vec::new());
+            }
+            Step::SlowAbove { name, bound } => {
+                self.late_above(name, *bound)?;
                 return Ok(Vec::new());
             }
             Step::WithFly => {

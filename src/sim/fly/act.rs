@@ -3,13 +3,14 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Sim;
 use super::faults::Fault;
 use super::id::{digest, hex, now};
 use super::images::{self, Image};
 use super::lifecycle::{self, At};
+use super::problem::Problem;
 use super::process;
 use super::server::tend;
 use super::state::State;
@@ -75,6 +76,11 @@ struct Hold {
     until: Option<DateTime<Utc>>,
     #[serde(default)]
     free: bool,
+}
+
+#[derive(Deserialize)]
+struct Configured {
+    set: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -164,6 +170,7 @@ pub fn act(sim: &Sim, action: &str, body: &Value) -> Result<Value, String> {
                 });
             })?;
         }
+        "config" => configure(sim, state, body)?,
         "image" => {
             images::tell(state, read::<Image>(body)?)?;
             state.bump();
@@ -259,12 +266,17 @@ impl Name {
 fn each(
     state: &mut State,
     body: &Value,
-    step: impl Fn(&mut State, &At) -> Result<(), super::problem::Problem>,
+    step: impl Fn(&mut State, &At) -> Result<(), Problem>,
 ) -> Result<(), String> {
     for at in which(state, body)? {
-        step(state, &at).map_err(|problem| problem.body["error"].as_str().unwrap_or("refused").to_owned())?;
+        step(state, &at).map_err(said)?;
     }
     Ok(())
+}
+
+/// What a refusal says.
+fn said(problem: Problem) -> String {
+    problem.body["error"].as_str().unwrap_or("refused").to_owned()
 }
 
 fn change(state: &mut State, body: &Value, mut step: impl FnMut(&str, &mut Machine)) -> Result<(), String> {
@@ -317,6 +329,36 @@ fn host(sim: &Sim, state: &mut State, body: &Value) -> Result<(), String> {
     sim.check_soon();
     state.bump();
     Ok(())
+}
+
+/// Somebody else gives machines another configuration: those that are up come up again with it.
+fn configure(sim: &Sim, state: &mut State, body: &Value) -> Result<(), String> {
+    let wish: Configured = read(body)?;
+    for at in which(state, body)? {
+        let Some(machine) = state.world.app(&at.app).and_then(|app| app.machine(&at.id)) else { continue };
+        let is_up = matches!(machine.state.as_str(), "started" | "starting" | "failed");
+        let mut config = machine.config.clone();
+        merge(&mut config, &Value::Object(wish.set.clone()));
+        lifecycle::replace(sim, state, &at, config, is_up).map_err(said)?;
+    }
+    Ok(())
+}
+
+/// As RFC 7396 merges: what is named takes the place of what was there, and null takes it away.
+fn merge(config: &mut Value, set: &Value) {
+    let Value::Object(set) = set else {
+        set.clone_into(config);
+        return;
+    };
+    if !config.is_object() {
+        *config = json!({});
+    }
+    for (key, value) in set {
+        match value {
+            Value::Null => drop(config.as_object_mut().and_then(|config| config.remove(key))),
+            value => merge(&mut config[key], value),
+        }
+    }
 }
 
 fn deployed(sim: &Sim, state: &mut State, body: &Value) -> Result<Value, String> {

@@ -115,6 +115,15 @@ pub async fn serve(
                 sim.stopped().await;
                 scissors.cut();
             }
+            FaultKind::Hold => {
+                let mut changes = sim.lock().changes();
+                while sim.lock().faults.hold(door.word(), method.as_str(), uri.path()) {
+                    tokio::select! {
+                        changed = changes.changed() => if changed.is_err() { break },
+                        () = sim.stopped() => break,
+                    }
+                }
+            }
             FaultKind::Down { mode: Away::Unavailable } => spoilt = Some(ordered(503, None, None)),
             FaultKind::Down { mode: Away::Close } => {
                 scissors.cut();

@@ -66,6 +66,8 @@ pub enum FaultKind {
     ReleaseSticks,
     /// Never answered; nothing is done.
     Hang,
+    /// The request waits until this fault is taken away, and is looked at then.
+    Hold,
     /// Away.
     Down {
         /// How it shows.
@@ -104,6 +106,9 @@ impl Faults {
         {
             return Err(format!("{status} is no status to answer with"));
         }
+        if fault.kind == FaultKind::Hold && fault.times.is_some() {
+            return Err("a hold ends when it is taken away, not after so many requests".to_owned());
+        }
         self.last += 1;
         fault.id = self.last;
         self.list.push(fault);
@@ -130,10 +135,7 @@ impl Faults {
     pub fn meet(&mut self, door: &str, method: &str, path: &str) -> Vec<FaultKind> {
         let mut met = Vec::new();
         for fault in &mut self.list {
-            let hits = fault.door.as_deref().is_none_or(|wanted| wanted == door)
-                && fault.method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
-                && fault.path.as_deref().map_or_else(|| fault.kind.hits(door, method, path), |part| is_on(part, path));
-            if !hits || fault.kind == FaultKind::ReleaseSticks {
+            if !fault.hits(door, method, path) || fault.kind == FaultKind::ReleaseSticks {
                 continue;
             }
             if let Some(times) = &mut fault.times {
@@ -143,12 +145,17 @@ impl Faults {
                 *times -= 1;
             }
             met.push(fault.kind.clone());
-            if !matches!(fault.kind, FaultKind::Latency { .. }) {
+            if !matches!(fault.kind, FaultKind::Latency { .. } | FaultKind::Hold) {
                 break;
             }
         }
         self.list.retain(|fault| fault.times != Some(0));
         met
+    }
+
+    /// Whether a request is still held.
+    pub fn hold(&self, door: &str, method: &str, path: &str) -> bool {
+        self.list.iter().any(|fault| fault.kind == FaultKind::Hold && fault.hits(door, method, path))
     }
 
     /// Whether a change of a release of this app is lost. Counts down.
@@ -162,6 +169,15 @@ impl Faults {
         }
         self.list.retain(|fault| fault.times != Some(0));
         true
+    }
+}
+
+impl Fault {
+    /// Whether it meets a request.
+    fn hits(&self, door: &str, method: &str, path: &str) -> bool {
+        self.door.as_deref().is_none_or(|wanted| wanted == door)
+            && self.method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
+            && self.path.as_deref().map_or_else(|| self.kind.hits(door, method, path), |part| is_on(part, path))
     }
 }
 

@@ -7,7 +7,7 @@
 use serde_json::{Value, json};
 use watchbell::sim::fly::Handle;
 
-use crate::support::host::APP;
+use crate::support::host::{APP, with_command};
 
 /// What a change of a machine meets: its update, its restart, and nothing else.
 const CHANGES: &str = "/apps/{app_name}/machines/{machine_id}";
@@ -19,6 +19,28 @@ const SLOW_MS: u32 = 400;
 const RUNS_MS: u32 = 300;
 /// It never passes its check meanwhile, in ms: transcripts watch a started machine for too short a time to see it end.
 const NEVER_MS: u32 = 600_000;
+
+/// Somebody deploys without the bot.
+///
+/// # Errors
+/// A sentence, when it cannot be.
+pub fn deploy(fly: &Handle, who: &str, what: &str) -> Result<(), String> {
+    let (tag, command) = with_command(what);
+    let (tag, status) = match tag.strip_suffix('…') {
+        Some(tag) => (tag, "running"),
+        None => (tag, "complete"),
+    };
+    let mut body = release(who, tag, status);
+    if let Some(command) = command {
+        body["definition"] = json!({"app": APP, "deploy": {"release_command": command}});
+    }
+    fly.act("release", &body).map(drop)
+}
+
+fn release(who: &str, tag: &str, status: &str) -> Value {
+    let (user, image) = (format!("{who}@lighthouse.example"), format!("registry.fly.io/{APP}:{tag}"));
+    json!({"app": APP, "user": user, "status": status, "image": image})
+}
 
 /// Makes the local Fly be so.
 ///
@@ -37,6 +59,26 @@ pub fn become_(fly: &Handle, what: &str) -> Result<(), String> {
         "well again" => {
             fly.clear_faults();
             fly.free(APP, None)
+        }
+        "holds" | "machines hold" => {
+            let doors: &[&str] = if what == "holds" { &["machines", "releases"] } else { &["machines"] };
+            doors.iter().try_for_each(|door| fault(json!({"kind": "hold", "door": door, "method": "POST"})))
+        }
+        "goes on" => {
+            let faults = fly.state()["faults"].as_array().cloned().unwrap_or_default();
+            let held = faults.iter().filter(|fault| fault["kind"] == "hold").filter_map(|fault| fault["id"].as_u64());
+            held.for_each(|id| drop(fly.clear_fault(id)));
+            Ok(())
+        }
+        // What that means for the bot is done with the bot.
+        "no token" => Ok(()),
+        "no releases" => {
+            fault(json!({"kind": "answer", "status": 403, "door": "releases"}))?;
+            fault(json!({"kind": "answer", "status": 403, "door": "graphql"}))
+        }
+        "configuration changes" => {
+            let set = json!({"env": {"LOG_LEVEL": "debug"}});
+            fly.act("config", &json!({"app": APP, "machine": 1, "set": set})).map(drop)
         }
         "no room" => fault(json!({"kind": "refuse", "meaning": "no_room"})),
         "refuses" => fault(json!({"kind": "refuse", "meaning": "created"})),
@@ -68,9 +110,14 @@ pub fn become_(fly: &Handle, what: &str) -> Result<(), String> {
 fn image(fly: &Handle, what: &str) -> Result<(), String> {
     let never = || format!("Fly is never “{what}” on the wire: see tests/fly_acts.rs");
     let (image, is) = what.split_once(" is ").ok_or_else(never)?;
+    if is == "built" {
+        let mut body = release("carol", image, "pending");
+        body["machines"] = json!(false);
+        return fly.act("release", &body).map(drop);
+    }
     let character = match is {
         "well" => "good",
-        "unhealthy" => "unhealthy",
+        "unhealthy" | "unhealthy at first" => "unhealthy",
         "crashing" => "crash_loop",
         "gone" => "pruned",
         "failing its release command" => "bad_release",
@@ -83,6 +130,7 @@ fn image(fly: &Handle, what: &str) -> Result<(), String> {
     let mut told = json!({"image": image, "character": character});
     match is {
         "crashing" | "out of memory" => (told["run_ms"], told["healthy_ms"]) = (json!(RUNS_MS), json!(NEVER_MS)),
+        "unhealthy at first" => told["starts"] = json!(1),
         "slow to start" => told["healthy_ms"] = json!(SLOW_MS),
         "slow to stop" => told["stop_ms"] = json!(SLOW_MS),
         _ => {}
