@@ -62,18 +62,6 @@ pub enum Lack {
     Answers,
 }
 
-/// What does not come to its end for now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Holds {
-    /// Everything does.
-    #[default]
-    Nothing,
-    /// Nothing does.
-    Everything,
-    /// What is done to a machine; the list of releases is told at once.
-    Machines,
-}
-
 /// One app.
 #[derive(Debug, Clone)]
 pub struct Host {
@@ -84,8 +72,8 @@ pub struct Host {
     pub characters: BTreeMap<String, Character>,
     /// What stands in the way.
     pub lacks: Option<Lack>,
-    /// What does not come to its end for now.
-    pub holds: Holds,
+    /// What is done to a machine does not come to its end for now.
+    pub holds: bool,
     /// Machines that were started anew since they were given their image.
     started_anew: BTreeSet<String>,
     /// What is said of a release is taken and not kept.
@@ -108,14 +96,17 @@ pub fn with_command(what: &str) -> (&str, Option<&str>) {
     what.split_once(" with ").map_or((what, None), |(tag, command)| (tag, Some(command)))
 }
 
+/// `staging has run deployment-43 for 1h`: what, and for how long.
+pub fn staged(what: &str) -> Option<(&str, chrono::TimeDelta)> {
+    let (tag, span) = what.strip_prefix("staging has run ")?.split_once(" for ")?;
+    let span = humantime::parse_duration(span).ok()?;
+    Some((tag, chrono::TimeDelta::from_std(span).ok()?))
+}
+
 impl Host {
     /// Whether a step does not come to its end for now.
     pub fn is_held(&self, step: &Step) -> bool {
-        match self.holds {
-            Holds::Nothing => false,
-            Holds::Everything => true,
-            Holds::Machines => !matches!(step, Step::OpenRelease { .. } | Step::CloseRelease { .. }),
-        }
+        self.holds && !matches!(step, Step::OpenRelease { .. } | Step::CloseRelease { .. })
     }
 
     /// Somebody deploys without the bot. An image that ends with `…` is still being rolled out; behind `with` stands the
@@ -143,6 +134,11 @@ impl Host {
             at: None,
         };
         self.releases.insert(0, release);
+    }
+
+    /// The newest release was made then.
+    pub fn date_newest(&mut self, at: DateTime<Utc>) {
+        self.releases.iter_mut().take(1).for_each(|release| release.at = Some(at));
     }
 
     /// Fly has another word for the newest release.
@@ -187,7 +183,7 @@ impl Host {
             releases: vec![release(42, 1), release(41, 8), release(40, 15)],
             characters: BTreeMap::new(),
             lacks: None,
-            holds: Holds::Nothing,
+            holds: false,
             started_anew: BTreeSet::new(),
             forgets: false,
             release_command: None,
@@ -304,7 +300,7 @@ impl Host {
             (_, Step::OpenRelease { image }) if self.characters.get(image.short()) == Some(&Character::Gone) => {
                 return failed(Trouble::ImageGone, "Fly does not take it", None);
             }
-            (Some(Lack::Record), Step::OpenRelease { .. }) => {
+            (Some(Lack::Record), Step::OpenRelease { .. } | Step::CloseRelease { .. }) => {
                 return failed(Trouble::Unreachable, "Fly does not take it", None);
             }
             (Some(Lack::Room), Step::Update { .. } | Step::Restart { .. }) => {

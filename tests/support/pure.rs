@@ -19,7 +19,7 @@ use watchbell::domain::state::{Decided, State, follow};
 use watchbell::domain::workspace::{Stage, StageSpec, Workspace};
 use watchbell::domain::{bot, jobs, services, view};
 
-use super::host::{self, Character, Holds, Host, Lack};
+use super::host::{self, Character, Host, Lack};
 use super::world::{
     Behaviour, CAST, Plain, Step, TEAM, World, block, changed_policy, page_line, place_key, place_name, place_order,
     shown,
@@ -392,6 +392,11 @@ impl Pure {
             host.deploy(who, image);
             return Ok(());
         }
+        if let (Some((image, span)), Some(staging)) = (host::staged(what), &mut self.staging) {
+            staging.deploy("carol", image);
+            staging.date_newest(now - span);
+            return Ok(());
+        }
         if let Some(status) = what.strip_prefix("the newest release ends as ") {
             host.end_newest(status);
             return Ok(());
@@ -399,9 +404,8 @@ impl Pure {
         match (what, what.split_once(" is ")) {
             ("well again", _) => (host.lacks, host.forgets) = (None, false),
             ("releases stick", _) => host.forgets = true,
-            ("holds", _) => host.holds = Holds::Everything,
-            ("machines hold", _) => host.holds = Holds::Machines,
-            ("goes on", _) => host.holds = Holds::Nothing,
+            ("holds", _) => host.holds = true,
+            ("goes on", _) => host.holds = false,
             ("no token", _) => host.lacks = Some(Lack::Token),
             ("no room", _) => host.lacks = Some(Lack::Room),
             ("no releases", _) => host.lacks = Some(Lack::Releases),
@@ -704,7 +708,7 @@ impl World for Pure {
                 self.press(who, action, Vec::new(), on);
             }
             Step::Race { who, label } => {
-                let (action, on) = self.button(&who[0], label, None)?;
+                let (action, on) = self.button("", label, None)?;
                 for who in who {
                     self.press(who, action.clone(), Vec::new(), on.clone());
                 }

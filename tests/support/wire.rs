@@ -102,6 +102,8 @@ pub struct Wire {
     policy_text: String,
     next_look: DateTime<Utc>,
     next_releases: DateTime<Utc>,
+    /// The releases as they were when they were looked at last.
+    releases_looked: Vec<Value>,
     looks: u64,
     observing: bool,
     discord_up: bool,
@@ -217,6 +219,7 @@ impl Wire {
             policy_text: SHIPPED.to_owned(),
             next_look: origin,
             next_releases: origin,
+            releases_looked: Vec::new(),
             looks: 0,
             observing: false,
             discord_up: true,
@@ -475,6 +478,7 @@ impl Wire {
     /// Looks at the releases as a round of the bot's own would.
     fn look_at_releases(&mut self) -> Result<(), String> {
         self.next_releases = self.now() + RELEASES_EVERY;
+        self.releases_looked = self.fly.as_ref().map(releases_of).unwrap_or_default();
         let Some(releases) = self.bot().releases.clone() else { return Ok(()) };
         for look in self.runtime.block_on(async { releases.look_now().await }) {
             self.looks += 1;
@@ -487,7 +491,7 @@ impl Wire {
     /// Somebody deploys without the bot, or something goes wrong at Fly.
     fn order_fly(&mut self, what: &str) -> Result<(), String> {
         match what {
-            "holds" | "machines hold" => self.held = true,
+            "holds" => self.held = true,
             "goes on" => self.held = false,
             // A token is given with the environment, so it takes another start to have another one.
             "no token" | "well again" if self.has_token == (what == "no token") => {
@@ -497,6 +501,7 @@ impl Wire {
             _ => {}
         }
         let fly = self.fly.as_ref().ok_or("say `with fly` first")?;
+        let _within = self.runtime.enter();
         match super::host::deployed_by(what) {
             Some((who, what)) => host::deploy(fly, who, what)?,
             None => host::become_(fly, what)?,
@@ -507,6 +512,38 @@ impl Wire {
                 false => Err("the local Fly does not come to rest".to_owned()),
             }
         })
+    }
+
+    /// Several press the same at the same moment, and the first of them wins. Where Fly must be asked before a press counts,
+    /// the others' questions are held until the first has been decided: they were all asked while nothing had happened yet.
+    fn race(&self, who: &[String], label: &str, message: &str) -> Result<Vec<(String, String)>, String> {
+        let Some((first, others)) = who.split_first() else { return Ok(Vec::new()) };
+        let Some(fly) = &self.fly else {
+            return who.iter().map(|who| Ok((who.clone(), self.press(who, label, message)?))).collect();
+        };
+        let mut late = Vec::new();
+        for who in others {
+            let (_, before) = fly.requests(0, usize::MAX);
+            let hold = json!({"kind": "hold", "door": "machines", "method": "GET", "times": 1});
+            let held = fly.act("faults", &hold)?["id"].as_u64().unwrap_or_default();
+            late.push((who.clone(), self.press(who, label, message)?, held));
+            self.until("nobody asks Fly", || fly.requests(before, 1).1 != before)?;
+        }
+        let mut begun = vec![(first.clone(), self.press(first, label, message)?)];
+        self.runtime.block_on(self.discord().interaction(&begun[0].1, PATIENCE))?;
+        for (who, interaction, held) in late {
+            fly.clear_fault(held);
+            begun.push((who, interaction));
+        }
+        Ok(begun)
+    }
+
+    /// Whether a look at the releases could change anything: there are others than at the last look, or one is not over.
+    fn releases_matter(&self) -> bool {
+        let Some(fly) = &self.fly else { return false };
+        let now = releases_of(fly);
+        let is_open = |release: &Value| matches!(release["status"].as_str(), Some("running" | "pending"));
+        now != self.releases_looked || now.iter().any(is_open)
     }
 
     /// Whether a look could change anything.
@@ -527,7 +564,12 @@ impl Wire {
             let door = self.bot().door.clone();
             let due = self.runtime.block_on(door.look()).ok_or("the bot is gone")?.next_due;
             let look = self.looks_matter().then_some(self.next_look);
-            let releases = self.fly.as_ref().map(|_| self.next_releases);
+            if !self.releases_matter() {
+                while self.next_releases <= now {
+                    self.next_releases += RELEASES_EVERY;
+                }
+            }
+            let releases = self.releases_matter().then_some(self.next_releases);
             let Some(next) = due.into_iter().chain(look).chain(releases).min().filter(|next| *next <= until) else {
                 break;
             };
@@ -536,7 +578,7 @@ impl Wire {
                 self.look()?;
                 self.next_look = self.now() + LOOK_EVERY;
             }
-            if self.fly.is_some() && self.next_releases <= self.now() {
+            if self.releases_matter() && self.next_releases <= self.now() {
                 self.look_at_releases()?;
             }
             self.note_pages();
@@ -544,6 +586,9 @@ impl Wire {
         self.go_to(until)?;
         while self.next_look <= until {
             self.next_look += LOOK_EVERY;
+        }
+        while self.next_releases <= until {
+            self.next_releases += RELEASES_EVERY;
         }
         Ok(())
     }
@@ -721,12 +766,8 @@ impl Wire {
             }
             Step::Race { who, label } => {
                 let named = |part: &Value| part["type"] == 2 && part["label"] == label.as_str();
-                let message = self.find(&who[0], None, named).ok_or("no such button can be seen")?;
-                let mut begun = Vec::new();
-                for who in who {
-                    begun.push((who.clone(), self.press(who, label, &message)?));
-                }
-                begun
+                let message = self.find("", None, named).ok_or("no such button can be seen")?;
+                self.race(who, label, &message)?
             }
             Step::Choose { who, label, menu } => {
                 let named = |part: &Value| part["type"] == 3 && part["placeholder"] == menu.as_str();
@@ -812,6 +853,12 @@ impl Wire {
     }
 }
 
+/// Every release of every app.
+fn releases_of(fly: &fly::Handle) -> Vec<Value> {
+    let apps = fly.state()["apps"].as_array().cloned().unwrap_or_default();
+    apps.iter().flat_map(|app| app["releases"].as_array().cloned().unwrap_or_default()).collect()
+}
+
 /// Whether a message is said by somebody: no notice of Discord's own, no answer to a command.
 fn is_talk(message: &Value) -> bool {
     matches!(message["kind"].as_str(), Some("default" | "reply"))
@@ -875,11 +922,15 @@ impl World for Wire {
             return Ok(out);
         }
         let begun = self.act(step)?;
+        for (_, interaction) in &begun {
+            self.runtime.block_on(self.discord().interaction(interaction, PATIENCE))?;
+        }
+        // An answer that takes its time comes after Discord was told to wait.
+        self.rest()?;
         let mut out = Vec::new();
         for (who, interaction) in begun {
             out.append(&mut self.answer(&who, &interaction)?);
         }
-        self.rest()?;
         out.append(&mut self.newly_seen());
         Ok(out)
     }

@@ -286,6 +286,10 @@ pub struct Passed {
     pub release_lost: bool,
 }
 
+fn is_none_yet(count: &u8) -> bool {
+    *count == 0
+}
+
 /// One change to what a service runs, from a plan to a verdict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Deploy {
@@ -356,6 +360,9 @@ pub struct Deploy {
     /// Machines that were restarted once because they did not come up well.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub tried_again: BTreeSet<String>,
+    /// How many times more its release was to be closed on the host's record.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub closed_again: u8,
     /// The machine that was woken to see that it comes up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub woken: Option<String>,
@@ -403,6 +410,7 @@ impl Deploy {
             revised: None,
             unprepared: None,
             tried_again: BTreeSet::new(),
+            closed_again: 0,
             woken: None,
             watched_until: None,
             late_at: None,
@@ -453,10 +461,10 @@ impl Deploy {
     /// When something has to be decided about it next.
     pub fn next_due(&self) -> Option<At> {
         match self.phase {
-            Phase::Planned { until }
-            | Phase::Scheduled { until }
-            | Phase::Settling { until }
-            | Phase::Watching { until } => Some(until),
+            Phase::Planned { until } | Phase::Scheduled { until } => {
+                Some(self.approval.as_ref().map_or(until, |approval| approval.until.min(until)))
+            }
+            Phase::Settling { until } | Phase::Watching { until } => Some(until),
             _ => self.late_at.filter(|_| self.waits_for_time()),
         }
     }
@@ -470,6 +478,12 @@ impl Deploy {
     pub fn waits_for_time(&self) -> bool {
         let has_more = matches!(self.phase, Phase::Opening | Phase::Preparing { .. } | Phase::Rolling);
         has_more && !self.is_late && self.stopped_by.is_none()
+    }
+
+    /// Whether the host's record still has a release of it open that should be closed, and nothing is under way.
+    pub fn left_a_release_open(&self) -> bool {
+        let is_still = self.is_started() || self.verdict.is_some();
+        is_still && !self.is_running() && self.release.is_some() && self.release_trouble.is_some()
     }
 
     /// Whether the host may have a release of the stage at hand whose number never came back.
@@ -516,6 +530,7 @@ impl Deploy {
                 self.waivers.push(Waiver { gate: *gate, by: by.clone(), why: why.clone() });
             }
             Fact::ApprovalAsked => self.approval_asked = true,
+            Fact::ApprovalLapsed => (self.approval, self.approval_asked) = (None, false),
             Fact::DeployApproved { by, hash, until, own } => {
                 let (by, hash, own) = (by.clone(), hash.clone(), own.clone());
                 self.approval = Some(Approval { by, hash, until: *until, own });
@@ -584,6 +599,8 @@ impl Deploy {
             Fact::DeployStopped { by } => self.stopped_by = Some(by.clone()),
             Fact::ReleaseLeftOpen { trouble } => self.release_trouble = Some(trouble.clone()),
             Fact::ReleaseClosing => self.phase = Phase::Closing,
+            Fact::ReleaseClosingAgain => self.closed_again = self.closed_again.saturating_add(1),
+            Fact::ReleaseClosed => self.release_trouble = None,
             Fact::Settling { until } => self.phase = Phase::Settling { until: *until },
             Fact::Surveying { last } => self.phase = if *last { Phase::LastLook } else { Phase::Judging },
             Fact::DeployJudged { verdict, seen, watch } => {
@@ -611,7 +628,7 @@ impl Deploy {
     fn begin(&mut self, at: At) {
         self.stage_at = Some(at);
         self.machines = vec![Machine::Waiting; self.plan.machines.len()];
-        (self.release, self.release_trouble) = (None, None);
+        (self.release, self.release_trouble, self.closed_again) = (None, None, 0);
         (self.unprepared, self.woken, self.verdict, self.seen) = (None, None, None, None);
         self.tried_again.clear();
         self.phase = if self.plan.kind.ships() { Phase::Opening } else { Phase::Rolling };

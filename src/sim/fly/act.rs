@@ -105,6 +105,8 @@ struct Deployed {
     definition: Option<Value>,
     #[serde(default)]
     machines: Option<bool>,
+    #[serde(default)]
+    created_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Deserialize)]
@@ -376,7 +378,7 @@ fn deployed(sim: &Sim, state: &mut State, body: &Value) -> Result<Value, String>
         user: wish.user.unwrap_or("somebody@example.com".to_owned()),
         description: wish.description.unwrap_or_default(),
         image: wish.image.clone(),
-        created_at: now(),
+        created_at: wish.created_at.unwrap_or_else(now),
         definition,
         metadata: Value::Null,
         updated_at: None,

@@ -66,7 +66,7 @@ pub enum FaultKind {
     ReleaseSticks,
     /// Never answered; nothing is done.
     Hang,
-    /// The request waits until this fault is taken away, and is looked at then.
+    /// The request waits until this fault is taken away, and is looked at then. With `times` only so many requests do.
     Hold,
     /// Away.
     Down {
@@ -106,9 +106,6 @@ impl Faults {
         {
             return Err(format!("{status} is no status to answer with"));
         }
-        if fault.kind == FaultKind::Hold && fault.times.is_some() {
-            return Err("a hold ends when it is taken away, not after so many requests".to_owned());
-        }
         self.last += 1;
         fault.id = self.last;
         self.list.push(fault);
@@ -131,8 +128,8 @@ impl Faults {
         &self.list
     }
 
-    /// What a request meets, in the order in which the faults were ordered. Counts them down.
-    pub fn meet(&mut self, door: &str, method: &str, path: &str) -> Vec<FaultKind> {
+    /// What a request meets, by number, in the order in which the faults were ordered. Counts them down.
+    pub fn meet(&mut self, door: &str, method: &str, path: &str) -> Vec<(u64, FaultKind)> {
         let mut met = Vec::new();
         for fault in &mut self.list {
             if !fault.hits(door, method, path) || fault.kind == FaultKind::ReleaseSticks {
@@ -144,18 +141,19 @@ impl Faults {
                 }
                 *times -= 1;
             }
-            met.push(fault.kind.clone());
+            met.push((fault.id, fault.kind.clone()));
             if !matches!(fault.kind, FaultKind::Latency { .. } | FaultKind::Hold) {
                 break;
             }
         }
-        self.list.retain(|fault| fault.times != Some(0));
+        // Those who are held wait for its end.
+        self.list.retain(|fault| fault.times != Some(0) || fault.kind == FaultKind::Hold);
         met
     }
 
-    /// Whether a request is still held.
-    pub fn hold(&self, door: &str, method: &str, path: &str) -> bool {
-        self.list.iter().any(|fault| fault.kind == FaultKind::Hold && fault.hits(door, method, path))
+    /// Whether a fault is in force.
+    pub fn has(&self, id: u64) -> bool {
+        self.list.iter().any(|fault| fault.id == id)
     }
 
     /// Whether a change of a release of this app is lost. Counts down.

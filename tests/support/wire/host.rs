@@ -4,10 +4,11 @@
 //! stand-in. What it means is the same on both sides, so here it is told as the pure host tells it; the sentences themselves are
 //! tests/fly_acts.rs.
 
+use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 use watchbell::sim::fly::Handle;
 
-use crate::support::host::{APP, with_command};
+use crate::support::host::{APP, STAGING, staged, with_command};
 
 /// What a change of a machine meets: its update, its restart, and nothing else.
 const CHANGES: &str = "/apps/{app_name}/machines/{machine_id}";
@@ -55,19 +56,23 @@ pub fn become_(fly: &Handle, what: &str) -> Result<(), String> {
         }
         fly.act("faults", &fault).map(drop)
     };
+    if let Some((tag, span)) = staged(what) {
+        let mut body = release("carol", tag, "complete");
+        body["app"] = json!(STAGING);
+        body["created_at"] = json!(in_the_past(span));
+        return fly.act("release", &body).map(drop);
+    }
     match what {
         "well again" => {
             fly.clear_faults();
             fly.free(APP, None)
         }
-        "holds" | "machines hold" => {
-            let doors: &[&str] = if what == "holds" { &["machines", "releases"] } else { &["machines"] };
-            doors.iter().try_for_each(|door| fault(json!({"kind": "hold", "door": door, "method": "POST"})))
-        }
+        "holds" => fault(json!({"kind": "hold", "door": "machines", "method": "POST"})),
         "goes on" => {
             let faults = fly.state()["faults"].as_array().cloned().unwrap_or_default();
-            let held = faults.iter().filter(|fault| fault["kind"] == "hold").filter_map(|fault| fault["id"].as_u64());
-            held.for_each(|id| drop(fly.clear_fault(id)));
+            for id in faults.iter().filter(|fault| fault["kind"] == "hold").filter_map(|fault| fault["id"].as_u64()) {
+                fly.clear_fault(id);
+            }
             Ok(())
         }
         // What that means for the bot is done with the bot.
@@ -105,6 +110,11 @@ pub fn become_(fly: &Handle, what: &str) -> Result<(), String> {
         }
         _ => image(fly, what),
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the local Fly lives in real time")]
+fn in_the_past(span: TimeDelta) -> String {
+    (Utc::now() - span).to_rfc3339()
 }
 
 fn image(fly: &Handle, what: &str) -> Result<(), String> {
@@ -157,6 +167,9 @@ const ENDS: [&str; 3] = [". It took", ". The next ", ". 1"];
 
 /// The line in the words of the pure host.
 pub fn plain(line: &str) -> String {
+    if let (Some(begins), Some(ends)) = (line.find("released before ("), line.find("). Give the image")) {
+        return format!("{}released before (it answered 503{}", &line[..begins], &line[ends..]);
+    }
     let found = SAYINGS.iter().find_map(|(has, means)| Some((line.find(has)?, *means)));
     let Some((at, means)) = found else { return line.to_owned() };
     // It begins behind the name of the machine, and goes to the end of what is said of it.
