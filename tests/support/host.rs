@@ -22,6 +22,9 @@ pub const STAGING_ID: &str = "1781000s";
 /// What the machines are called.
 pub const IDS: [&str; 3] = ["1781000a", "1781000b", "1781000c"];
 
+/// A built image that nobody has deployed is as old as this: too old to be one that the bot is just putting up.
+pub const BUILT_AGO: chrono::TimeDelta = chrono::TimeDelta::minutes(20);
+
 /// How an image behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Character {
@@ -74,6 +77,8 @@ pub struct Host {
     pub lacks: Option<Lack>,
     /// What is done to a machine does not come to its end for now.
     pub holds: bool,
+    /// How long before any look a release was made.
+    aged: BTreeMap<u64, chrono::TimeDelta>,
     /// Machines that were started anew since they were given their image.
     started_anew: BTreeSet<String>,
     /// What is said of a release is taken and not kept.
@@ -184,6 +189,7 @@ impl Host {
             characters: BTreeMap::new(),
             lacks: None,
             holds: false,
+            aged: BTreeMap::new(),
             started_anew: BTreeSet::new(),
             forgets: false,
             release_command: None,
@@ -201,12 +207,13 @@ impl Host {
         host
     }
 
-    /// A release that is built and runs nowhere: nobody has deployed it yet.
-    pub fn built(&mut self, tag: &str, now: DateTime<Utc>) {
+    /// A release that was built and runs nowhere: nobody has deployed it yet.
+    pub fn built(&mut self, tag: &str) {
         let version = self.releases.first().map_or(0, |release| release.version) + 1;
         let (id, status, user) =
             (format!("rel-{version}"), "pending".to_owned(), "carol@lighthouse.example".to_owned());
-        self.releases.insert(0, Release { id, version, status, image: image(tag), user, at: Some(now) });
+        self.aged.insert(version, BUILT_AGO);
+        self.releases.insert(0, Release { id, version, status, image: image(tag), user, at: None });
     }
 
     /// What a plan is made of.
@@ -220,11 +227,16 @@ impl Host {
         Ok(self.inspect(now))
     }
 
+    fn as_of(&self, release: &Release, now: DateTime<Utc>) -> Release {
+        let at = self.aged.get(&release.version).map(|age| now - *age).or(release.at);
+        Release { at, ..release.clone() }
+    }
+
     /// The same for whoever only looks.
     pub fn inspect(&self, now: DateTime<Utc>) -> Inventory {
         let releases = match self.lacks {
             Some(Lack::Releases) => Err("it answered 503".to_owned()),
-            _ => Ok(self.releases.clone()),
+            _ => Ok(self.releases.iter().map(|release| self.as_of(release, now)).collect()),
         };
         Inventory {
             app: self.app.to_owned(),
@@ -349,7 +361,10 @@ impl Host {
             Step::RunReleaseCommand { to, command, .. } => match self.characters.get(to.short()) {
                 Some(Character::Gone) => failed(Trouble::ImageGone, "the image cannot be had any more", None),
                 Some(Character::BadRelease) => {
-                    let says = format!("the release command “{command}” ended with exit code 1");
+                    let says = format!(
+                        "the release command “{command}” ended with exit code 1; it said last: Error: relation \
+                         \"orders\" does not exist"
+                    );
                     failed(Trouble::ReleaseCommandFailed { exit_code: Some(1) }, &says, None)
                 }
                 _ => done,

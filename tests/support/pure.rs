@@ -421,7 +421,7 @@ impl Pure {
             ("hardware fails", _) => host.hardware(false),
             ("hardware is back", _) => host.hardware(true),
             ("configuration changes", _) => host.reconfigure(),
-            (_, Some((image, "built"))) => host.built(image, now),
+            (_, Some((image, "built"))) => host.built(image),
             (_, Some((image, "well"))) => {
                 host.characters.remove(image);
                 if let Some(staging) = &mut self.staging {

@@ -8,7 +8,7 @@ use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 use watchbell::sim::fly::Handle;
 
-use crate::support::host::{APP, STAGING, staged, with_command};
+use crate::support::host::{APP, BUILT_AGO, STAGING, staged, with_command};
 
 /// What a change of a machine meets: its update, its restart, and nothing else.
 const CHANGES: &str = "/apps/{app_name}/machines/{machine_id}";
@@ -90,7 +90,10 @@ pub fn become_(fly: &Handle, what: &str) -> Result<(), String> {
         "carol holds the machines" => fly.lease(APP, None, "carol", 3_600),
         "bad gateway" => on_changes(json!({"kind": "answer", "status": 502})),
         // Refused, not away: an answer that is tried for seconds is a later one, which the script would not wait for.
-        "no record of releases" => fault(json!({"kind": "answer", "status": 403, "door": "graphql"})),
+        "no record of releases" => {
+            fault(json!({"kind": "answer", "status": 403, "door": "releases", "method": "PATCH"}))?;
+            fault(json!({"kind": "answer", "status": 403, "door": "graphql"}))
+        }
         "releases stick" => fault(json!({"kind": "release_sticks", "path": APP})),
         "hardware fails" => fly.host(APP, Some("1"), "unreachable"),
         "hardware is back" => fly.host(APP, Some("1"), "ok"),
@@ -123,6 +126,7 @@ fn image(fly: &Handle, what: &str) -> Result<(), String> {
     if is == "built" {
         let mut body = release("carol", image, "pending");
         body["machines"] = json!(false);
+        body["created_at"] = json!(in_the_past(BUILT_AGO));
         return fly.act("release", &body).map(drop);
     }
     let character = match is {
@@ -149,7 +153,7 @@ fn image(fly: &Handle, what: &str) -> Result<(), String> {
 }
 
 /// What a sentence of the client's has in it, and what the pure host says instead.
-const SAYINGS: [(&str, &str); 11] = [
+const SAYINGS: [(&str, &str); 12] = [
     ("there is no room for machine ", "there is no room on its hardware"),
     ("cannot be had any more", "the image cannot be had any more"),
     (" works on machine ", "somebody else works on it"),
@@ -159,6 +163,7 @@ const SAYINGS: [(&str, &str); 11] = [
     (" could not be started", "it could not be started"),
     ("the hardware under machine ", "the hardware under it does not answer"),
     ("the release is not on Fly's record", "Fly does not take it"),
+    (" is not marked as ", "Fly does not take it"),
     ("Fly answered 412", "Fly refuses to change it"),
     (" was not changed: Fly answered", "Fly does not answer, and it was not changed"),
 ];
