@@ -191,9 +191,7 @@ pub fn shown_on(state: &State, on: Thing, fact: &Fact) -> Vec<IncidentId> {
         (
             Thing::Deploy(id),
             Fact::ReleaseOpened { .. } | Fact::Settling { .. } | Fact::Surveying { .. } | Fact::ReleaseClosed,
-        ) => {
-            state.team.deploys.get(&id).map(|deploy| &deploy.plan.service)
-        }
+        ) => state.team.deploys.get(&id).map(|deploy| &deploy.plan.service),
         _ => None,
     };
     let Some(service) = service else { return Vec::new() };
@@ -235,9 +233,7 @@ fn of_app(workspace: &Workspace, app: &str) -> Option<(Service, Stage)> {
 fn close_again(draft: &mut Draft<'_>, app: &str, polled: &[Released]) {
     let state = draft.ctx.state;
     let is_asked = |id: DeployId| {
-        let closes = |kind: &EffectKind| {
-            matches!(kind, EffectKind::Act { deploy, step: Step::CloseRelease { .. }, .. } if *deploy == id)
-        };
+        let closes = |kind: &EffectKind| matches!(kind, EffectKind::Act { deploy, step: Step::CloseRelease { .. }, .. } if *deploy == id);
         state.pending.values().any(|effect| closes(&effect.kind))
     };
     let left = state.team.deploys.values().filter(|deploy| deploy.plan.app == app && deploy.left_a_release_open());

@@ -281,9 +281,7 @@ fn settle(draft: &mut Draft<'_>, id: DeployId) {
 fn follower(draft: &Draft<'_>, deploy: &Deploy) -> Option<DeployId> {
     deploy.stopped_by.as_ref()?;
     let others = draft.ctx.state.team.deploys.keys().copied().filter(|other| *other != deploy.id);
-    let is_it = |other: &&Deploy| {
-        other.plan.app == deploy.plan.app && other.is_running() && other.stopped_by.is_none()
-    };
+    let is_it = |other: &&Deploy| other.plan.app == deploy.plan.app && other.is_running() && other.stopped_by.is_none();
     others.filter_map(|other| draft.deploy(other)).find(is_it).map(|other| other.id)
 }
 
@@ -332,9 +330,8 @@ pub fn due(draft: &mut Draft<'_>, id: DeployId) {
             }
         }
     }
-    let has_lapsed = |deploy: &Deploy| {
-        deploy.is_waiting() && deploy.approval.as_ref().is_some_and(|approval| approval.until <= now)
-    };
+    let has_lapsed =
+        |deploy: &Deploy| deploy.is_waiting() && deploy.approval.as_ref().is_some_and(|approval| approval.until <= now);
     if draft.deploy(id).is_some_and(has_lapsed) {
         draft.fact(id, Fact::ApprovalLapsed);
         ship::ask_approval(draft, id);

@@ -59,7 +59,8 @@ pub fn ask(
     let image = plan::candidate(inventory, staging.filter(|_| last == Stage::Production), asked.image.as_deref());
     let image = image.map_err(Refusal::Because)?;
     let is_known = ctx.state.team.validated.iter().any(|one| one.service == service.name && one.image.is(&image));
-    let runs_well = !is_known && last == Stage::Production && runs_well_on_staging(&ctx, service, staging, &image, answers);
+    let runs_well =
+        !is_known && last == Stage::Production && runs_well_on_staging(&ctx, service, staging, &image, answers);
     let stages = match asked.stage {
         None if has_staging && !is_known && !runs_well => vec![Stage::Staging, Stage::Production],
         _ => vec![last],

@@ -265,11 +265,7 @@ impl Name {
     }
 }
 
-fn each(
-    state: &mut State,
-    body: &Value,
-    step: impl Fn(&mut State, &At) -> Result<(), Problem>,
-) -> Result<(), String> {
+fn each(state: &mut State, body: &Value, step: impl Fn(&mut State, &At) -> Result<(), Problem>) -> Result<(), String> {
     for at in which(state, body)? {
         step(state, &at).map_err(said)?;
     }

@@ -17,7 +17,7 @@ const STUMBLES: u32 = 2;
 /// How long a slow image takes, in ms.
 const SLOW_MS: u32 = 400;
 /// How long a program runs that ends again and again, in ms: it is found out before Fly gives up on it.
-const RUNS_MS: u32 = 300;
+const RUNS_MS: u32 = 800;
 /// It never passes its check meanwhile, in ms: transcripts watch a started machine for too short a time to see it end.
 const NEVER_MS: u32 = 600_000;
 
