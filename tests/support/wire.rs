@@ -502,10 +502,16 @@ impl Wire {
         }
         let fly = self.fly.as_ref().ok_or("say `with fly` first")?;
         let _within = self.runtime.enter();
-        match super::host::deployed_by(what) {
-            Some((who, what)) => host::deploy(fly, who, what)?,
-            None => host::become_(fly, what)?,
-        }
+        let Some((who, what)) = super::host::deployed_by(what) else {
+            host::become_(fly, what)?;
+            // A machine that loops comes to no rest, so only what sets machines going is waited for.
+            return if host::sets_going(what) { self.fly_at_rest(fly) } else { Ok(()) };
+        };
+        host::deploy(fly, who, what)?;
+        self.fly_at_rest(fly)
+    }
+
+    fn fly_at_rest(&self, fly: &fly::Handle) -> Result<(), String> {
         self.runtime.block_on(async {
             match self.held || fly.settled(PATIENCE).await {
                 true => Ok(()),

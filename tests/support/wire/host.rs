@@ -17,7 +17,7 @@ const STUMBLES: u32 = 2;
 /// How long a slow image takes, in ms.
 const SLOW_MS: u32 = 400;
 /// How long a program runs that ends again and again, in ms: it is found out before Fly gives up on it.
-const RUNS_MS: u32 = 800;
+const RUNS_MS: u32 = 300;
 /// It never passes its check meanwhile, in ms: transcripts watch a started machine for too short a time to see it end.
 const NEVER_MS: u32 = 600_000;
 
@@ -41,6 +41,11 @@ pub fn deploy(fly: &Handle, who: &str, what: &str) -> Result<(), String> {
 fn release(who: &str, tag: &str, status: &str) -> Value {
     let (user, image) = (format!("{who}@lighthouse.example"), format!("registry.fly.io/{APP}:{tag}"));
     json!({"app": APP, "user": user, "status": status, "image": image})
+}
+
+/// Whether machines come up anew by what `become_` does.
+pub fn sets_going(what: &str) -> bool {
+    what == "configuration changes" || staged(what).is_some()
 }
 
 /// Makes the local Fly be so.
