@@ -8,7 +8,6 @@ use crate::domain::input::{Answers, Call, Query};
 use crate::domain::message::Choice;
 use crate::domain::press::flat;
 use crate::domain::refusal::Refusal;
-use crate::domain::verbs::back;
 use crate::domain::verbs::ship::{self, About, Asked};
 
 /// `/rollback`.
@@ -55,8 +54,6 @@ fn decide(ctx: Ctx<'_>, call: &Call, answers: &Answers, kind: Kind) -> Result<De
     let about = meant(&ctx, call)?;
     let asked = Asked { to: call.text("to").map(|to| flat(&to)), why: call.text("why") };
     let mut draft = Draft::new(ctx);
-    let planned = draft.next_deploy();
-    let line = ship::plan(&mut draft, &call.who, about, kind, asked, answers)?;
-    let message = back::with_yes(&draft, planned, line);
+    let message = ship::plan(&mut draft, &call.who, about, kind, asked, answers)?;
     Ok(draft.done(only_you(message)))
 }

@@ -480,6 +480,8 @@ pub enum Fact {
     },
     /// Those who may approve it were asked to.
     ApprovalAsked,
+    /// An approval was not used in time: it counts no more.
+    ApprovalLapsed,
     /// Somebody approved it.
     DeployApproved {
         /// Who.
@@ -622,6 +624,10 @@ pub enum Fact {
         /// Why.
         trouble: String,
     },
+    /// A release that stayed open on the host's record is being closed once more.
+    ReleaseClosingAgain,
+    /// A release that stayed open on the host's record is closed there after all.
+    ReleaseClosed,
     /// Machines are let settle before the service is judged.
     Settling {
         /// Until when.

@@ -103,8 +103,7 @@ fn shipping(
                 let asked = deploy::Asked { image: to, stage, strategy, why: None };
                 return Some(deploy::ask(draft, who, about.service, asked, answers).map(Message::line));
             }
-            let said = ship::plan(draft, who, about, plan.kind, ship::Asked { to, why: None }, answers);
-            return Some(said.map(|said| back::with_yes(draft, planned, said)));
+            return Some(ship::plan(draft, who, about, plan.kind, ship::Asked { to, why: None }, answers));
         }
         "go" | "no" | "stop" | "approve" | "schedule" => {
             let Some(id) = deploy_of(rest) else { return Some(Err(unknown(&press.action))) };
@@ -122,8 +121,7 @@ fn shipping(
         _ => return None,
     };
     let about = ship::About::pressed(&ctx, rest);
-    let said = about.and_then(|about| ship::plan(draft, who, about, kind, ship::Asked::default(), answers));
-    Some(said.map(|said| back::with_yes(draft, planned, said)))
+    Some(about.and_then(|about| ship::plan(draft, who, about, kind, ship::Asked::default(), answers)))
 }
 
 /// A press on a plan that is answered with a form or a list; none when it is about something else.

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use super::deploy::{Deploy, Kind, Phase, judge};
+use super::deploy::{Deploy, Kind, Phase, judge, run};
 use super::draft::{Ctx, Draft};
-use super::effect::Target;
+use super::effect::{EffectKind, Target};
 use super::fact::{At, Fact};
-use super::hosting::{Image, Release};
+use super::hosting::{Image, Release, Step};
 use super::ids::{DeployId, IncidentId, Service, Thing};
 use super::incident::Incident;
 use super::input::ReleasesLook;
@@ -24,6 +24,8 @@ use super::workspace::{Stage, Workspace};
 
 /// Releases of an app that are kept in memory.
 pub const RELEASES_HELD: usize = 20;
+/// A release that could not be closed is closed this many times more at most, one try a look.
+const CLOSED_AGAIN_MAX: u8 = 5;
 /// Characters of an image that are kept.
 const IMAGE_CHARS_MAX: usize = 300;
 /// Characters of a status or of a user's name that are kept.
@@ -170,8 +172,9 @@ pub fn apply_ours(ledgers: &mut Ledgers, deploy: &Deploy, at: At, fact: &Fact) {
                 ours: Some(ours),
             });
         }
-        (Fact::Settling { .. } | Fact::Surveying { .. }, Some(release))
-            if deploy.phase == Phase::Closing && deploy.release_trouble.is_none() =>
+        (Fact::Settling { .. } | Fact::Surveying { .. } | Fact::ReleaseClosed, Some(release))
+            if matches!(fact, Fact::ReleaseClosed)
+                || deploy.phase == Phase::Closing && deploy.release_trouble.is_none() =>
         {
             let known = ledgers.get_mut(&deploy.plan.app).into_iter().flat_map(|ledger| &mut ledger.releases);
             let ended = judge::release_end(deploy).word();
@@ -185,9 +188,10 @@ pub fn apply_ours(ledgers: &mut Ledgers, deploy: &Deploy, at: At, fact: &Fact) {
 pub fn shown_on(state: &State, on: Thing, fact: &Fact) -> Vec<IncidentId> {
     let service = match (on, fact) {
         (Thing::Team, Fact::ReleasesSeen { service, .. } | Fact::ReleaseEnded { service, .. }) => Some(service),
-        (Thing::Deploy(id), Fact::ReleaseOpened { .. } | Fact::Settling { .. } | Fact::Surveying { .. }) => {
-            state.team.deploys.get(&id).map(|deploy| &deploy.plan.service)
-        }
+        (
+            Thing::Deploy(id),
+            Fact::ReleaseOpened { .. } | Fact::Settling { .. } | Fact::Surveying { .. } | Fact::ReleaseClosed,
+        ) => state.team.deploys.get(&id).map(|deploy| &deploy.plan.service),
         _ => None,
     };
     let Some(service) = service else { return Vec::new() };
@@ -204,6 +208,7 @@ pub fn decide(draft: &mut Draft<'_>, look: &ReleasesLook) {
     let mut polled: Vec<Released> = look.releases.iter().map(Released::of).collect();
     polled.sort_by_key(|release| std::cmp::Reverse(release.version));
     polled.dedup_by_key(|release| release.version);
+    close_again(draft, &look.app, &polled);
     // A clock that is ahead of ours makes nothing happen in the future.
     polled.iter_mut().for_each(|release| release.at = release.at.map(|at| at.min(draft.ctx.now)));
     let known = draft.ctx.state.team.releases.get(&look.app);
@@ -222,6 +227,27 @@ fn of_app(workspace: &Workspace, app: &str) -> Option<(Service, Stage)> {
         let stage = service.stages().find(|(_, spec)| spec.fly_app.as_deref() == Some(app));
         stage.map(|(stage, _)| (service.name.clone(), stage))
     })
+}
+
+/// A release of ours that could not be closed is closed at a later look, a few times: open, it says that something is at work.
+fn close_again(draft: &mut Draft<'_>, app: &str, polled: &[Released]) {
+    let state = draft.ctx.state;
+    let is_asked = |id: DeployId| {
+        let closes = |kind: &EffectKind| matches!(kind, EffectKind::Act { deploy, step: Step::CloseRelease { .. }, .. } if *deploy == id);
+        state.pending.values().any(|effect| closes(&effect.kind))
+    };
+    let left = state.team.deploys.values().filter(|deploy| deploy.plan.app == app && deploy.left_a_release_open());
+    for deploy in left.filter(|deploy| !is_asked(deploy.id)) {
+        let version = deploy.release.as_ref().map(|release| release.version);
+        match polled.iter().find(|release| Some(release.version) == version) {
+            Some(release) if release.is_open() && deploy.closed_again < CLOSED_AGAIN_MAX => {
+                run::close_again(draft, deploy);
+            }
+            // What we asked for was done, and its answer was lost; or somebody did it by hand.
+            Some(release) if !release.is_open() => draft.fact(deploy.id, Fact::ReleaseClosed),
+            _ => {}
+        }
+    }
 }
 
 fn is_opening(ctx: &Ctx<'_>, app: &str) -> bool {

@@ -90,6 +90,30 @@ async fn an_update_whose_answer_is_lost_was_made_all_the_same() {
     sim.shutdown().await.expect("it stops");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_request_waits_until_it_is_let_go_and_is_done_then() {
+    let (sim, client) = start().await;
+    let (path, mut config) = client.first().await;
+    config["image"] = json!(image("8"));
+    let hold = order(&sim, json!({"kind": "hold", "method": "POST", "times": 1}));
+    let update = async { client.post(&path, json!({"config": config})).await };
+    let let_go = async {
+        let is_in = || sim.requests(0, 1_000).0.iter().any(|request| request["method"] == "POST");
+        while !is_in() {
+            tokio::task::yield_now().await;
+        }
+        assert_ne!(client.read(&path).await["config"]["image"], config["image"], "nothing is done yet");
+        assert_eq!(client.post(&format!("{path}/lease?ttl=1"), Value::Null).await.status, 201, "only one is held");
+        sim.free(SHOP, Some("1")).expect("free");
+        assert!(sim.clear_fault(hold), "it stays until it is taken away");
+    };
+    let (answer, ()) = tokio::join!(update, let_go);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    settle(&sim).await;
+    assert_eq!(client.read(&path).await["config"]["image"], config["image"]);
+    sim.shutdown().await.expect("it stops");
+}
+
 /// Whether the machines, the releases over REST, and GraphQL answer.
 async fn sides(client: &Client) -> [bool; 3] {
     let releases = format!("/api/v1/apps/{SHOP}/releases");

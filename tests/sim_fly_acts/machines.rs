@@ -242,6 +242,21 @@ async fn a_machine_is_made_and_destroyed_by_hand() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn somebody_else_gives_a_machine_another_configuration() {
+    let (sim, client) = start().await;
+    let (path, before) = client.first().await;
+    let set = json!({"env": {"LOG": "debug", "PORT": null}, "restart": {"policy": "no"}});
+    sim.act("config", &json!({"app": SHOP, "machine": 1, "set": set})).expect("set");
+    settle(&sim).await;
+    let now = client.read(&path).await;
+    assert_eq!((&now["config"]["env"]["LOG"], &now["state"]), (&json!("debug"), &json!("started")));
+    assert!(now["config"]["env"].get("PORT").is_none(), "null takes it away: {}", now["config"]);
+    assert_eq!((&now["config"]["image"], &now["config"]["guest"]), (&before["image"], &before["guest"]));
+    assert!(sim.act("config", &json!({"app": SHOP, "set": 7})).is_err());
+    sim.shutdown().await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wait_says_what_it_waited_for_and_what_there_is() {
     let (sim, client) = start().await;
     let (path, _) = client.first().await;

@@ -435,7 +435,10 @@ impl Ships {
 
     fn asked(&mut self, effect: &Effect) -> Result<(), String> {
         let EffectKind::Act { deploy, app, step, .. } = &effect.kind else { return Ok(()) };
-        let told = self.deploys.get(deploy).filter(|told| told.started && !told.judged && !told.crossing);
+        // What could not be closed on the host's list is closed later, whatever was judged meanwhile.
+        let closes_late = |told: &Told| told.leg.trouble && matches!(step, Step::CloseRelease { .. });
+        let told = self.deploys.get(deploy);
+        let told = told.filter(|told| told.started && (!told.judged || closes_late(told)) && !told.crossing);
         let told = told.ok_or_else(|| format!("5: {deploy} is not under way and asks for {step:?}"))?;
         if *app != told.leg.plan.app {
             return Err(format!("5: {deploy} is at work on {}, and asks for {step:?} on {app}", told.leg.plan.app));
@@ -567,7 +570,7 @@ impl Ships {
     }
 }
 
-/// Why a refusal is wrong: a rollback, by somebody with the right, while no other rollback runs.
+/// Why a refusal is wrong: a rollback, by somebody with the right, while no other rollback to the same image runs.
 pub fn wrongly_refused(state: &State, kind: &InputKind, answers: &Answers, refusal: &Refusal) -> Option<String> {
     let (who, asks): (&Actor, bool) = match kind {
         InputKind::Call(call) if call.command == "rollback" => (&call.who, true),
@@ -586,10 +589,11 @@ pub fn wrongly_refused(state: &State, kind: &InputKind, answers: &Answers, refus
     let running = || state.team.deploys.values().filter(|deploy| deploy.is_running());
     let answered = matches!(answers.inventories.values().next(), Some(Ok(inventory)) if inventory.releases.is_ok());
     let may = who.roles.iter().any(|role| matches!(role.as_str(), "engineer" | "reliability"));
-    if running().any(|deploy| deploy.plan.kind == Kind::Rollback) || !may || (asks && !answered) {
+    if !may || (asks && !answered) {
         return None;
     }
     let said = refusal.to_string();
-    let fair = said.starts_with("There is no earlier release") || said.ends_with(" already.");
+    let does_it = running().any(|deploy| deploy.plan.kind == Kind::Rollback) && said.contains(" is at work on ");
+    let fair = said.starts_with("There is no earlier release") || said.ends_with(" already.") || (!asks && does_it);
     (!fair).then(|| format!("7: a rollback is refused: {said}"))
 }

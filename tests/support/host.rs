@@ -1,7 +1,7 @@
 //! A host for the pure world: an app with its machines and releases, and images that behave badly. Does at once what the real
 //! one takes minutes for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use watchbell::domain::health::{AppHealth, Machine};
@@ -22,11 +22,16 @@ pub const STAGING_ID: &str = "1781000s";
 /// What the machines are called.
 pub const IDS: [&str; 3] = ["1781000a", "1781000b", "1781000c"];
 
+/// A built image that nobody has deployed is as old as this: too old to be one that the bot is just putting up.
+pub const BUILT_AGO: chrono::TimeDelta = chrono::TimeDelta::minutes(20);
+
 /// How an image behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Character {
     /// Starts and fails its checks.
     Unhealthy,
+    /// The same when it is started for the first time on a machine, and well from the next start on.
+    UnhealthyAtFirst,
     /// Starts and ends, again and again.
     CrashLoop,
     /// Cannot be had any more.
@@ -70,8 +75,12 @@ pub struct Host {
     pub characters: BTreeMap<String, Character>,
     /// What stands in the way.
     pub lacks: Option<Lack>,
-    /// Nothing comes to its end for now.
+    /// What is done to a machine does not come to its end for now.
     pub holds: bool,
+    /// How long before any look a release was made.
+    aged: BTreeMap<u64, chrono::TimeDelta>,
+    /// Machines that were started anew since they were given their image.
+    started_anew: BTreeSet<String>,
     /// What is said of a release is taken and not kept.
     pub forgets: bool,
     /// What the app's configuration wants run before a deploy.
@@ -87,11 +96,31 @@ pub fn deployed_by(what: &str) -> Option<(&str, &str)> {
     what.split_once(" deploys ")
 }
 
+/// `deployment-43 with bin/migrate`: the image, and what its release command is.
+pub fn with_command(what: &str) -> (&str, Option<&str>) {
+    what.split_once(" with ").map_or((what, None), |(tag, command)| (tag, Some(command)))
+}
+
+/// `staging has run deployment-43 for 1h`: what, and for how long.
+pub fn staged(what: &str) -> Option<(&str, chrono::TimeDelta)> {
+    let (tag, span) = what.strip_prefix("staging has run ")?.split_once(" for ")?;
+    let span = humantime::parse_duration(span).ok()?;
+    Some((tag, chrono::TimeDelta::from_std(span).ok()?))
+}
+
 impl Host {
-    /// Somebody deploys without the bot. An image that ends with `…` is still being rolled out.
+    /// Whether a step does not come to its end for now.
+    pub fn is_held(&self, step: &Step) -> bool {
+        self.holds && !matches!(step, Step::OpenRelease { .. } | Step::CloseRelease { .. })
+    }
+
+    /// Somebody deploys without the bot. An image that ends with `…` is still being rolled out; behind `with` stands the
+    /// command that its fly.toml has run before each deploy.
     /// When that was is how long before a look: on the wire no time passes between them.
     pub fn deploy(&mut self, who: &str, tag: &str) {
         let version = self.releases.first().map_or(0, |release| release.version) + 1;
+        let (tag, command) = with_command(tag);
+        self.release_command = command.map(str::to_owned).or(self.release_command.take());
         let (tag, status) = match tag.strip_suffix('…') {
             Some(tag) => (tag, "running"),
             None => (tag, "complete"),
@@ -110,6 +139,11 @@ impl Host {
             at: None,
         };
         self.releases.insert(0, release);
+    }
+
+    /// The newest release was made then.
+    pub fn date_newest(&mut self, at: DateTime<Utc>) {
+        self.releases.iter_mut().take(1).for_each(|release| release.at = Some(at));
     }
 
     /// Fly has another word for the newest release.
@@ -155,6 +189,8 @@ impl Host {
             characters: BTreeMap::new(),
             lacks: None,
             holds: false,
+            aged: BTreeMap::new(),
+            started_anew: BTreeSet::new(),
             forgets: false,
             release_command: None,
         }
@@ -171,29 +207,36 @@ impl Host {
         host
     }
 
-    /// A release that is built and runs nowhere: nobody has deployed it yet.
-    pub fn built(&mut self, tag: &str, now: DateTime<Utc>) {
+    /// A release that was built and runs nowhere: nobody has deployed it yet.
+    pub fn built(&mut self, tag: &str) {
         let version = self.releases.first().map_or(0, |release| release.version) + 1;
         let (id, status, user) =
             (format!("rel-{version}"), "pending".to_owned(), "carol@lighthouse.example".to_owned());
-        self.releases.insert(0, Release { id, version, status, image: image(tag), user, at: Some(now) });
+        self.aged.insert(version, BUILT_AGO);
+        self.releases.insert(0, Release { id, version, status, image: image(tag), user, at: None });
     }
 
     /// What a plan is made of.
     pub fn inventory(&self, now: DateTime<Utc>) -> Result<Inventory, String> {
         if self.lacks == Some(Lack::Token) {
             return Err("there is no FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT: make one with `fly tokens create deploy \
-                        --app lighthouse-checkout` and give it to me"
+                        --app lighthouse-checkout --name watchbell-deploy --expiry 8760h` and give it to me in the \
+                        environment"
                 .to_owned());
         }
         Ok(self.inspect(now))
+    }
+
+    fn as_of(&self, release: &Release, now: DateTime<Utc>) -> Release {
+        let at = self.aged.get(&release.version).map(|age| now - *age).or(release.at);
+        Release { at, ..release.clone() }
     }
 
     /// The same for whoever only looks.
     pub fn inspect(&self, now: DateTime<Utc>) -> Inventory {
         let releases = match self.lacks {
             Some(Lack::Releases) => Err("it answered 503".to_owned()),
-            _ => Ok(self.releases.clone()),
+            _ => Ok(self.releases.iter().map(|release| self.as_of(release, now)).collect()),
         };
         Inventory {
             app: self.app.to_owned(),
@@ -216,7 +259,8 @@ impl Host {
     /// The app as a look sees it.
     pub fn health(&self) -> AppHealth {
         let machines = self.machines.iter().map(|machine| {
-            let checks_passing = u16::from(self.bad(&machine.image).is_none() && machine.state == "started");
+            let is_well = self.bad_on(&machine.id, &machine.image).is_none();
+            let checks_passing = u16::from(is_well && machine.state == "started");
             Machine {
                 id: machine.id.clone(),
                 name: machine.name.clone(),
@@ -235,10 +279,16 @@ impl Host {
         AppHealth { app: self.app.to_owned(), machines: Ok(machines.collect()) }
     }
 
+    /// What an image does on a machine as it was started last.
+    fn bad_on(&self, machine: &str, image: &Image) -> Option<(Trouble, &'static str)> {
+        let at_first = self.characters.get(image.short()) == Some(&Character::UnhealthyAtFirst);
+        self.bad(image).filter(|_| !(at_first && self.started_anew.contains(machine)))
+    }
+
     /// What an image does when it is started; none when it is well.
     fn bad(&self, image: &Image) -> Option<(Trouble, &'static str)> {
         match self.characters.get(image.short())? {
-            Character::Unhealthy => Some((Trouble::Unhealthy, "its checks fail")),
+            Character::Unhealthy | Character::UnhealthyAtFirst => Some((Trouble::Unhealthy, "its checks fail")),
             Character::CrashLoop => Some((Trouble::CrashLoop, "it ends and starts again and again")),
             Character::Gone => Some((Trouble::ImageGone, "the image cannot be had any more")),
             Character::OutOfMemory => Some((Trouble::OutOfMemory, "it was killed for want of memory")),
@@ -262,7 +312,7 @@ impl Host {
             (_, Step::OpenRelease { image }) if self.characters.get(image.short()) == Some(&Character::Gone) => {
                 return failed(Trouble::ImageGone, "Fly does not take it", None);
             }
-            (Some(Lack::Record), Step::OpenRelease { .. }) => {
+            (Some(Lack::Record), Step::OpenRelease { .. } | Step::CloseRelease { .. }) => {
                 return failed(Trouble::Unreachable, "Fly does not take it", None);
             }
             (Some(Lack::Room), Step::Update { .. } | Step::Restart { .. }) => {
@@ -311,7 +361,10 @@ impl Host {
             Step::RunReleaseCommand { to, command, .. } => match self.characters.get(to.short()) {
                 Some(Character::Gone) => failed(Trouble::ImageGone, "the image cannot be had any more", None),
                 Some(Character::BadRelease) => {
-                    let says = format!("the release command “{command}” ended with exit code 1");
+                    let says = format!(
+                        "the release command “{command}” ended with exit code 1; it said last: Error: relation \
+                         \"orders\" does not exist"
+                    );
                     failed(Trouble::ReleaseCommandFailed { exit_code: Some(1) }, &says, None)
                 }
                 _ => done,
@@ -331,6 +384,7 @@ impl Host {
                 if let Some((trouble @ Trouble::ImageGone, says)) = bad {
                     return failed(trouble, says, None);
                 }
+                self.started_anew.remove(machine);
                 match self.change(machine, |found| found.image = to.clone()) {
                     Stepped::Done { before, .. }
                         if *launch
@@ -360,8 +414,9 @@ impl Host {
             }),
             Step::Stop { machine } => self.turn(machine, "stopped"),
             Step::Start { machine } | Step::Restart { machine } => {
+                self.started_anew.insert(machine.clone());
                 let runs = self.machines.iter().find(|one| one.id == *machine).map(|one| one.image.clone());
-                match runs.and_then(|image| self.bad(&image)) {
+                match runs.and_then(|image| self.bad_on(machine, &image)) {
                     Some((trouble, says)) => failed(trouble, says, None),
                     None => self.turn(machine, "started"),
                 }

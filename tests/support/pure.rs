@@ -234,17 +234,17 @@ impl Pure {
     fn finding(&self, service: &Service, probe: &str) -> ProbeFinding {
         let behaviour = self.behaviour.get(service.as_str()).copied().unwrap_or(Behaviour::Healthy);
         let (status, says) = match behaviour {
-            Behaviour::Healthy => (Some(200), "200 in 12 ms"),
+            Behaviour::Healthy | Behaviour::Slow => (Some(200), "200 in 12 ms"),
             Behaviour::Wrong => (Some(500), "answered 500 in 12 ms"),
             Behaviour::Dead => (None, "connection refused"),
         };
         ProbeFinding {
             probe: probe.to_owned(),
-            ok: behaviour == Behaviour::Healthy,
+            ok: matches!(behaviour, Behaviour::Healthy | Behaviour::Slow),
             took_ms: status.map(|_| 12),
             status,
             says: says.to_owned(),
-            slow: false,
+            slow: behaviour == Behaviour::Slow,
             very_slow: false,
         }
     }
@@ -289,9 +289,8 @@ impl Pure {
     }
 
     fn can_be_done(&self, effect: &Effect) -> bool {
-        let host_holds = self.host.as_ref().is_some_and(|host| host.holds);
         match &effect.kind {
-            EffectKind::Act { .. } => !host_holds,
+            EffectKind::Act { step, .. } => !self.host.as_ref().is_some_and(|host| host.is_held(step)),
             _ => self.discord_up || !is_chat(effect, &self.workspace),
         }
     }
@@ -393,6 +392,11 @@ impl Pure {
             host.deploy(who, image);
             return Ok(());
         }
+        if let (Some((image, span)), Some(staging)) = (host::staged(what), &mut self.staging) {
+            staging.deploy("carol", image);
+            staging.date_newest(now - span);
+            return Ok(());
+        }
         if let Some(status) = what.strip_prefix("the newest release ends as ") {
             host.end_newest(status);
             return Ok(());
@@ -417,7 +421,7 @@ impl Pure {
             ("hardware fails", _) => host.hardware(false),
             ("hardware is back", _) => host.hardware(true),
             ("configuration changes", _) => host.reconfigure(),
-            (_, Some((image, "built"))) => host.built(image, now),
+            (_, Some((image, "built"))) => host.built(image),
             (_, Some((image, "well"))) => {
                 host.characters.remove(image);
                 if let Some(staging) = &mut self.staging {
@@ -427,6 +431,7 @@ impl Pure {
             (_, Some((image, character))) => {
                 let character = match character {
                     "unhealthy" => Character::Unhealthy,
+                    "unhealthy at first" => Character::UnhealthyAtFirst,
                     "crashing" => Character::CrashLoop,
                     "gone" => Character::Gone,
                     "failing its release command" => Character::BadRelease,
@@ -672,6 +677,8 @@ impl World for Pure {
                 self.staging = Some(Host::staging(self.now));
                 return Ok(Vec::new());
             }
+            // What is late is said by how it behaves.
+            Step::SlowAbove { .. } => return Ok(Vec::new()),
             Step::WithFly => {
                 for service in self.workspace.services.iter_mut().filter(|one| one.name.as_str() == "checkout") {
                     service.production.fly_app = Some(host::APP.to_owned());
@@ -686,7 +693,7 @@ impl World for Pure {
             self.newly_seen();
         }
         match step {
-            Step::Start(_) | Step::Observing | Step::WithFly | Step::WithStaging => {}
+            Step::Start(_) | Step::Observing | Step::WithFly | Step::WithStaging | Step::SlowAbove { .. } => {}
             Step::Command { who, command, words, options, place } => {
                 self.call(who, command, words, options, place.as_deref())?;
             }
@@ -702,7 +709,7 @@ impl World for Pure {
                 self.press(who, action, Vec::new(), on);
             }
             Step::Race { who, label } => {
-                let (action, on) = self.button(&who[0], label, None)?;
+                let (action, on) = self.button("", label, None)?;
                 for who in who {
                     self.press(who, action.clone(), Vec::new(), on.clone());
                 }

@@ -98,11 +98,15 @@ fn step(line: &str) -> Result<Step, String> {
     if let Some(incident) = line.strip_prefix("archived: the thread of INC-") {
         return Ok(Step::Archived { incident: incident.parse().map_err(|_| "no incident number")? });
     }
+    if let Some((name, bound)) = line.split_once(": slow above ") {
+        return Ok(Step::SlowAbove { name: name.to_owned(), bound: span(bound)? });
+    }
     if let Some((name, behaviour)) = line.split_once(": ") {
         let behaviour = match behaviour {
             "healthy" => Some(Behaviour::Healthy),
             "wrong" => Some(Behaviour::Wrong),
             "dead" => Some(Behaviour::Dead),
+            "slow" => Some(Behaviour::Slow),
             _ => None,
         };
         if let Some(behaviour) = behaviour {

@@ -102,9 +102,14 @@ pub struct Wire {
     policy_text: String,
     next_look: DateTime<Utc>,
     next_releases: DateTime<Utc>,
+    /// The releases as they were when they were looked at last.
+    releases_looked: Vec<Value>,
     looks: u64,
     observing: bool,
     discord_up: bool,
+    /// Whether Fly comes to no end with what it is asked.
+    held: bool,
+    has_token: bool,
     seen: BTreeSet<String>,
     pages: Vec<String>,
     told: BTreeMap<String, Value>,
@@ -214,9 +219,12 @@ impl Wire {
             policy_text: SHIPPED.to_owned(),
             next_look: origin,
             next_releases: origin,
+            releases_looked: Vec::new(),
             looks: 0,
             observing: false,
             discord_up: true,
+            held: false,
+            has_token: true,
             seen: BTreeSet::new(),
             pages: Vec::new(),
             told: BTreeMap::new(),
@@ -289,6 +297,20 @@ impl Wire {
         Ok(())
     }
 
+    /// An answer of a service that takes longer is late.
+    fn late_above(&mut self, service: &str, bound: TimeDelta) -> Result<(), String> {
+        let mut table: toml::Table = self.setup.parse().map_err(|error: toml::de::Error| error.to_string())?;
+        let services = table["services"].as_array_mut().into_iter().flatten();
+        for one in services.filter(|one| one["name"].as_str() == Some(service)) {
+            let probes = one["production"].get_mut("probes").and_then(toml::Value::as_array_mut);
+            for probe in probes.into_iter().flatten().filter_map(toml::Value::as_table_mut) {
+                probe.insert("warn_above".to_owned(), format!("{}ms", bound.num_milliseconds()).into());
+            }
+        }
+        self.setup = toml::to_string(&table).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
     /// The local Fly, when there is one.
     pub fn fly(&self) -> Option<&fly::Handle> {
         self.fly.as_ref()
@@ -323,7 +345,7 @@ impl Wire {
         let env = |name: &str| match name {
             "DISCORD_TOKEN" => Some(token.clone()),
             "FLY_READ_TOKEN" => look.clone(),
-            "FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT" => act.clone(),
+            "FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT" => act.clone().filter(|_| self.has_token),
             "FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT_STAGING" => on_staging.clone(),
             _ => None,
         };
@@ -397,7 +419,7 @@ impl Wire {
     /// Waits until the bot has nothing under way at this instant.
     fn settle(&self) -> Result<(), String> {
         let bot = self.bot();
-        if !self.discord_up {
+        if !self.discord_up || self.held {
             return self.quiet();
         }
         self.runtime
@@ -405,7 +427,7 @@ impl Wire {
             .map_err(|_| format!("the bot does not come to rest: {} under way", bot.door.pulse().count()))
     }
 
-    /// Waits until nothing is due and nothing changes any more, with posts that cannot go out waiting.
+    /// Waits until nothing is due and nothing changes any more, with posts or steps that cannot be done waiting.
     fn quiet(&self) -> Result<(), String> {
         let bot = self.bot();
         self.runtime.block_on(async {
@@ -423,7 +445,7 @@ impl Wire {
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            Err("the bot does not come to rest without Discord".to_owned())
+            Err("the bot does not come to rest while something is held".to_owned())
         })
     }
 
@@ -456,6 +478,7 @@ impl Wire {
     /// Looks at the releases as a round of the bot's own would.
     fn look_at_releases(&mut self) -> Result<(), String> {
         self.next_releases = self.now() + RELEASES_EVERY;
+        self.releases_looked = self.fly.as_ref().map(releases_of).unwrap_or_default();
         let Some(releases) = self.bot().releases.clone() else { return Ok(()) };
         for look in self.runtime.block_on(async { releases.look_now().await }) {
             self.looks += 1;
@@ -466,22 +489,67 @@ impl Wire {
     }
 
     /// Somebody deploys without the bot, or something goes wrong at Fly.
-    fn order_fly(&self, what: &str) -> Result<(), String> {
+    fn order_fly(&mut self, what: &str) -> Result<(), String> {
+        match what {
+            "holds" => self.held = true,
+            "goes on" => self.held = false,
+            // A token is given with the environment, so it takes another start to have another one.
+            "no token" | "well again" if self.has_token == (what == "no token") => {
+                self.has_token = !self.has_token;
+                self.crash(TimeDelta::zero())?;
+            }
+            _ => {}
+        }
         let fly = self.fly.as_ref().ok_or("say `with fly` first")?;
-        let Some((who, tag)) = super::host::deployed_by(what) else { return host::become_(fly, what) };
-        let (app, user) = (super::host::APP, format!("{who}@lighthouse.example"));
-        let (tag, status) = match tag.strip_suffix('…') {
-            Some(tag) => (tag, "running"),
-            None => (tag, "complete"),
+        let _within = self.runtime.enter();
+        let Some((who, what)) = super::host::deployed_by(what) else {
+            host::become_(fly, what)?;
+            // A machine that loops comes to no rest, so only what sets machines going is waited for.
+            return if host::sets_going(what) { self.fly_at_rest(fly) } else { Ok(()) };
         };
-        let body = json!({"app": app, "user": user, "status": status, "image": format!("registry.fly.io/{app}:{tag}")});
+        host::deploy(fly, who, what)?;
+        self.fly_at_rest(fly)
+    }
+
+    fn fly_at_rest(&self, fly: &fly::Handle) -> Result<(), String> {
         self.runtime.block_on(async {
-            fly.act("release", &body)?;
-            match fly.settled(PATIENCE).await {
+            match self.held || fly.settled(PATIENCE).await {
                 true => Ok(()),
                 false => Err("the local Fly does not come to rest".to_owned()),
             }
         })
+    }
+
+    /// Several press the same at the same moment, and the first of them wins. Where Fly must be asked before a press counts,
+    /// the others' questions are held until the first has been decided: they were all asked while nothing had happened yet.
+    fn race(&self, who: &[String], label: &str, message: &str) -> Result<Vec<(String, String)>, String> {
+        let Some((first, others)) = who.split_first() else { return Ok(Vec::new()) };
+        let Some(fly) = &self.fly else {
+            return who.iter().map(|who| Ok((who.clone(), self.press(who, label, message)?))).collect();
+        };
+        let mut late = Vec::new();
+        for who in others {
+            let (_, before) = fly.requests(0, usize::MAX);
+            let hold = json!({"kind": "hold", "door": "machines", "method": "GET", "times": 1});
+            let held = fly.act("faults", &hold)?["id"].as_u64().unwrap_or_default();
+            late.push((who.clone(), self.press(who, label, message)?, held));
+            self.until("nobody asks Fly", || fly.requests(before, 1).1 != before)?;
+        }
+        let mut begun = vec![(first.clone(), self.press(first, label, message)?)];
+        self.runtime.block_on(self.discord().interaction(&begun[0].1, PATIENCE))?;
+        for (who, interaction, held) in late {
+            fly.clear_fault(held);
+            begun.push((who, interaction));
+        }
+        Ok(begun)
+    }
+
+    /// Whether a look at the releases could change anything: there are others than at the last look, or one is not over.
+    fn releases_matter(&self) -> bool {
+        let Some(fly) = &self.fly else { return false };
+        let now = releases_of(fly);
+        let is_open = |release: &Value| matches!(release["status"].as_str(), Some("running" | "pending"));
+        now != self.releases_looked || now.iter().any(is_open)
     }
 
     /// Whether a look could change anything.
@@ -502,7 +570,12 @@ impl Wire {
             let door = self.bot().door.clone();
             let due = self.runtime.block_on(door.look()).ok_or("the bot is gone")?.next_due;
             let look = self.looks_matter().then_some(self.next_look);
-            let releases = self.fly.as_ref().map(|_| self.next_releases);
+            if !self.releases_matter() {
+                while self.next_releases <= now {
+                    self.next_releases += RELEASES_EVERY;
+                }
+            }
+            let releases = self.releases_matter().then_some(self.next_releases);
             let Some(next) = due.into_iter().chain(look).chain(releases).min().filter(|next| *next <= until) else {
                 break;
             };
@@ -511,7 +584,7 @@ impl Wire {
                 self.look()?;
                 self.next_look = self.now() + LOOK_EVERY;
             }
-            if self.fly.is_some() && self.next_releases <= self.now() {
+            if self.releases_matter() && self.next_releases <= self.now() {
                 self.look_at_releases()?;
             }
             self.note_pages();
@@ -519,6 +592,9 @@ impl Wire {
         self.go_to(until)?;
         while self.next_look <= until {
             self.next_look += LOOK_EVERY;
+        }
+        while self.next_releases <= until {
+            self.next_releases += RELEASES_EVERY;
         }
         Ok(())
     }
@@ -696,12 +772,8 @@ impl Wire {
             }
             Step::Race { who, label } => {
                 let named = |part: &Value| part["type"] == 2 && part["label"] == label.as_str();
-                let message = self.find(&who[0], None, named).ok_or("no such button can be seen")?;
-                let mut begun = Vec::new();
-                for who in who {
-                    begun.push((who.clone(), self.press(who, label, &message)?));
-                }
-                begun
+                let message = self.find("", None, named).ok_or("no such button can be seen")?;
+                self.race(who, label, &message)?
             }
             Step::Choose { who, label, menu } => {
                 let named = |part: &Value| part["type"] == 3 && part["placeholder"] == menu.as_str();
@@ -777,9 +849,20 @@ impl Wire {
                 self.order_fly(what)?;
                 Vec::new()
             }
-            Step::Start(_) | Step::Observing | Step::WithFly | Step::WithStaging | Step::Look(_) => Vec::new(),
+            Step::Start(_)
+            | Step::Observing
+            | Step::WithFly
+            | Step::WithStaging
+            | Step::SlowAbove { .. }
+            | Step::Look(_) => Vec::new(),
         })
     }
+}
+
+/// Every release of every app.
+fn releases_of(fly: &fly::Handle) -> Vec<Value> {
+    let apps = fly.state()["apps"].as_array().cloned().unwrap_or_default();
+    apps.iter().flat_map(|app| app["releases"].as_array().cloned().unwrap_or_default()).collect()
 }
 
 /// Whether a message is said by somebody: no notice of Discord's own, no answer to a command.
@@ -813,6 +896,10 @@ impl World for Wire {
                 self.with_staging()?;
                 return Ok(Vec::new());
             }
+            Step::SlowAbove { name, bound } => {
+                self.late_above(name, *bound)?;
+                return Ok(Vec::new());
+            }
             Step::WithFly => {
                 self.run_on_fly(ACTED_ON, "checkout", super::host::APP, None)?;
                 return Ok(Vec::new());
@@ -841,11 +928,15 @@ impl World for Wire {
             return Ok(out);
         }
         let begun = self.act(step)?;
+        for (_, interaction) in &begun {
+            self.runtime.block_on(self.discord().interaction(interaction, PATIENCE))?;
+        }
+        // An answer that takes its time comes after Discord was told to wait.
+        self.rest()?;
         let mut out = Vec::new();
         for (who, interaction) in begun {
             out.append(&mut self.answer(&who, &interaction)?);
         }
-        self.rest()?;
         out.append(&mut self.newly_seen());
         Ok(out)
     }

@@ -38,6 +38,8 @@ pub enum Behaviour {
     Wrong,
     /// Does not answer.
     Dead,
+    /// Answers as it should, and later than it may.
+    Slow,
 }
 
 /// One thing in a script.
@@ -71,6 +73,8 @@ pub enum Step {
     WithFly,
     /// `with staging`, only first, after `with fly`: checkout has a staging there too.
     WithStaging,
+    /// `checkout: slow above 500ms`, only first: an answer that takes longer is late.
+    SlowAbove { name: String, bound: TimeDelta },
     /// `fly: deployment-41 is unhealthy`, `fly: no room`, `fly: too many requests`, `fly: release command bin/migrate`,
     /// `fly: well again`
     Fly(String),

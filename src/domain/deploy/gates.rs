@@ -21,6 +21,9 @@ use crate::domain::workspace::Stage;
 /// An end further away than this is none that anybody has to know.
 const TOLD_WITHIN: TimeDelta = TimeDelta::days(14);
 
+/// What was seen so short a time ago is as good as seen now.
+const JUST_NOW: TimeDelta = TimeDelta::minutes(1);
+
 /// What can refuse a deploy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -176,6 +179,8 @@ pub struct About<'a> {
     pub stages: &'a [&'a Plan],
     /// Whether the image has been on staging in this very deploy.
     pub was_staged: bool,
+    /// Whether it was seen a moment ago that staging runs the image and is well.
+    pub runs_on_staging: bool,
     /// How the services are, when it could be asked.
     pub health: Option<&'a HealthReport>,
 }
@@ -267,9 +272,13 @@ fn staging(ctx: &Ctx<'_>, about: &About<'_>, last: &Plan) -> (Finding, String) {
     if about.stages.iter().any(|plan| plan.stage == Stage::Staging) {
         return (Finding::Passes, "goes there first".to_owned());
     }
+    if about.runs_on_staging {
+        return (Finding::Passes, words::is_well_on_staging());
+    }
     let did_well = |one: &&Validated| one.service == last.service && one.image.is(&last.to.image);
     match ctx.state.team.validated.iter().rev().find(did_well) {
-        Some(one) => (Finding::Passes, format!("it did well there {} ago", text::span(ctx.now - one.at))),
+        Some(one) if ctx.now - one.at < JUST_NOW => (Finding::Passes, words::is_well_on_staging()),
+        Some(one) => (Finding::Passes, words::did_well_on_staging(ctx.now - one.at)),
         None => (Finding::Refuses, format!("{} has not been seen to do well there", last.to.image)),
     }
 }
@@ -323,12 +332,17 @@ fn lock(ctx: &Ctx<'_>, about: &About<'_>) -> (Finding, String) {
 /// The checks of a deploy as far as they can be told by now: what only the outside knows is as it was found last.
 pub fn by_now(ctx: &Ctx<'_>, deploy: &Deploy) -> Vec<Check> {
     let stages: Vec<&Plan> = deploy.stages().collect();
-    let about = About { by: &deploy.by, stages: &stages, was_staged: !deploy.passed.is_empty(), health: None };
+    let was_staged = !deploy.passed.is_empty();
+    let about = About { by: &deploy.by, stages: &stages, was_staged, runs_on_staging: false, health: None };
     let kept = |gate: Gate| deploy.checks.iter().find(|check| check.gate == gate).cloned();
     look(ctx, &about)
         .into_iter()
         .map(|check| match check.gate {
             Gate::Health | Gate::Host => kept(check.gate).unwrap_or(check),
+            // That staging runs it was seen in this very decision, and is not in the state yet.
+            Gate::Staging if check.found == Finding::Refuses => {
+                kept(check.gate).filter(|kept| kept.found == Finding::Passes).unwrap_or(check)
+            }
             _ => check,
         })
         .collect()

@@ -7,6 +7,7 @@
 pub mod board;
 pub mod gates;
 pub mod judge;
+mod kind;
 pub mod late;
 pub mod plan;
 pub mod run;
@@ -25,104 +26,8 @@ use super::ids::{DeployId, EffectId, IncidentId, Person, Posted, Service};
 use super::message::Text;
 use super::workspace::Stage;
 use gates::{Check, Waiver};
+pub use kind::{Kind, Preparation, Strategy};
 pub use verdict::Verdict;
-
-/// What kind of change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Another image, forward.
-    Deploy,
-    /// An earlier image again.
-    Rollback,
-    /// The same image, started anew.
-    Restart,
-    /// The same image, in another size or number.
-    Scale,
-}
-
-impl Kind {
-    /// "Roll back", on a button.
-    pub fn verb(self) -> &'static str {
-        match self {
-            Kind::Deploy => "Deploy",
-            Kind::Rollback => "Roll back",
-            Kind::Restart => "Restart",
-            Kind::Scale => "Scale",
-        }
-    }
-
-    /// "rollback", in a sentence.
-    pub fn noun(self) -> &'static str {
-        match self {
-            Kind::Deploy => "deploy",
-            Kind::Rollback => "rollback",
-            Kind::Restart => "restart",
-            Kind::Scale => "scaling",
-        }
-    }
-
-    /// Whether it puts an image up, with a release on the host's record.
-    pub fn ships(self) -> bool {
-        matches!(self, Kind::Deploy | Kind::Rollback)
-    }
-}
-
-/// In which order machines get another image.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Strategy {
-    /// Some at a time, each well before the next.
-    #[default]
-    Rolling,
-    /// One machine more is tried with it first; then as rolling.
-    Canary,
-    /// All at once, waiting for none.
-    Immediate,
-}
-
-impl Strategy {
-    /// All of them, the usual one first.
-    pub const ALL: [Strategy; 3] = [Strategy::Rolling, Strategy::Canary, Strategy::Immediate];
-
-    /// Its name, as people type it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Strategy::Rolling => "rolling",
-            Strategy::Canary => "canary",
-            Strategy::Immediate => "immediate",
-        }
-    }
-
-    /// By its name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.name() == name)
-    }
-
-    fn is_rolling(&self) -> bool {
-        *self == Strategy::Rolling
-    }
-}
-
-/// What is done before the first machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Preparation {
-    /// The release command runs.
-    ReleaseCommand,
-    /// One machine more is tried with the image.
-    Canary,
-}
-
-impl Preparation {
-    /// In a sentence.
-    pub fn words(self) -> &'static str {
-        match self {
-            Preparation::ReleaseCommand => "the release command",
-            Preparation::Canary => "the canary",
-        }
-    }
-}
 
 /// An image and the release that put it up, as far as known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -286,6 +191,10 @@ pub struct Passed {
     pub release_lost: bool,
 }
 
+fn is_none_yet(count: &u8) -> bool {
+    *count == 0
+}
+
 /// One change to what a service runs, from a plan to a verdict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Deploy {
@@ -356,6 +265,9 @@ pub struct Deploy {
     /// Machines that were restarted once because they did not come up well.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub tried_again: BTreeSet<String>,
+    /// How many times more its release was to be closed on the host's record.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub closed_again: u8,
     /// The machine that was woken to see that it comes up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub woken: Option<String>,
@@ -403,6 +315,7 @@ impl Deploy {
             revised: None,
             unprepared: None,
             tried_again: BTreeSet::new(),
+            closed_again: 0,
             woken: None,
             watched_until: None,
             late_at: None,
@@ -453,10 +366,10 @@ impl Deploy {
     /// When something has to be decided about it next.
     pub fn next_due(&self) -> Option<At> {
         match self.phase {
-            Phase::Planned { until }
-            | Phase::Scheduled { until }
-            | Phase::Settling { until }
-            | Phase::Watching { until } => Some(until),
+            Phase::Planned { until } | Phase::Scheduled { until } => {
+                Some(self.approval.as_ref().map_or(until, |approval| approval.until.min(until)))
+            }
+            Phase::Settling { until } | Phase::Watching { until } => Some(until),
             _ => self.late_at.filter(|_| self.waits_for_time()),
         }
     }
@@ -470,6 +383,12 @@ impl Deploy {
     pub fn waits_for_time(&self) -> bool {
         let has_more = matches!(self.phase, Phase::Opening | Phase::Preparing { .. } | Phase::Rolling);
         has_more && !self.is_late && self.stopped_by.is_none()
+    }
+
+    /// Whether the host's record still has a release of it open that should be closed, and nothing is under way.
+    pub fn left_a_release_open(&self) -> bool {
+        let is_still = self.is_started() || self.verdict.is_some();
+        is_still && !self.is_running() && self.release.is_some() && self.release_trouble.is_some()
     }
 
     /// Whether the host may have a release of the stage at hand whose number never came back.
@@ -516,6 +435,7 @@ impl Deploy {
                 self.waivers.push(Waiver { gate: *gate, by: by.clone(), why: why.clone() });
             }
             Fact::ApprovalAsked => self.approval_asked = true,
+            Fact::ApprovalLapsed => (self.approval, self.approval_asked) = (None, false),
             Fact::DeployApproved { by, hash, until, own } => {
                 let (by, hash, own) = (by.clone(), hash.clone(), own.clone());
                 self.approval = Some(Approval { by, hash, until: *until, own });
@@ -584,6 +504,8 @@ impl Deploy {
             Fact::DeployStopped { by } => self.stopped_by = Some(by.clone()),
             Fact::ReleaseLeftOpen { trouble } => self.release_trouble = Some(trouble.clone()),
             Fact::ReleaseClosing => self.phase = Phase::Closing,
+            Fact::ReleaseClosingAgain => self.closed_again = self.closed_again.saturating_add(1),
+            Fact::ReleaseClosed => self.release_trouble = None,
             Fact::Settling { until } => self.phase = Phase::Settling { until: *until },
             Fact::Surveying { last } => self.phase = if *last { Phase::LastLook } else { Phase::Judging },
             Fact::DeployJudged { verdict, seen, watch } => {
@@ -611,7 +533,7 @@ impl Deploy {
     fn begin(&mut self, at: At) {
         self.stage_at = Some(at);
         self.machines = vec![Machine::Waiting; self.plan.machines.len()];
-        (self.release, self.release_trouble) = (None, None);
+        (self.release, self.release_trouble, self.closed_again) = (None, None, 0);
         (self.unprepared, self.woken, self.verdict, self.seen) = (None, None, None, None);
         self.tried_again.clear();
         self.phase = if self.plan.kind.ships() { Phase::Opening } else { Phase::Rolling };

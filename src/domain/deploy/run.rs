@@ -14,6 +14,7 @@ use crate::domain::ids::{DeployId, EffectId, Person, Service, Thing};
 use crate::domain::input::Stepped;
 use crate::domain::message::{Message, Ping, Text};
 use crate::domain::text::{self, deploys};
+use crate::domain::verbs::deploy as ship;
 use crate::domain::workspace::Stage;
 
 /// Stopped machines that are changed at once: nobody waits for them.
@@ -31,7 +32,7 @@ pub fn start(draft: &mut Draft<'_>, id: DeployId, by: &Person, machines: Option<
         .map(|other| (other.id, other.verdict.unwrap_or(Verdict::Superseded)))
         .collect();
     for (other, verdict) in watched {
-        let seen = format!("{id} was started before more could be seen");
+        let seen = superseded(id);
         draft.fact(other, Fact::DeployJudged { verdict, seen, watch: None });
     }
     tell(draft, &deploy, deploys::started(&deploy, by));
@@ -126,10 +127,15 @@ pub fn stepped(draft: &mut Draft<'_>, id: DeployId, step: &Step, end: &Stepped) 
                 Stepped::Failed { says, .. } => Some(says.clone()),
                 Stepped::CalledOff => Some("it was called off".to_owned()),
             };
-            if let Some(trouble) = trouble {
-                draft.fact(id, Fact::ReleaseLeftOpen { trouble });
+            let is_late = draft.deploy(id).is_some_and(|deploy| deploy.phase != Phase::Closing);
+            match trouble {
+                Some(trouble) => draft.fact(id, Fact::ReleaseLeftOpen { trouble }),
+                None if is_late => draft.fact(id, Fact::ReleaseClosed),
+                None => {}
             }
-            settle(draft, id);
+            if !is_late {
+                settle(draft, id);
+            }
         }
         _ => {
             let Some(machine) = step.machine().map(str::to_owned) else { return };
@@ -238,6 +244,14 @@ fn close(draft: &mut Draft<'_>, deploy: &Deploy) {
     act(draft, deploy, Step::CloseRelease { release, ended });
 }
 
+/// What could not be put on the host's record is put there now.
+pub fn close_again(draft: &mut Draft<'_>, deploy: &Deploy) {
+    let Some(release) = deploy.release.clone() else { return };
+    let ended = judge::release_end(deploy);
+    draft.fact(deploy.id, Fact::ReleaseClosingAgain);
+    act(draft, deploy, Step::CloseRelease { release, ended });
+}
+
 fn act(draft: &mut Draft<'_>, deploy: &Deploy, step: Step) -> EffectId {
     let by = deploy.started_by.as_ref().unwrap_or(&deploy.by);
     let name = draft.ctx.workspace.name_of(by).unwrap_or_else(|| by.local()).to_owned();
@@ -248,7 +262,11 @@ fn act(draft: &mut Draft<'_>, deploy: &Deploy, step: Step) -> EffectId {
 
 /// Nothing is done any more: what was changed is given time before it is judged.
 fn settle(draft: &mut Draft<'_>, id: DeployId) {
-    let Some(deploy) = draft.deploy(id) else { return };
+    let Some(deploy) = draft.deploy(id).cloned() else { return };
+    if let Some(follower) = follower(draft, &deploy) {
+        let seen = superseded(follower);
+        return draft.fact(id, Fact::DeployJudged { verdict: Verdict::Superseded, seen, watch: None });
+    }
     let changed = deploy.machines.iter().any(|machine| matches!(machine, Machine::Done | Machine::Failed { .. }));
     if changed && !deploy.went_wrong() {
         let until = draft.after(draft.ctx.policy.deploys.settle_for.delta());
@@ -257,6 +275,18 @@ fn settle(draft: &mut Draft<'_>, id: DeployId) {
         // Somebody waits to hear what stands: there is nothing to wait for.
         survey(draft, id, false);
     }
+}
+
+/// What has taken over from a change that was stopped: what is seen from now on is that one's doing.
+fn follower(draft: &Draft<'_>, deploy: &Deploy) -> Option<DeployId> {
+    deploy.stopped_by.as_ref()?;
+    let others = draft.ctx.state.team.deploys.keys().copied().filter(|other| *other != deploy.id);
+    let is_it = |other: &&Deploy| other.plan.app == deploy.plan.app && other.is_running() && other.stopped_by.is_none();
+    others.filter_map(|other| draft.deploy(other)).find(is_it).map(|other| other.id)
+}
+
+fn superseded(by: DeployId) -> String {
+    format!("{by} was started before more could be seen")
 }
 
 fn survey(draft: &mut Draft<'_>, id: DeployId, last: bool) {
@@ -299,6 +329,12 @@ pub fn due(draft: &mut Draft<'_>, id: DeployId) {
                 late::say(draft, id);
             }
         }
+    }
+    let has_lapsed =
+        |deploy: &Deploy| deploy.is_waiting() && deploy.approval.as_ref().is_some_and(|approval| approval.until <= now);
+    if draft.deploy(id).is_some_and(has_lapsed) {
+        draft.fact(id, Fact::ApprovalLapsed);
+        ship::ask_approval(draft, id);
     }
 }
 

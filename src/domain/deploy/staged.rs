@@ -11,6 +11,7 @@ use crate::domain::hosting::Inventory;
 use crate::domain::ids::DeployId;
 use crate::domain::message::{Message, Ping};
 use crate::domain::text::{self, deploys};
+use crate::domain::verbs;
 
 /// A stage did well: the next one is looked at.
 pub fn done(draft: &mut Draft<'_>, deploy: &Deploy, verdict: Verdict, seen: String) {
@@ -51,7 +52,7 @@ pub fn crossed(
         Ok(now) => (now, drift(planned, now)),
         Err(why) => (planned, Some(format!("Fly does not say what runs in {} ({why})", planned.stage.name()))),
     };
-    let about = About { by: &deploy.by, stages: &[plan], was_staged: true, health: report };
+    let about = About { by: &deploy.by, stages: &[plan], was_staged: true, runs_on_staging: false, health: report };
     let checks = gates::look(&draft.ctx, &about);
     let refusing: Vec<String> = gates::refusing(&checks, &deploy.waivers).map(deploys::check).collect();
     let busy =
@@ -118,10 +119,16 @@ pub fn awaited(draft: &mut Draft<'_>, id: DeployId) {
     let until = draft.after(draft.ctx.policy.deploys.plan_holds_for.delta());
     draft.fact(id, Fact::DeployAwaited { until });
     let Some(deploy) = draft.deploy(id).cloned() else { return };
-    let mut message = Message::line(deploys::awaited(&deploy, until));
+    let is_approved = deploy.approval.as_ref().is_some_and(|approval| approval.until > draft.now());
+    let may_start = is_approved || verbs::deploy::own(&draft.ctx).is_some();
+    let mut message = Message::line(deploys::awaited(&draft.ctx, &deploy, until, may_start));
     message.buttons = super::board::yes_buttons(&deploy);
+    if !may_start {
+        message.buttons.remove(0);
+    }
     message = message.and(text::reason("you scheduled it")).ping(Ping::Person(deploy.by.clone()));
     draft.post(id, run::place(&deploy), message);
+    verbs::deploy::ask_approval(draft, id);
 }
 
 /// Whether every check that refuses has been passed with a reason.

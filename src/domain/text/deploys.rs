@@ -186,8 +186,33 @@ pub fn scheduled(deploy: &Deploy, at: DateTime<Utc>) -> Text {
 }
 
 /// Its hours have come.
-pub fn awaited(deploy: &Deploy, until: DateTime<Utc>) -> Text {
-    Text::plain(format!("{}: its hours have come. Start it by ", headline(deploy))).clock(until).text(".")
+pub fn awaited(ctx: &Ctx<'_>, deploy: &Deploy, until: DateTime<Utc>, may_start: bool) -> Text {
+    let line = Text::plain(format!("{}: its hours have come. ", headline(deploy)));
+    match may_start {
+        true => line.text("Start it by ").clock(until).text("."),
+        false => {
+            let whom = super::roles(ctx.policy.holders(Right::Approve));
+            line.text(format!("It needs a yes from {whom} by ")).clock(until).text(".")
+        }
+    }
+}
+
+/// A rollback is at work, as whoever asks for another hears it.
+pub fn going_back(ctx: &Ctx<'_>, deploy: &Deploy) -> Text {
+    let by = deploy.late_at.or(deploy.started_at.map(|at| at + ctx.policy.deploys.rollback_within.delta()));
+    let (done, all) = (deploy.done(), deploy.machines.len());
+    let line = Text::plain(format!("{} is under way: {done} of {all} machines", headline(deploy)));
+    let line = match by {
+        Some(by) if deploy.is_late_at(ctx.now) => line.text("; late, it was to be done ").relative(by),
+        Some(by) => line.text("; to be done ").relative(by),
+        None => line,
+    };
+    line.text(".")
+}
+
+/// What a yes to another rollback does to the one at work.
+pub fn takes_over(deploy: &Deploy) -> String {
+    format!("A yes stops {}: the machine in hand is finished, then this one begins.", deploy.id)
 }
 
 /// There is no incident that allows it.

@@ -2,7 +2,7 @@
 //!
 //! Pure. One function a sentence, as in `text.rs`.
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
 
 use crate::domain::deploy::gates::{Freeze, Gate, Lock};
 use crate::domain::draft::Ctx;
@@ -63,4 +63,14 @@ pub fn way_past(gate: Gate, holders: &[crate::domain::ids::Role]) -> String {
         Gate::Checklist => format!("press “Checklist” on the card; {whom}"),
         Gate::Lock => format!("ask them, or `/fly unlock`; {whom}"),
     }
+}
+
+/// Staging runs the image and was seen to be well a moment ago.
+pub fn is_well_on_staging() -> String {
+    "it runs there and is well: not put up there again".to_owned()
+}
+
+/// The image did well on staging, so long ago.
+pub fn did_well_on_staging(ago: TimeDelta) -> String {
+    format!("it did well there {} ago: not put up there again", super::span(ago))
 }

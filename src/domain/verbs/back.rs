@@ -62,9 +62,7 @@ pub fn plan_it(
     if let Some(Ok(inventory)) = answers.inventory(app) {
         refuse_what_is_gone(&draft.ctx, app, inventory, pressed.version)?;
     }
-    let id = draft.next_deploy();
-    let said = ship::plan(draft, who, about, Kind::Rollback, Asked::default(), answers)?;
-    let message = with_yes(draft, id, said);
+    let message = ship::plan(draft, who, about, Kind::Rollback, Asked::default(), answers)?;
     Ok(match acknowledge(draft, who, pressed.incident) {
         Some(line) => message.and(line),
         None => message,

@@ -8,8 +8,9 @@ use crate::domain::deploy::gates::{self, Check, Gate};
 use crate::domain::deploy::{Approval, Deploy, Phase, Plan, Strategy, plan, run, staged};
 use crate::domain::draft::{Ctx, Draft};
 use crate::domain::fact::Fact;
-use crate::domain::hosting::Running;
-use crate::domain::ids::{DeployId, IncidentId, Person, Role};
+use crate::domain::health::{Mark, StageHealth};
+use crate::domain::hosting::{Image, Inventory, Release, Running};
+use crate::domain::ids::{DeployId, IncidentId, Person, Role, Thing};
 use crate::domain::input::{Actor, Answers, Query};
 use crate::domain::message::{ButtonStyle, Message, Ping, Text};
 use crate::domain::policy::{Right, Severity};
@@ -58,8 +59,10 @@ pub fn ask(
     let image = plan::candidate(inventory, staging.filter(|_| last == Stage::Production), asked.image.as_deref());
     let image = image.map_err(Refusal::Because)?;
     let is_known = ctx.state.team.validated.iter().any(|one| one.service == service.name && one.image.is(&image));
+    let runs_well =
+        !is_known && last == Stage::Production && runs_well_on_staging(&ctx, service, staging, &image, answers);
     let stages = match asked.stage {
-        None if has_staging && !is_known => vec![Stage::Staging, Stage::Production],
+        None if has_staging && !is_known && !runs_well => vec![Stage::Staging, Stage::Production],
         _ => vec![last],
     };
     let mut plans = Vec::new();
@@ -78,8 +81,13 @@ pub fn ask(
         ship::refuse_while_busy(&ctx, plan)?;
     }
     let stages: Vec<&Plan> = plans.iter().collect();
-    let health = answers.health.as_ref();
-    let checks = gates::look(&ctx, &gates::About { by: &who.person, stages: &stages, was_staged: false, health });
+    let (by, health) = (&who.person, answers.health.as_ref());
+    let about = gates::About { by, stages: &stages, was_staged: false, runs_on_staging: runs_well, health };
+    let checks = gates::look(&ctx, &about);
+    if runs_well {
+        // Seen now: it stands on record as if we had put it there.
+        draft.fact(Thing::Team, Fact::Validated { service: service.name.clone(), image: image.clone() });
+    }
     let proposal = ship::Proposal { plan: first.clone(), then: then.to_vec(), checks, why: asked.why.clone() };
     let id = ship::propose(draft, who, proposal);
     let deploy = at_hand(draft, id)?;
@@ -96,6 +104,28 @@ pub fn ask(
     ask_approval(draft, id);
     let deploy = at_hand(draft, id)?;
     Ok(deploys::asked(&draft.ctx, &deploy, deploy.next_due().unwrap_or(draft.ctx.now)))
+}
+
+/// Whether every machine of staging runs the image, has done so for as long as a deploy of ours is let settle, and is well now,
+/// awake: then putting it there once more would show nothing new.
+fn runs_well_on_staging(
+    ctx: &Ctx<'_>,
+    service: &ServiceSpec,
+    staging: Option<&Inventory>,
+    image: &Image,
+    answers: &Answers,
+) -> bool {
+    let Some(staging) = staging else { return false };
+    let is_settled = |release: &Release| {
+        let settled_at = release.at.map(|at| at + ctx.policy.deploys.settle_for.delta());
+        release.is_complete() && settled_at.is_some_and(|at| at <= staging.at)
+    };
+    let mut stages = answers.health.iter().flat_map(|report| &report.stages);
+    let mark = stages.find(|one| one.service == service.name && one.stage == Stage::Staging).map(StageHealth::mark);
+    staging.machines.iter().all(|machine| machine.image.is(image))
+        && staging.machines.iter().any(Running::is_up)
+        && plan::with_image(staging, image).is_some_and(is_settled)
+        && mark == Some(Mark::Ok)
 }
 
 fn at_hand(draft: &Draft<'_>, id: DeployId) -> Result<Deploy, Refusal> {
@@ -119,7 +149,7 @@ pub fn own(ctx: &Ctx<'_>) -> Option<String> {
 }
 
 /// Those who may approve are asked once a plan, when nothing else stands in its way.
-fn ask_approval(draft: &mut Draft<'_>, id: DeployId) {
+pub fn ask_approval(draft: &mut Draft<'_>, id: DeployId) {
     let Some(deploy) = draft.deploy(id).cloned() else { return };
     let is_asked = deploy.approval_asked || deploy.approval.is_some() || own(&draft.ctx).is_some();
     if is_asked || !matches!(deploy.phase, Phase::Planned { .. }) || !staged::is_clear(&draft.ctx, &deploy) {
@@ -161,7 +191,8 @@ fn fresh(draft: &Draft<'_>, deploy: &Deploy, answers: &Answers) -> Result<Fresh,
     }
     let stages: Vec<&Plan> = plans.iter().collect();
     let (was_staged, health) = (!deploy.passed.is_empty(), answers.health.as_ref());
-    let checks = gates::look(&draft.ctx, &gates::About { by: &deploy.by, stages: &stages, was_staged, health });
+    let about = gates::About { by: &deploy.by, stages: &stages, was_staged, runs_on_staging: false, health };
+    let checks = gates::look(&draft.ctx, &about);
     Ok(Fresh { plans, checks, drift: (!drift.is_empty()).then(|| drift.join("; ")) })
 }
 

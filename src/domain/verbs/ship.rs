@@ -1,19 +1,20 @@
 //! Rolling back, restarting: asked for, said yes to, stopped, called off.
 //!
 //! Pure. No gate stands here: a rollback and a restart are refused only for want of the right, of something to go back to, or
-//! because something else is at work on the app; a rollback waits for nothing but another rollback: it takes over.
+//! because something else is at work on the app; a rollback waits for nothing: it takes over, also from another rollback. Where
+//! one to the same image is at work, that one is shown.
 
 use std::collections::BTreeSet;
 
-use super::deploy;
+use super::{back, deploy};
 use crate::domain::deploy::gates::Check;
-use crate::domain::deploy::{Deploy, Kind, Phase, Plan, Verdict, plan, run, scale};
+use crate::domain::deploy::{Deploy, Kind, Phase, Plan, Verdict, board, plan, run, scale};
 use crate::domain::draft::{Ctx, Draft};
 use crate::domain::fact::Fact;
 use crate::domain::hosting::{Image, Inventory};
 use crate::domain::ids::{DeployId, IncidentId, Place, Service};
 use crate::domain::input::{Actor, Answers, Query};
-use crate::domain::message::Text;
+use crate::domain::message::{Button, ButtonStyle, Message, Text};
 use crate::domain::policy::Right;
 use crate::domain::refusal::Refusal;
 use crate::domain::text::deploys;
@@ -131,8 +132,13 @@ pub fn plan(
     kind: Kind,
     asked: Asked,
     answers: &Answers,
-) -> Result<Text, Refusal> {
+) -> Result<Message, Refusal> {
     may(&draft.ctx, who, &about.service.name)?;
+    let ctx = draft.ctx;
+    let busy = running(&ctx, about.app()?).filter(|busy| kind == Kind::Rollback && is_going_back(busy));
+    if let Some(busy) = busy.filter(|_| asked.to.is_none()) {
+        return Ok(show(&ctx, busy));
+    }
     let inventory = told(answers, about.app()?)?;
     let wanted = wanted(&draft.ctx, about)?;
     let plan = match kind {
@@ -145,11 +151,35 @@ pub fn plan(
     if plan.kind.ships() && inventory.machines.iter().all(|machine| machine.image.is(&plan.to.image)) {
         return Err(Refusal::because(format!("{} runs {} already.", plan.app, plan.to.words())));
     }
+    if let Some(busy) = busy.filter(|busy| busy.plan.to.image.is(&plan.to.image)) {
+        return Ok(show(&ctx, busy));
+    }
     refuse_while_busy(&draft.ctx, &plan)?;
     let id = propose(draft, who, Proposal { plan, then: Vec::new(), checks: Vec::new(), why: asked.why });
     let deploy = draft.deploy(id).ok_or(Refusal::Broken)?;
     let until = deploy.next_due().unwrap_or(draft.ctx.now);
-    Ok(deploys::planned(deploy, until))
+    let message = back::with_yes(draft, id, deploys::planned(deploy, until));
+    Ok(match busy {
+        Some(busy) => {
+            let stop = Button::new(format!("stop:{}", busy.id.0), format!("Stop {}", busy.id), ButtonStyle::Plain);
+            let mut message = message.and(deploys::going_back(&ctx, busy)).and(deploys::takes_over(busy));
+            message.buttons.push(stop);
+            message
+        }
+        None => message,
+    })
+}
+
+/// Whether it is a rollback at work that nobody stopped.
+fn is_going_back(deploy: &Deploy) -> bool {
+    deploy.plan.kind == Kind::Rollback && deploy.stopped_by.is_none()
+}
+
+/// A rollback at work, with its clock and what can be done about it: at 3 a.m. somebody else may have been first.
+fn show(ctx: &Ctx<'_>, busy: &Deploy) -> Message {
+    let mut message = Message::line(deploys::going_back(ctx, busy));
+    message.buttons = board::while_it_runs(busy);
+    message
 }
 
 /// What a plan is for.
@@ -197,15 +227,15 @@ fn running<'a>(ctx: &Ctx<'a>, app: &str) -> Option<&'a Deploy> {
     ctx.state.team.deploys.values().find(|deploy| deploy.plan.app == app && deploy.is_running())
 }
 
-/// Something else is at work on the app. A rollback takes over, unless that is one too, and a restart takes over a rollback that
-/// is late; nothing else does.
+/// Something else is at work on the app. A rollback takes over, unless that is one to the same image, and a restart takes over a
+/// rollback that is late; nothing else does.
 ///
 /// # Errors
 /// Says what is at work.
 pub fn refuse_while_busy(ctx: &Ctx<'_>, plan: &Plan) -> Result<(), Refusal> {
     match running(ctx, &plan.app).filter(|busy| !(plan.kind == Kind::Restart && busy.is_late_at(ctx.now))) {
         // Taking a service off line is the last way out: it takes over whatever runs.
-        Some(busy) if !scale::is_zero(plan) && (plan.kind != Kind::Rollback || busy.plan.kind == Kind::Rollback) => {
+        Some(busy) if !scale::is_zero(plan) && (plan.kind != Kind::Rollback || does_the_same(busy, plan)) => {
             Err(Refusal::because(format!(
                 "{} is at work on {} ({}). Stop it on its card, or wait until it is over.",
                 busy.id,
@@ -215,6 +245,10 @@ pub fn refuse_while_busy(ctx: &Ctx<'_>, plan: &Plan) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
+}
+
+fn does_the_same(busy: &Deploy, plan: &Plan) -> bool {
+    is_going_back(busy) && busy.plan.to.image.is(&plan.to.image)
 }
 
 /// What would be done, and what can refuse it.

@@ -3,13 +3,14 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Sim;
 use super::faults::Fault;
 use super::id::{digest, hex, now};
 use super::images::{self, Image};
 use super::lifecycle::{self, At};
+use super::problem::Problem;
 use super::process;
 use super::server::tend;
 use super::state::State;
@@ -78,6 +79,11 @@ struct Hold {
 }
 
 #[derive(Deserialize)]
+struct Configured {
+    set: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
 struct Named {
     app: String,
     name: String,
@@ -99,6 +105,8 @@ struct Deployed {
     definition: Option<Value>,
     #[serde(default)]
     machines: Option<bool>,
+    #[serde(default)]
+    created_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Deserialize)]
@@ -164,6 +172,7 @@ pub fn act(sim: &Sim, action: &str, body: &Value) -> Result<Value, String> {
                 });
             })?;
         }
+        "config" => configure(sim, state, body)?,
         "image" => {
             images::tell(state, read::<Image>(body)?)?;
             state.bump();
@@ -256,15 +265,16 @@ impl Name {
     }
 }
 
-fn each(
-    state: &mut State,
-    body: &Value,
-    step: impl Fn(&mut State, &At) -> Result<(), super::problem::Problem>,
-) -> Result<(), String> {
+fn each(state: &mut State, body: &Value, step: impl Fn(&mut State, &At) -> Result<(), Problem>) -> Result<(), String> {
     for at in which(state, body)? {
-        step(state, &at).map_err(|problem| problem.body["error"].as_str().unwrap_or("refused").to_owned())?;
+        step(state, &at).map_err(said)?;
     }
     Ok(())
+}
+
+/// What a refusal says.
+fn said(problem: Problem) -> String {
+    problem.body["error"].as_str().unwrap_or("refused").to_owned()
 }
 
 fn change(state: &mut State, body: &Value, mut step: impl FnMut(&str, &mut Machine)) -> Result<(), String> {
@@ -319,6 +329,36 @@ fn host(sim: &Sim, state: &mut State, body: &Value) -> Result<(), String> {
     Ok(())
 }
 
+/// Somebody else gives machines another configuration: those that are up come up again with it.
+fn configure(sim: &Sim, state: &mut State, body: &Value) -> Result<(), String> {
+    let wish: Configured = read(body)?;
+    for at in which(state, body)? {
+        let Some(machine) = state.world.app(&at.app).and_then(|app| app.machine(&at.id)) else { continue };
+        let is_up = matches!(machine.state.as_str(), "started" | "starting" | "failed");
+        let mut config = machine.config.clone();
+        merge(&mut config, &Value::Object(wish.set.clone()));
+        lifecycle::replace(sim, state, &at, config, is_up).map_err(said)?;
+    }
+    Ok(())
+}
+
+/// As RFC 7396 merges: what is named takes the place of what was there, and null takes it away.
+fn merge(config: &mut Value, set: &Value) {
+    let Value::Object(set) = set else {
+        set.clone_into(config);
+        return;
+    };
+    if !config.is_object() {
+        *config = json!({});
+    }
+    for (key, value) in set {
+        match value {
+            Value::Null => drop(config.as_object_mut().and_then(|config| config.remove(key))),
+            value => merge(&mut config[key], value),
+        }
+    }
+}
+
 fn deployed(sim: &Sim, state: &mut State, body: &Value) -> Result<Value, String> {
     let wish: Deployed = read(body)?;
     let app = state.world.app_mut(&wish.app).ok_or_else(|| no_app(&wish.app))?;
@@ -334,7 +374,7 @@ fn deployed(sim: &Sim, state: &mut State, body: &Value) -> Result<Value, String>
         user: wish.user.unwrap_or("somebody@example.com".to_owned()),
         description: wish.description.unwrap_or_default(),
         image: wish.image.clone(),
-        created_at: now(),
+        created_at: wish.created_at.unwrap_or_else(now),
         definition,
         metadata: Value::Null,
         updated_at: None,

@@ -102,7 +102,7 @@ pub async fn serve(
     let mut lose_the_answer = false;
     let mut keep_the_answer = false;
     let mut spoilt = None;
-    for fault in faults {
+    for (id, fault) in faults {
         match fault {
             FaultKind::Latency { latency_ms } => tokio::time::sleep(Duration::from_millis(latency_ms)).await,
             FaultKind::Answer { status, body, retry_after_s } => spoilt = Some(ordered(status, body, retry_after_s)),
@@ -114,6 +114,15 @@ pub async fn serve(
             FaultKind::Hang => {
                 sim.stopped().await;
                 scissors.cut();
+            }
+            FaultKind::Hold => {
+                let mut changes = sim.lock().changes();
+                while sim.lock().faults.has(id) {
+                    tokio::select! {
+                        changed = changes.changed() => if changed.is_err() { break },
+                        () = sim.stopped() => break,
+                    }
+                }
             }
             FaultKind::Down { mode: Away::Unavailable } => spoilt = Some(ordered(503, None, None)),
             FaultKind::Down { mode: Away::Close } => {

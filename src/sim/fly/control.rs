@@ -127,12 +127,19 @@ async fn get_faults(Extract(sim): Extract<Sim>) -> Response {
 }
 
 async fn delete_faults(Extract(sim): Extract<Sim>) -> Response {
-    sim.lock().faults.clear();
+    let mut state = sim.lock();
+    state.faults.clear();
+    state.bump();
     ok(&json!({}))
 }
 
 async fn delete_fault(Extract(sim): Extract<Sim>, Path(id): Path<String>) -> Response {
-    let is_gone = id.parse().is_ok_and(|id| sim.lock().faults.remove(id));
+    let is_gone = id.parse().is_ok_and(|id| {
+        let mut state = sim.lock();
+        let is_gone = state.faults.remove(id);
+        state.bump();
+        is_gone
+    });
     if is_gone { ok(&json!({})) } else { Problem::new(404, "there is no such fault").into_response() }
 }
 

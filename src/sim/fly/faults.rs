@@ -66,6 +66,8 @@ pub enum FaultKind {
     ReleaseSticks,
     /// Never answered; nothing is done.
     Hang,
+    /// The request waits until this fault is taken away, and is looked at then. With `times` only so many requests do.
+    Hold,
     /// Away.
     Down {
         /// How it shows.
@@ -126,14 +128,11 @@ impl Faults {
         &self.list
     }
 
-    /// What a request meets, in the order in which the faults were ordered. Counts them down.
-    pub fn meet(&mut self, door: &str, method: &str, path: &str) -> Vec<FaultKind> {
+    /// What a request meets, by number, in the order in which the faults were ordered. Counts them down.
+    pub fn meet(&mut self, door: &str, method: &str, path: &str) -> Vec<(u64, FaultKind)> {
         let mut met = Vec::new();
         for fault in &mut self.list {
-            let hits = fault.door.as_deref().is_none_or(|wanted| wanted == door)
-                && fault.method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
-                && fault.path.as_deref().map_or_else(|| fault.kind.hits(door, method, path), |part| is_on(part, path));
-            if !hits || fault.kind == FaultKind::ReleaseSticks {
+            if !fault.hits(door, method, path) || fault.kind == FaultKind::ReleaseSticks {
                 continue;
             }
             if let Some(times) = &mut fault.times {
@@ -142,13 +141,19 @@ impl Faults {
                 }
                 *times -= 1;
             }
-            met.push(fault.kind.clone());
-            if !matches!(fault.kind, FaultKind::Latency { .. }) {
+            met.push((fault.id, fault.kind.clone()));
+            if !matches!(fault.kind, FaultKind::Latency { .. } | FaultKind::Hold) {
                 break;
             }
         }
-        self.list.retain(|fault| fault.times != Some(0));
+        // Those who are held wait for its end.
+        self.list.retain(|fault| fault.times != Some(0) || fault.kind == FaultKind::Hold);
         met
+    }
+
+    /// Whether a fault is in force.
+    pub fn has(&self, id: u64) -> bool {
+        self.list.iter().any(|fault| fault.id == id)
     }
 
     /// Whether a change of a release of this app is lost. Counts down.
@@ -162,6 +167,15 @@ impl Faults {
         }
         self.list.retain(|fault| fault.times != Some(0));
         true
+    }
+}
+
+impl Fault {
+    /// Whether it meets a request.
+    fn hits(&self, door: &str, method: &str, path: &str) -> bool {
+        self.door.as_deref().is_none_or(|wanted| wanted == door)
+            && self.method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
+            && self.path.as_deref().map_or_else(|| self.kind.hits(door, method, path), |part| is_on(part, path))
     }
 }
 

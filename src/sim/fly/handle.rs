@@ -178,12 +178,17 @@ impl Handle {
 
     /// Takes a fault away; whether it was there.
     pub fn clear_fault(&self, id: u64) -> bool {
-        self.sim.lock().faults.remove(id)
+        let mut state = self.sim.lock();
+        let was_there = state.faults.remove(id);
+        state.bump();
+        was_there
     }
 
     /// Takes all faults away.
     pub fn clear_faults(&self) {
-        self.sim.lock().faults.clear();
+        let mut state = self.sim.lock();
+        state.faults.clear();
+        state.bump();
     }
 
     /// Spans and limits as they are.

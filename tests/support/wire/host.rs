@@ -4,10 +4,11 @@
 //! stand-in. What it means is the same on both sides, so here it is told as the pure host tells it; the sentences themselves are
 //! tests/fly_acts.rs.
 
+use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 use watchbell::sim::fly::Handle;
 
-use crate::support::host::APP;
+use crate::support::host::{APP, BUILT_AGO, STAGING, staged, with_command};
 
 /// What a change of a machine meets: its update, its restart, and nothing else.
 const CHANGES: &str = "/apps/{app_name}/machines/{machine_id}";
@@ -19,6 +20,33 @@ const SLOW_MS: u32 = 400;
 const RUNS_MS: u32 = 300;
 /// It never passes its check meanwhile, in ms: transcripts watch a started machine for too short a time to see it end.
 const NEVER_MS: u32 = 600_000;
+
+/// Somebody deploys without the bot.
+///
+/// # Errors
+/// A sentence, when it cannot be.
+pub fn deploy(fly: &Handle, who: &str, what: &str) -> Result<(), String> {
+    let (tag, command) = with_command(what);
+    let (tag, status) = match tag.strip_suffix('…') {
+        Some(tag) => (tag, "running"),
+        None => (tag, "complete"),
+    };
+    let mut body = release(who, tag, status);
+    if let Some(command) = command {
+        body["definition"] = json!({"app": APP, "deploy": {"release_command": command}});
+    }
+    fly.act("release", &body).map(drop)
+}
+
+fn release(who: &str, tag: &str, status: &str) -> Value {
+    let (user, image) = (format!("{who}@lighthouse.example"), format!("registry.fly.io/{APP}:{tag}"));
+    json!({"app": APP, "user": user, "status": status, "image": image})
+}
+
+/// Whether machines come up anew by what `become_` does.
+pub fn sets_going(what: &str) -> bool {
+    what == "configuration changes" || staged(what).is_some()
+}
 
 /// Makes the local Fly be so.
 ///
@@ -33,17 +61,44 @@ pub fn become_(fly: &Handle, what: &str) -> Result<(), String> {
         }
         fly.act("faults", &fault).map(drop)
     };
+    if let Some((tag, span)) = staged(what) {
+        let mut body = release("carol", tag, "complete");
+        body["app"] = json!(STAGING);
+        body["created_at"] = json!(in_the_past(span));
+        return fly.act("release", &body).map(drop);
+    }
     match what {
         "well again" => {
             fly.clear_faults();
             fly.free(APP, None)
+        }
+        "holds" => fault(json!({"kind": "hold", "door": "machines", "method": "POST"})),
+        "goes on" => {
+            let faults = fly.state()["faults"].as_array().cloned().unwrap_or_default();
+            for id in faults.iter().filter(|fault| fault["kind"] == "hold").filter_map(|fault| fault["id"].as_u64()) {
+                fly.clear_fault(id);
+            }
+            Ok(())
+        }
+        // What that means for the bot is done with the bot.
+        "no token" => Ok(()),
+        "no releases" => {
+            fault(json!({"kind": "answer", "status": 403, "door": "releases"}))?;
+            fault(json!({"kind": "answer", "status": 403, "door": "graphql"}))
+        }
+        "configuration changes" => {
+            let set = json!({"env": {"LOG_LEVEL": "debug"}});
+            fly.act("config", &json!({"app": APP, "machine": 1, "set": set})).map(drop)
         }
         "no room" => fault(json!({"kind": "refuse", "meaning": "no_room"})),
         "refuses" => fault(json!({"kind": "refuse", "meaning": "created"})),
         "carol holds the machines" => fly.lease(APP, None, "carol", 3_600),
         "bad gateway" => on_changes(json!({"kind": "answer", "status": 502})),
         // Refused, not away: an answer that is tried for seconds is a later one, which the script would not wait for.
-        "no record of releases" => fault(json!({"kind": "answer", "status": 403, "door": "graphql"})),
+        "no record of releases" => {
+            fault(json!({"kind": "answer", "status": 403, "door": "releases", "method": "PATCH"}))?;
+            fault(json!({"kind": "answer", "status": 403, "door": "graphql"}))
+        }
         "releases stick" => fault(json!({"kind": "release_sticks", "path": APP})),
         "hardware fails" => fly.host(APP, Some("1"), "unreachable"),
         "hardware is back" => fly.host(APP, Some("1"), "ok"),
@@ -65,12 +120,23 @@ pub fn become_(fly: &Handle, what: &str) -> Result<(), String> {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the local Fly lives in real time")]
+fn in_the_past(span: TimeDelta) -> String {
+    (Utc::now() - span).to_rfc3339()
+}
+
 fn image(fly: &Handle, what: &str) -> Result<(), String> {
     let never = || format!("Fly is never “{what}” on the wire: see tests/fly_acts.rs");
     let (image, is) = what.split_once(" is ").ok_or_else(never)?;
+    if is == "built" {
+        let mut body = release("carol", image, "pending");
+        body["machines"] = json!(false);
+        body["created_at"] = json!(in_the_past(BUILT_AGO));
+        return fly.act("release", &body).map(drop);
+    }
     let character = match is {
         "well" => "good",
-        "unhealthy" => "unhealthy",
+        "unhealthy" | "unhealthy at first" => "unhealthy",
         "crashing" => "crash_loop",
         "gone" => "pruned",
         "failing its release command" => "bad_release",
@@ -83,6 +149,7 @@ fn image(fly: &Handle, what: &str) -> Result<(), String> {
     let mut told = json!({"image": image, "character": character});
     match is {
         "crashing" | "out of memory" => (told["run_ms"], told["healthy_ms"]) = (json!(RUNS_MS), json!(NEVER_MS)),
+        "unhealthy at first" => told["starts"] = json!(1),
         "slow to start" => told["healthy_ms"] = json!(SLOW_MS),
         "slow to stop" => told["stop_ms"] = json!(SLOW_MS),
         _ => {}
@@ -91,7 +158,7 @@ fn image(fly: &Handle, what: &str) -> Result<(), String> {
 }
 
 /// What a sentence of the client's has in it, and what the pure host says instead.
-const SAYINGS: [(&str, &str); 11] = [
+const SAYINGS: [(&str, &str); 12] = [
     ("there is no room for machine ", "there is no room on its hardware"),
     ("cannot be had any more", "the image cannot be had any more"),
     (" works on machine ", "somebody else works on it"),
@@ -101,6 +168,7 @@ const SAYINGS: [(&str, &str); 11] = [
     (" could not be started", "it could not be started"),
     ("the hardware under machine ", "the hardware under it does not answer"),
     ("the release is not on Fly's record", "Fly does not take it"),
+    (" is not marked as ", "Fly does not take it"),
     ("Fly answered 412", "Fly refuses to change it"),
     (" was not changed: Fly answered", "Fly does not answer, and it was not changed"),
 ];
@@ -109,6 +177,9 @@ const ENDS: [&str; 3] = [". It took", ". The next ", ". 1"];
 
 /// The line in the words of the pure host.
 pub fn plain(line: &str) -> String {
+    if let (Some(begins), Some(ends)) = (line.find("released before ("), line.find("). Give the image")) {
+        return format!("{}released before (it answered 503{}", &line[..begins], &line[ends..]);
+    }
     let found = SAYINGS.iter().find_map(|(has, means)| Some((line.find(has)?, *means)));
     let Some((at, means)) = found else { return line.to_owned() };
     // It begins behind the name of the machine, and goes to the end of what is said of it.

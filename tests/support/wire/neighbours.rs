@@ -1,7 +1,8 @@
-//! The small neighbours of the wire world: services that can be well, wrong or dead, and an ntfy that writes down who was woken.
+//! The small neighbours of the wire world: services that can be well, late, wrong or dead, and an ntfy that writes down who was woken.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::routing::post;
 use axum::{Json, Router};
@@ -11,6 +12,9 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
 use crate::support::world::Behaviour;
+
+/// How late a slow service answers: above whatever bound a transcript sets.
+pub const LATE: Duration = Duration::from_millis(1_500);
 
 /// A service at one address for the whole run.
 pub struct Service {
@@ -36,15 +40,16 @@ impl Service {
         if let Some(old) = self.listening.take() {
             old.abort();
         }
-        let status = match behaviour {
-            Behaviour::Healthy => "200 OK",
-            Behaviour::Wrong => "500 Internal Server Error",
+        let (status, after) = match behaviour {
+            Behaviour::Healthy => ("200 OK", Duration::ZERO),
+            Behaviour::Slow => ("200 OK", LATE),
+            Behaviour::Wrong => ("500 Internal Server Error", Duration::ZERO),
             Behaviour::Dead => return Ok(()),
         };
         let socket = reusable()?;
         socket.set_reuseport(true)?;
         socket.bind(self.addr)?;
-        self.listening = Some(tokio::spawn(serve(socket.listen(64)?, status)));
+        self.listening = Some(tokio::spawn(serve(socket.listen(64)?, status, after)));
         Ok(())
     }
 
@@ -64,7 +69,7 @@ fn reusable() -> std::io::Result<TcpSocket> {
     Ok(socket)
 }
 
-async fn serve(listener: TcpListener, status: &'static str) {
+async fn serve(listener: TcpListener, status: &'static str, after: Duration) {
     while let Ok((mut stream, _)) = listener.accept().await {
         tokio::spawn(async move {
             let (mut head, mut piece) = (Vec::new(), [0; 1024]);
@@ -74,6 +79,7 @@ async fn serve(listener: TcpListener, status: &'static str) {
                     _ => return,
                 }
             }
+            tokio::time::sleep(after).await;
             let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}");
             let _ = stream.write_all(answer.as_bytes()).await;
         });
