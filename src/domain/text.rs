@@ -6,6 +6,7 @@
 pub mod deploys;
 pub mod fly;
 pub mod gates;
+pub mod pipeline;
 pub mod releases;
 pub mod scale;
 

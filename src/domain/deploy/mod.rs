@@ -12,6 +12,7 @@ pub mod plan;
 pub mod run;
 pub mod scale;
 pub mod staged;
+mod strategy;
 pub mod undo;
 mod verdict;
 
@@ -23,8 +24,10 @@ use super::fact::{At, Fact};
 use super::hosting::{Image, ReleaseRef, Running, Trouble};
 use super::ids::{DeployId, EffectId, IncidentId, Person, Posted, Service};
 use super::message::Text;
+use super::pipeline::Request;
 use super::workspace::Stage;
 use gates::{Check, Waiver};
+pub use strategy::{Preparation, Strategy};
 pub use verdict::Verdict;
 
 /// What kind of change.
@@ -65,62 +68,6 @@ impl Kind {
     /// Whether it puts an image up, with a release on the host's record.
     pub fn ships(self) -> bool {
         matches!(self, Kind::Deploy | Kind::Rollback)
-    }
-}
-
-/// In which order machines get another image.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Strategy {
-    /// Some at a time, each well before the next.
-    #[default]
-    Rolling,
-    /// One machine more is tried with it first; then as rolling.
-    Canary,
-    /// All at once, waiting for none.
-    Immediate,
-}
-
-impl Strategy {
-    /// All of them, the usual one first.
-    pub const ALL: [Strategy; 3] = [Strategy::Rolling, Strategy::Canary, Strategy::Immediate];
-
-    /// Its name, as people type it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Strategy::Rolling => "rolling",
-            Strategy::Canary => "canary",
-            Strategy::Immediate => "immediate",
-        }
-    }
-
-    /// By its name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.name() == name)
-    }
-
-    fn is_rolling(&self) -> bool {
-        *self == Strategy::Rolling
-    }
-}
-
-/// What is done before the first machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Preparation {
-    /// The release command runs.
-    ReleaseCommand,
-    /// One machine more is tried with the image.
-    Canary,
-}
-
-impl Preparation {
-    /// In a sentence.
-    pub fn words(self) -> &'static str {
-        match self {
-            Preparation::ReleaseCommand => "the release command",
-            Preparation::Canary => "the canary",
-        }
     }
 }
 
@@ -368,12 +315,23 @@ pub struct Deploy {
     /// Whether it was said that it is not done in time, or will not be.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_late: bool,
+    /// The request, when a pipeline asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
+    /// Who put it off until its hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_by: Option<Person>,
+    /// Who said no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called_off_by: Option<Person>,
 }
 
 impl Deploy {
     /// What a plan begins.
     pub fn planned(id: DeployId, at: At, fact: &Fact) -> Option<Self> {
-        let Fact::DeployPlanned { plan, by, incident, why, until, then, checks, by_itself } = fact else { return None };
+        let Fact::DeployPlanned { plan, by, incident, why, until, then, checks, by_itself, request } = fact else {
+            return None;
+        };
         Some(Self {
             id,
             machines: vec![Machine::Waiting; plan.machines.len()],
@@ -407,6 +365,9 @@ impl Deploy {
             watched_until: None,
             late_at: None,
             is_late: false,
+            request: request.clone(),
+            scheduled_by: None,
+            called_off_by: None,
         })
     }
 
@@ -428,6 +389,11 @@ impl Deploy {
     /// Whether nothing is done before somebody says yes.
     pub fn is_waiting(&self) -> bool {
         matches!(self.phase, Phase::Planned { .. } | Phase::Scheduled { .. })
+    }
+
+    /// Whether somebody asked for it, or set the pipeline off that did: they do not approve it.
+    pub fn was_asked_by(&self, person: &Person) -> bool {
+        self.by == *person || self.request.as_ref().is_some_and(|request| request.person.as_ref() == Some(person))
     }
 
     /// The stages that are still to come or under way, in order.
@@ -520,7 +486,10 @@ impl Deploy {
                 let (by, hash, own) = (by.clone(), hash.clone(), own.clone());
                 self.approval = Some(Approval { by, hash, until: *until, own });
             }
-            Fact::DeployScheduled { at, .. } => self.phase = Phase::Scheduled { until: *at },
+            Fact::DeployScheduled { at, by } => {
+                self.scheduled_by = Some(by.clone());
+                self.phase = Phase::Scheduled { until: *at };
+            }
             Fact::DeployAwaited { until } => {
                 self.approval_asked = false;
                 self.phase = Phase::Planned { until: *until };
@@ -596,7 +565,8 @@ impl Deploy {
                     None => Phase::Over,
                 };
             }
-            Fact::DeployCancelled { why, .. } => {
+            Fact::DeployCancelled { by, why } => {
+                self.called_off_by.clone_from(by);
                 self.seen = Some(why.clone());
                 self.verdict = Some(Verdict::Cancelled);
                 self.judged_at = Some(at);

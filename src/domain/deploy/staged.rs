@@ -113,14 +113,15 @@ pub fn drift(planned: &Plan, now: &Plan) -> Option<String> {
     }
 }
 
-/// Its hours have come: whoever asked hears of it, and nothing is done before a yes.
+/// Its hours have come: whoever put it off hears of it, and nothing is done before a yes.
 pub fn awaited(draft: &mut Draft<'_>, id: DeployId) {
     let until = draft.after(draft.ctx.policy.deploys.plan_holds_for.delta());
     draft.fact(id, Fact::DeployAwaited { until });
     let Some(deploy) = draft.deploy(id).cloned() else { return };
     let mut message = Message::line(deploys::awaited(&deploy, until));
     message.buttons = super::board::yes_buttons(&deploy);
-    message = message.and(text::reason("you scheduled it")).ping(Ping::Person(deploy.by.clone()));
+    let whom = deploy.scheduled_by.clone().unwrap_or_else(|| deploy.by.clone());
+    message = message.and(text::reason("you scheduled it")).ping(Ping::Person(whom));
     draft.post(id, run::place(&deploy), message);
 }
 
