@@ -59,6 +59,9 @@ pub struct DeployArguments {
     /// Follow it for at most so long
     #[arg(long, default_value = "60m", requires = "wait")]
     timeout: Span,
+    /// How long the bot may be out of reach before it counts as not asked
+    #[arg(long, default_value = "2m")]
+    away: Span,
     /// The bot's public address
     #[arg(long, env = "WATCHBELL_URL")]
     url: String,
@@ -101,7 +104,8 @@ fn prepared(arguments: &DeployArguments) -> anyhow::Result<(Hook, String, Body, 
         |name: &str| std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|text| !text.is_empty());
     let secret =
         set(DEPLOY_SECRET).ok_or_else(|| anyhow!("{DEPLOY_SECRET} is not set: it is the one that the bot has"))?;
-    let hook = Hook::new(&arguments.url, SecretString::from(secret)).map_err(|why| anyhow!(why))?;
+    let away = Duration::from_millis(arguments.away.millis());
+    let hook = Hook::new(&arguments.url, SecretString::from(secret), away).map_err(|why| anyhow!(why))?;
     let github = |name: &str| set("GITHUB_ACTIONS").and_then(|_| set(name));
     let run = || {
         let (server, repository) = (github("GITHUB_SERVER_URL")?, github("GITHUB_REPOSITORY")?);

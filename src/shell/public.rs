@@ -237,3 +237,71 @@ async fn stands(
     let says = "No pipeline asked for that deploy, or it is not on record.";
     told.map(|told| Json(told).into_response()).ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, says))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::door::{self, Threshold};
+
+    const SECRET: &str = "what the pipeline signs with";
+
+    /// A port before a loop that answers nothing.
+    async fn port(secrets: &[&str]) -> (String, Door, Threshold) {
+        let (door, threshold) = door::door();
+        let secrets = secrets.iter().map(|secret| SecretString::from(*secret)).collect();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("its address"));
+        let limits = Limits::default();
+        tokio::spawn(listen::serve(listener, routes(Public::new(door.clone(), secrets, limits)), limits));
+        (url, door, threshold)
+    }
+
+    async fn ask(url: &str, body: &'static str) -> (u16, String, bool) {
+        let (time_s, id, path) = (SystemClock::default().now().timestamp(), "run-7", "/hooks/deploy");
+        let signed = Signed { time_s, id, method: "POST", path, body: body.as_bytes() };
+        let request = reqwest::Client::new().post(format!("{url}{path}")).header(signature::TIME, time_s);
+        let request =
+            request.header(signature::ID, id).header(signature::SIGNATURE, signed.sign(&SecretString::from(SECRET)));
+        let answer = request.body(body).send().await.expect("an answer");
+        let again = answer.headers().contains_key("retry-after");
+        (answer.status().as_u16(), answer.text().await.expect("a text"), again)
+    }
+
+    #[tokio::test]
+    async fn a_hook_without_a_secret_lets_nobody_in() {
+        let (url, ..) = port(&[]).await;
+        let (status, says, _) = ask(&url, "{}").await;
+        assert_eq!(status, 503);
+        assert!(says.contains("not set up"), "{says}");
+    }
+
+    #[tokio::test]
+    async fn a_loop_that_is_full_is_busy_and_says_when_to_come_again() {
+        let (url, door, _threshold) = port(&[SECRET]).await;
+        for n in 0..door::WAITING_MAX {
+            let input = Input { id: crate::domain::ids::InputId::new(format!("tick:{n}")), kind: InputKind::Tick };
+            assert!(door.bring(input, None).is_ok());
+        }
+        let (status, says, again) = ask(&url, r#"{"service": "shop", "image": "shop:2"}"#).await;
+        assert_eq!((status, again), (503, true), "{says}");
+        assert!(says.contains("I am busy"), "{says}");
+    }
+
+    #[tokio::test]
+    async fn strangers_who_come_too_often_keep_nobody_out() {
+        let (url, ..) = port(&[SECRET]).await;
+        let stranger = || async {
+            let answer =
+                reqwest::Client::new().post(format!("{url}/hooks/deploy")).body("{}").send().await.expect("an answer");
+            answer.status().as_u16()
+        };
+        let mut seen = Vec::new();
+        for _ in 0..=STRANGERS.0 + 10 {
+            seen.push(stranger().await);
+        }
+        assert_eq!(seen.first(), Some(&401));
+        assert!(seen.contains(&429), "{seen:?}");
+        let (status, says, _) = ask(&url, "{}").await;
+        assert_eq!(status, 400, "it is let in, and its body is none: {says}");
+    }
+}

@@ -21,8 +21,6 @@ use crate::ports::Clock as _;
 /// Where a deploy is asked for.
 pub const PATH: &str = "/hooks/deploy";
 
-/// How long the bot may be away: it is started anew, or its machine is.
-const AWAY_MAX: Duration = Duration::from_secs(120);
 /// How long is waited before it is asked again.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// The longest wait that an answer may ask for.
@@ -68,6 +66,7 @@ pub struct Hook {
     http: reqwest::Client,
     url: Url,
     secret: SecretString,
+    away_max: Duration,
 }
 
 /// What one request came to.
@@ -80,11 +79,11 @@ enum Answered {
 }
 
 impl Hook {
-    /// The hook of the bot at an address.
+    /// The hook of the bot at an address, which may be away for so long: it is started anew, or its machine is.
     ///
     /// # Errors
     /// A sentence, when that is no address, or one where others can read what is sent.
-    pub fn new(url: &str, secret: SecretString) -> Result<Self, String> {
+    pub fn new(url: &str, secret: SecretString, away_max: Duration) -> Result<Self, String> {
         let url = Url::parse(url.trim()).map_err(|error| format!("--url “{url}” is not an address ({error})"))?;
         if !matches!(url.scheme(), "https" | "http") || plain_http_elsewhere(&url) {
             return Err(format!("--url {url}: https only, but to this machine"));
@@ -94,7 +93,7 @@ impl Hook {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Self { http, url, secret })
+        Ok(Self { http, url, secret, away_max })
     }
 
     /// Asks for a deploy; follows it to its verdict for at most so long, when asked to. `say` is given each line.
@@ -156,7 +155,7 @@ impl Hook {
         id: &str,
         body: &[u8],
     ) -> Result<Told, (Ending, String)> {
-        let until = Instant::now() + AWAY_MAX;
+        let until = Instant::now() + self.away_max;
         loop {
             match self.once(method.clone(), path, id, body).await {
                 Answered::Told(told) => return Ok(*told),
@@ -262,7 +261,7 @@ mod tests {
 
     #[test]
     fn nothing_is_sent_where_others_can_read_it() {
-        let hook = |url| Hook::new(url, SecretString::from("a secret of the test".to_owned()));
+        let hook = |url| Hook::new(url, SecretString::from("a secret of the test".to_owned()), Duration::ZERO);
         assert!(hook("http://127.0.0.1:9401").is_ok());
         assert!(hook("https://watchbell.example").is_ok());
         assert!(hook("http://watchbell.example").expect_err("in the clear").contains("https only"));

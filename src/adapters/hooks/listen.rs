@@ -129,6 +129,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_says_nothing_is_let_go_and_one_too_many_is_told() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        use tokio::net::TcpStream;
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let addr = listener.local_addr().expect("its address");
+        let limits = Limits { connections_max: 1, head_within: Duration::from_millis(300), ..Limits::default() };
+        let routes = Router::new().fallback(|| async { "here" });
+        let server = tokio::spawn(serve(listener, routes, limits));
+        let mut silent = TcpStream::connect(addr).await.expect("a connection");
+        silent.write_all(b"GET / HTTP/1.1\r\n").await.expect("a part of a head");
+        let mut text = String::new();
+        let mut other = TcpStream::connect(addr).await.expect("a connection");
+        other.read_to_string(&mut text).await.expect("it is told");
+        assert!(text.starts_with("HTTP/1.1 503") && text.contains("Too many"), "{text}");
+        // Ends only because it is let go: nothing more is sent.
+        let _ = silent.read_to_end(&mut Vec::new()).await;
+        let answer = reqwest::get(format!("http://{addr}/")).await.expect("there is room again");
+        assert_eq!(answer.text().await.expect("a text"), "here");
+        server.abort();
+    }
+
+    #[tokio::test]
     async fn a_body_is_read_as_far_as_it_may_be_long() {
         let limits = Limits { body_bytes_max: 8, ..Limits::default() };
         assert_eq!(read(Body::from("12345678"), &limits).await, Ok(Bytes::from_static(b"12345678")));

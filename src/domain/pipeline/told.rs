@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::deploy::gates::{self, Check};
 use crate::domain::deploy::{Deploy, Phase, Verdict, board};
 use crate::domain::draft::Ctx;
-use crate::domain::text::{deploys, gates as words, pipeline as says};
+use crate::domain::text::{deploys, pipeline as says};
 
 /// How far it is, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +74,7 @@ impl Told {
         let refuses = refusing.iter().map(|check| Refuses {
             check: check.gate.name().to_owned(),
             says: check.says.clone(),
-            to_pass: words::way_past(check.gate, ctx.policy.deploys.may_override(check.gate)),
+            to_pass: says::way_past(check.gate, ctx.policy.deploys.may_override(check.gate)),
         });
         let observing = stands == Stands::Waiting && !ctx.state.team.live;
         Self {

@@ -2,10 +2,11 @@
 //!
 //! Pure. One function a sentence, as in `text.rs`. To a pipeline everything is plain words: it has no zone and no buttons.
 
-use super::{capital, clock_of_day, roles};
+use super::{capital, clock_of_day, gates, roles};
+use crate::domain::deploy::gates::Gate;
 use crate::domain::deploy::{Deploy, Verdict};
 use crate::domain::draft::Ctx;
-use crate::domain::ids::DeployId;
+use crate::domain::ids::{DeployId, Role};
 use crate::domain::message::{Span, Text};
 use crate::domain::pipeline::Request;
 use crate::domain::policy::Right;
@@ -58,7 +59,7 @@ pub fn next(ctx: &Ctx<'_>, deploy: &Deploy, is_refused: bool) -> String {
         return "I am only observing and change nothing: `/watchbell live` lets me.".to_owned();
     }
     if is_refused {
-        return format!("Its card in the channel says how to go on; {} is not started before that.", deploy.id);
+        return format!("Its card says how to go on; {} is not started before that.", deploy.id);
     }
     let until = deploy.next_due().map(|at| clock_of_day(at, ctx.now, ctx.workspace.team.zone)).unwrap_or_default();
     let is_approved = deploy.approval.as_ref().is_some_and(|approval| approval.until > ctx.now);
@@ -71,6 +72,16 @@ pub fn next(ctx: &Ctx<'_>, deploy: &Deploy, is_refused: bool) -> String {
             let whom = roles(ctx.policy.holders(Right::Approve));
             format!("I have asked {whom} to approve it by {until}.")
         }
+    }
+}
+
+/// How a refused check can be passed, for whom no reason of its own passes one.
+pub fn way_past(gate: Gate, holders: &[Role]) -> String {
+    const A_FIX: &str = "for an open incident a person's `/deploy` with `why` passes it";
+    match gate {
+        Gate::Freeze => format!("wait; {A_FIX}; {}", gates::whom(holders)),
+        Gate::Health => format!("mend it first; {A_FIX}; {}", gates::whom(holders)),
+        _ => gates::way_past(gate, holders),
     }
 }
 
