@@ -807,7 +807,12 @@ impl Wire {
                 self.order_fly(what)?;
                 Vec::new()
             }
-            Step::Start(_) | Step::Observing | Step::WithFly | Step::WithStaging | Step::Look(_) => Vec::new(),
+            Step::Start(_)
+            | Step::Observing
+            | Step::WithFly
+            | Step::WithStaging
+            | Step::Look(_)
+            | Step::Pipeline(_) => Vec::new(),
         })
     }
 }

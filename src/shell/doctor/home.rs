@@ -50,14 +50,11 @@ pub(super) fn configuration(config: &Config) -> Vec<Check> {
 fn pipeline(config: &Config, found: &mut Findings) {
     let (listens, has_secret) = (config.http.public_bind.is_some(), !config.http.deploy_secrets.is_empty());
     let has_pipeline = config.workspace.pipeline.is_some();
-    let missing: Vec<&str> = [
-        (listens, "[http] public_bind"),
-        (has_pipeline, "[pipeline]"),
-        (has_secret, DEPLOY_SECRET),
-    ]
-    .into_iter()
-    .filter_map(|(there, name)| (!there).then_some(name))
-    .collect();
+    let missing: Vec<&str> =
+        [(listens, "[http] public_bind"), (has_pipeline, "[pipeline]"), (has_secret, DEPLOY_SECRET)]
+            .into_iter()
+            .filter_map(|(there, name)| (!there).then_some(name))
+            .collect();
     match (missing.is_empty(), listens || has_pipeline || has_secret) {
         (true, _) if config.http.deploy_secrets.len() > 1 => found.ok(format!(
             "a pipeline may ask for deploys, with either of two secrets: take {DEPLOY_SECRET_NEXT} out once it signs with the new one"
