@@ -44,7 +44,7 @@ pub const DEPLOY: Command = Command {
                 .ok_or_else(|| Refusal::because(format!("“{named}” is no strategy: rolling, canary or immediate.")))?,
         };
         let stage = call.word("stage").map(|_| about.stage);
-        let asked = Asked { image: call.word("image"), stage, strategy, why: call.text("why") };
+        let asked = Asked { image: call.word("image"), stage, strategy, why: call.text("why"), ..Asked::default() };
         let mut draft = Draft::new(ctx);
         let line = deploy::ask(&mut draft, &call.who, about.service, asked, answers)?;
         Ok(draft.say(line))

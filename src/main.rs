@@ -1,7 +1,7 @@
 //! The program: arguments, configuration, telemetry, then the bot, the demo, a stand-in, or one question to the record.
 //!
 //! Exit codes: 0 well, 1 a warning (`health`) or a failure, 2 critical (`health`) or arguments that make no sense, 3 nothing
-//! was looked at (`health`).
+//! was looked at (`health`). `deploy` has five of its own: see `ask.rs`.
 
 #[cfg(feature = "sim")]
 use std::net::SocketAddr;
@@ -22,6 +22,7 @@ use watchbell::ports::Clock as _;
 use watchbell::ports::disk::Disk as _;
 use watchbell::shell::{self, Settings};
 
+mod ask;
 #[cfg(feature = "sim")]
 mod demo;
 
@@ -78,6 +79,9 @@ enum Action {
         #[arg(long, value_name = "FILE")]
         record: Option<PathBuf>,
     },
+    /// Ask a running bot for a deploy, from a pipeline; exit code 0 well, 1 it did not do well, 2 refused by a check or a person,
+    /// 3 the bot could not be asked, 4 no yes or no verdict in time
+    Deploy(ask::DeployArguments),
     /// Check a set-up before anyone relies on it
     Doctor {
         /// The set-up
@@ -197,6 +201,7 @@ async fn act(action: Action) -> anyhow::Result<ExitCode> {
                 ExitCode::from(NOT_LOOKED)
             }));
         }
+        Action::Deploy(arguments) => return Ok(ask::deploy(arguments).await),
         Action::Doctor { config, report } => return doctor(&config, report.as_deref()).await,
         Action::Init { config } => init(&config)?,
         Action::Export { state } => export(&state)?,

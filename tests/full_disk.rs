@@ -49,7 +49,7 @@ impl World {
             match work {
                 Work::Effect { effect, .. } => drop(self.pending.insert(effect.id, effect)),
                 Work::Withdraw(id) => drop(self.pending.remove(&id)),
-                Work::Show(..) | Work::Forget(..) | Work::Wake => {}
+                Work::Show(..) | Work::Forget(..) | Work::Recorded(_) | Work::Wake => {}
             }
         }
     }

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod discord;
 pub mod fly;
+pub mod hooks;
 pub mod pager;
 pub mod probe;
 mod redact;

@@ -17,6 +17,7 @@ use super::message::Message;
 use super::policy::JobKind;
 use super::refusal::Refusal;
 use super::state::{Decided, State};
+use super::verbs::pipeline;
 use super::{deploy, jobs, press, releases, services, text};
 
 /// What the outside must be asked before this input can be decided.
@@ -28,6 +29,7 @@ pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
         }
         InputKind::Press(press) => press::needs(ctx, press),
         InputKind::Filled(form) => press::needs_of(ctx, form),
+        InputKind::Pipeline(ask) => pipeline::queries(ctx, ask),
         _ => Vec::new(),
     }
 }
@@ -52,6 +54,10 @@ pub fn decide(
         InputKind::Effect(outcome) => effect_ended(&mut draft, outcome),
         InputKind::Measured(look) => services::decide(&mut draft, look, changed)?,
         InputKind::Releases(look) => releases::decide(&mut draft, look),
+        InputKind::Pipeline(ask) => {
+            let line = pipeline::ask(&mut draft, ask, answers)?;
+            return Ok(draft.say(line));
+        }
         InputKind::Tick => {
             due::look(&mut draft, None);
         }

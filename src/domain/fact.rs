@@ -15,6 +15,7 @@ use super::hosting::{Image, ReleaseRef, Running, Trouble};
 use super::ids::{DeployId, EffectId, IncidentId, Person, Posted, Service};
 use super::message::Text;
 use super::oncall::Override;
+use super::pipeline::Request;
 use super::policy::Severity;
 use super::promise::{Next, PromiseKind};
 use super::releases::Released;
@@ -454,6 +455,9 @@ pub enum Fact {
         /// Whether the bot asked for it itself, on behalf of that person.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         by_itself: bool,
+        /// The request, when a pipeline asked for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<Request>,
     },
     /// What would be done is another by now: a yes to what was does not count for it.
     DeployRevised {

@@ -13,6 +13,7 @@ use super::hosting::{Inventory, Release, ReleaseRef, Trouble};
 use super::ids::{EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service};
 use super::incident::Incident;
 use super::message::Text;
+use super::pipeline::Ask;
 use super::workspace::Stage;
 
 /// One thing that happened, with the id that its sender gave it.
@@ -39,6 +40,8 @@ pub enum InputKind {
     Measured(Measurement),
     /// The releases of an app were looked at.
     Releases(ReleasesLook),
+    /// A pipeline asks for a deploy.
+    Pipeline(Box<Ask>),
     /// Time passed: something may be due. Jobs have an input of their own, since some of them look first.
     Tick,
     /// A job is due, or somebody asked for it.

@@ -4,6 +4,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::deploy::day;
 use super::draft::{Ctx, Draft};
 use super::effect::Target;
 use super::fact::Fact;
@@ -22,7 +23,7 @@ use super::text;
 const LATE_AFTER: chrono::TimeDelta = chrono::TimeDelta::minutes(2);
 
 /// What a digest has to ask before it is written.
-pub const DIGEST_NEEDS: &[Query] = &[Query::Health(None), Query::Head];
+pub const DIGEST_NEEDS: &[Query] = &[Query::Health(None), Query::Head, Query::Changes(day::READ_MAX)];
 
 /// Jobs that are due by `now`.
 pub fn due(state: &State, now: DateTime<Utc>) -> Vec<String> {
@@ -93,7 +94,7 @@ pub fn run(draft: &mut Draft<'_>, name: &str, asked: bool, answers: &Answers) ->
     }
     let missed = due.map_or(0, |due| missed(&ctx, job, due, now));
     let mut message = match job.does {
-        JobKind::Digest => digest(&ctx, answers),
+        JobKind::Digest => digest(&ctx, state.team.jobs.get(name).and_then(|job| job.last), answers),
         JobKind::Remind => Message::line(format!("{}: {}", text::capital(&job.name), job.text)),
     };
     if let Some(due) = due.filter(|due| now - *due > LATE_AFTER) {
@@ -128,8 +129,8 @@ fn missed(ctx: &Ctx<'_>, job: &Job, due: DateTime<Utc>, now: DateTime<Utc>) -> u
     count
 }
 
-/// The morning's post.
-fn digest(ctx: &Ctx<'_>, answers: &Answers) -> Message {
+/// The morning's post. `last` is when it was written before.
+fn digest(ctx: &Ctx<'_>, last: Option<DateTime<Utc>>, answers: &Answers) -> Message {
     let mut card = Card::new(format!("Daily digest · {}", local(ctx, ctx.now)), Tone::Quiet);
     let open: Vec<_> = ctx.state.open().collect();
     card = card.row(
@@ -161,6 +162,9 @@ fn digest(ctx: &Ctx<'_>, answers: &Answers) -> Message {
             card = card.row("Health", lines.join("\n"));
         }
         None => card = card.row("Health", "? could not be looked at"),
+    }
+    if let Some(changes) = day::told(ctx, last, answers) {
+        card = card.row("Changes", changes);
     }
     if let Some((person, until)) = ctx.on_call() {
         card = card.row(

@@ -20,6 +20,7 @@ pub mod fact;
 pub mod health;
 pub mod hosting;
 pub mod input;
+pub mod pipeline;
 pub mod promise;
 pub mod releases;
 

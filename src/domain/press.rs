@@ -100,7 +100,7 @@ fn shipping(
             let to = (plan.kind != Kind::Restart).then(|| plan.to.image.reference.clone());
             if plan.kind == Kind::Deploy {
                 let (stage, strategy) = (Some(plan.stage), plan.strategy);
-                let asked = deploy::Asked { image: to, stage, strategy, why: None };
+                let asked = deploy::Asked { image: to, stage, strategy, why: None, ..deploy::Asked::default() };
                 return Some(deploy::ask(draft, who, about.service, asked, answers).map(Message::line));
             }
             return Some(ship::plan(draft, who, about, plan.kind, ship::Asked { to, why: None }, answers));
@@ -211,8 +211,15 @@ fn replanned(draft: &mut Draft<'_>, form: &Filled, answers: &Answers) -> Option<
                 return Some(Err(Refusal::because(format!("“{typed}” is no strategy: rolling, canary or immediate."))));
             };
             let old = draft.deploy(id).filter(|old| old.then.is_empty()).map(|_| plan.stage);
-            let why = draft.deploy(id).and_then(|old| old.why.clone());
-            let asked = deploy::Asked { image: Some(flat(&value("image"))), stage: old, strategy, why };
+            // A pipeline's reason is not that of whoever changes its plan.
+            let why = draft.deploy(id).filter(|old| old.request.is_none()).and_then(|old| old.why.clone());
+            let asked = deploy::Asked {
+                image: Some(flat(&value("image"))),
+                stage: old,
+                strategy,
+                why,
+                ..deploy::Asked::default()
+            };
             deploy::ask(draft, who, about.service, asked, answers)
         }
         _ => return None,

@@ -15,6 +15,7 @@ use super::health::Watched;
 use super::ids::{DeployId, EffectId, IncidentId, InputId, Person, Posted, Service, Thing};
 use super::incident::Incident;
 use super::oncall::Override;
+use super::pipeline::Known;
 use super::releases::{self, Ledgers};
 use super::workspace::Stage;
 
@@ -24,6 +25,8 @@ pub const NEWEST_HELD: u32 = 32;
 pub const DEPLOYS_HELD: usize = 8;
 /// Images whose ticked boxes, and whose good days on staging, are remembered.
 pub const IMAGES_REMEMBERED: usize = 32;
+/// Requests of pipelines that are known again: a resend comes within minutes, a run repeated by hand within days.
+pub const REQUESTS_REMEMBERED: usize = 256;
 /// Freezes that hold at once, at most: one a service and one for all.
 pub const FREEZES_MAX: usize = 64;
 /// How many input ids are remembered, so that a repeat is known.
@@ -67,6 +70,9 @@ pub struct TeamState {
     /// Boxes ticked, by image; the newest image last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ticks: Vec<(String, BTreeSet<String>)>,
+    /// Requests of pipelines that were taken, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<Known>,
     /// The newest releases of each app, whoever made them.
     #[serde(default, skip_serializing_if = "Ledgers::is_empty")]
     pub releases: Ledgers,
@@ -295,6 +301,10 @@ impl State {
         // Ticked on a deploy's card, and true of its image wherever that goes.
         if let Fact::Ticked { image, item, is_ticked: on, .. } = fact {
             team.tick(gates::key(image), item, *on);
+        }
+        if let Fact::DeployPlanned { request: Some(request), .. } = fact {
+            team.requests.push(Known { id: request.id.clone(), body: request.body.clone(), deploy: id });
+            keep_newest(&mut team.requests, REQUESTS_REMEMBERED);
         }
         if let Some(deploy) = team.deploys.get(&id) {
             releases::apply_ours(&mut team.releases, deploy, at, fact);

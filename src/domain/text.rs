@@ -3,9 +3,11 @@
 //! Pure. One function a sentence. Plain words: people never read how the bot is built. A ping's first 100 characters say
 //! severity, number, what, and what is wanted by when.
 
+pub mod day;
 pub mod deploys;
 pub mod fly;
 pub mod gates;
+pub mod pipeline;
 pub mod releases;
 pub mod scale;
 

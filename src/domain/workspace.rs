@@ -48,6 +48,35 @@ pub struct Workspace {
     /// What the team runs.
     #[serde(default)]
     pub services: Vec<ServiceSpec>,
+    /// What asks for deploys by signed requests; nothing when absent.
+    #[serde(default)]
+    pub pipeline: Option<Pipeline>,
+}
+
+/// What asks for deploys by signed requests. It may ask, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pipeline {
+    /// What it is called on cards and on the record.
+    pub name: String,
+    /// The services that it may ask for; all when absent.
+    #[serde(default)]
+    pub services: Option<Vec<Service>>,
+    /// Who of `[[people]]` it is that sets it off, by the name that it has for them: they do not approve what they set off.
+    #[serde(default)]
+    pub actors: BTreeMap<String, String>,
+}
+
+impl Pipeline {
+    /// Its name as that of whoever asked.
+    pub fn person(&self) -> Person {
+        Person::new(format!("pipeline:{}", self.name))
+    }
+
+    /// Whether it may ask for a service.
+    pub fn may_ask_for(&self, service: &Service) -> bool {
+        self.services.as_ref().is_none_or(|services| services.contains(service))
+    }
 }
 
 /// Name and zone.

@@ -10,9 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::pulse::{Beat, Pulse};
 use crate::domain::answer::Answer;
-use crate::domain::ids::Thing;
+use crate::domain::ids::{DeployId, Thing};
 use crate::domain::input::{Answers, Input};
 use crate::domain::message::Message;
+use crate::domain::pipeline::told::Told;
 use crate::domain::policy::Policy;
 
 /// Inputs that may wait at the door. Beyond it the sender is told to come back.
@@ -38,8 +39,24 @@ pub enum Ask {
     Look(oneshot::Sender<Snapshot>),
     /// How an incident or a deploy should look now. No answer when it is not in memory.
     Draw(Thing, oneshot::Sender<Drawn>),
+    /// How a deploy that a pipeline asked for stands; none when none did, or it is not on record.
+    Told(Meant, oneshot::Sender<Option<Told>>),
     /// A policy that holds from now on, and its hash.
     Adopt(Box<Policy>, String),
+}
+
+/// Which deploy a pipeline means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meant {
+    /// The one that came of a request.
+    Request {
+        /// The request's name for itself.
+        id: String,
+        /// SHA-256 of its body, in hex.
+        body: String,
+    },
+    /// By number.
+    Number(DeployId),
 }
 
 /// How an incident or a deploy should look.
@@ -127,6 +144,13 @@ impl Door {
         let (sender, receiver) = oneshot::channel();
         self.asks.send(Ask::Draw(on, sender)).await.ok()?;
         receiver.await.ok()
+    }
+
+    /// How a deploy that a pipeline asked for stands, as it is on record.
+    pub async fn told(&self, which: Meant) -> Option<Told> {
+        let (sender, receiver) = oneshot::channel();
+        self.asks.send(Ask::Told(which, sender)).await.ok()?;
+        receiver.await.ok()?
     }
 
     /// From now on this policy holds.

@@ -531,6 +531,9 @@ where
                     let _ = reply.send(drawn);
                 }
             }
+            Ask::Told(which, reply) => {
+                let _ = reply.send(self.told(&which));
+            }
             Ask::Adopt(policy, hash) => {
                 self.parts.policy = *policy;
                 self.parts.hash.clone_from(&hash);

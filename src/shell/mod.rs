@@ -16,6 +16,7 @@ pub mod looking;
 pub mod outbox;
 pub mod policy_file;
 pub mod private;
+pub mod public;
 pub mod pulse;
 mod pump;
 pub mod record;
@@ -40,6 +41,7 @@ use crate::adapters::config::Config;
 use crate::adapters::discord::lane::{Lane, LaneLimits, LaneOptions};
 use crate::adapters::discord::{self, Directory, DiscordChat, GatewayOptions, Link, SharedDirectory};
 use crate::adapters::fly::Patience;
+use crate::adapters::hooks::listen::{self, Limits};
 use crate::adapters::probe::Prober;
 use crate::adapters::store;
 use crate::commands::{self, Lists};
@@ -108,6 +110,8 @@ pub struct Bot {
     pub link: Link,
     /// Where the private port listens.
     pub private: std::net::SocketAddr,
+    /// Where the public port listens; none when it is off.
+    pub public: Option<std::net::SocketAddr>,
     stop: watch::Sender<bool>,
     end: JoinHandle<End>,
     connection: JoinHandle<anyhow::Error>,
@@ -296,6 +300,14 @@ pub async fn start(mut config: Config, settings: Settings) -> anyhow::Result<Bot
         .await
         .with_context(|| format!("cannot listen on {} ([http] private_bind)", config.http.private_bind))?;
     let private = listener.local_addr()?;
+    let public_listener = match config.http.public_bind {
+        None => None,
+        Some(bind) => {
+            let bound = TcpListener::bind(bind).await;
+            Some(bound.with_context(|| format!("cannot listen on {bind} ([http] public_bind)"))?)
+        }
+    };
+    let public = public_listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let about = private_port(&config, &door, &plain_clock, movable.clone(), Arc::clone(&chat), policy_trouble.clone());
 
     let (stop, stopped) = watch::channel(false);
@@ -307,6 +319,11 @@ pub async fn start(mut config: Config, settings: Settings) -> anyhow::Result<Bot
             let _ = axum::serve(listener, private::routes(about)).await;
         }),
     ];
+    if let Some(listener) = public_listener {
+        let limits = Limits::default();
+        let routes = public::routes(public::Public::new(door.clone(), config.http.deploy_secrets.clone(), limits));
+        tasks.push(tokio::spawn(listen::serve(listener, routes, limits)));
+    }
     if let Some(releases) = &releases {
         tasks.push(tokio::spawn(releases::follow(Arc::clone(releases), soon, door.clone())));
     }
@@ -318,9 +335,9 @@ pub async fn start(mut config: Config, settings: Settings) -> anyhow::Result<Bot
     }
     let driver = Driver::new(parts, state, door.clone(), threshold);
     let end = tokio::spawn(driver.run(stopped));
-    info!(private = %private, "Watchbell is up");
+    info!(private = %private, public = ?public, "Watchbell is up");
     let connection = tokio::spawn(connecting.stay(first));
-    Ok(Bot { door, clock, movable, prober, releases, link, private, stop, end, connection, tasks })
+    Ok(Bot { door, clock, movable, prober, releases, link, private, public, stop, end, connection, tasks })
 }
 
 /// The clock that can be moved, when configuration asks for one. It goes on from where it stopped.

@@ -33,8 +33,10 @@ struct Leg {
     prepared: BTreeSet<&'static str>,
     unprepared: bool,
     tried_again: BTreeSet<String>,
-    /// Why the host's list does not say what it should.
+    /// The host's list does not say what it should.
     trouble: bool,
+    /// Because the release could not be closed.
+    left_open: bool,
 }
 
 impl Leg {
@@ -51,6 +53,7 @@ impl Leg {
             unprepared: false,
             tried_again: BTreeSet::new(),
             trouble: false,
+            left_open: false,
         };
         leg.is_about(&plan.machines);
         leg
@@ -98,7 +101,7 @@ impl Leg {
                 self.failed = true;
             }
             Fact::ReleaseOpened { trouble, .. } => self.trouble |= trouble.is_some(),
-            Fact::ReleaseLeftOpen { .. } => self.trouble = true,
+            Fact::ReleaseLeftOpen { .. } => (self.trouble, self.left_open) = (true, true),
             _ => {}
         }
         Ok(())
@@ -435,20 +438,22 @@ impl Ships {
 
     fn asked(&mut self, effect: &Effect) -> Result<(), String> {
         let EffectKind::Act { deploy, app, step, .. } = &effect.kind else { return Ok(()) };
-        // What could not be closed on the host's list is closed later, whatever was judged meanwhile.
-        let closes_late = |told: &Told| told.leg.trouble && matches!(step, Step::CloseRelease { .. });
-        let told = self.deploys.get(deploy);
-        let told = told.filter(|told| told.started && (!told.judged || closes_late(told)) && !told.crossing);
-        let told = told.ok_or_else(|| format!("5: {deploy} is not under way and asks for {step:?}"))?;
-        if *app != told.leg.plan.app {
-            return Err(format!("5: {deploy} is at work on {}, and asks for {step:?} on {app}", told.leg.plan.app));
-        }
+        let told = self.deploys.get(deploy).ok_or_else(|| format!("4: {deploy} was never planned: {step:?}"))?;
+        let closes = matches!(step, Step::CloseRelease { .. });
+        let legs = || told.legs().enumerate();
+        // What could not be closed on the host's list in its turn is closed later, whatever was judged meanwhile.
+        let left_open = legs().filter(|(_, leg)| closes && leg.left_open).find(|(_, leg)| leg.plan.app == *app);
+        let at_hand = legs().last().filter(|_| told.started && !told.judged && !told.crossing);
+        let at_hand = at_hand.filter(|(_, leg)| leg.plan.app == *app);
+        let (stage, leg) = at_hand
+            .or(left_open)
+            .ok_or_else(|| format!("5: {deploy} is not under way on {app} and asks for {step:?}"))?;
         if let Step::CloseRelease { ended: ReleaseEnd::Complete, .. } = step
-            && told.leg.done != told.leg.machines
+            && leg.done != leg.machines
         {
             return Err(format!("5: {deploy} is put on the list as complete and is not"));
         }
-        self.acts.insert(effect.id, (*deploy, told.passed.len(), step.clone()));
+        self.acts.insert(effect.id, (*deploy, stage, step.clone()));
         self.steps += 1;
         Ok(())
     }

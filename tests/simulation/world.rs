@@ -42,6 +42,8 @@ enum Event {
     Deliver(InputId, InputKind),
     /// The services are looked at.
     Look,
+    /// What was released is looked at.
+    Releases,
     /// A request reaches the neighbour. It does so whatever became of its sender.
     Arrive { life: u32, key: String, request: Request },
     /// A request that was delayed is done; nobody hears of it.
@@ -206,6 +208,7 @@ impl World {
         self.plan(hours);
         self.after(TimeDelta::zero(), Event::Restart);
         self.after(TimeDelta::seconds(30), Event::Look);
+        self.after(TimeDelta::seconds(40), Event::Releases);
         self.deliver(team::call(team::actor("mia"), "watchbell live", &[]), TimeDelta::seconds(5));
         self.after(TimeDelta::minutes(2), Event::Person);
         self.run(end)?;
@@ -356,7 +359,7 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) -> Result<(), String> {
-        if !matches!(event, Event::Resume { .. } | Event::Look) {
+        if !matches!(event, Event::Resume { .. } | Event::Look | Event::Releases) {
             self.say(|| format!("  {event:?}").chars().take(170).collect());
         }
         match event {
@@ -368,6 +371,7 @@ impl World {
                 }
             }
             Event::Look => self.look(),
+            Event::Releases => self.look_at_releases(),
             Event::Arrive { life, key, request } => self.arrive(life, key, &request)?,
             Event::Late(request) => {
                 self.neighbours.perform(&request, self.now);
@@ -527,12 +531,19 @@ impl World {
                 let id = InputId::new(format!("look:{name}:{}", now.timestamp_millis()));
                 bot.inbox.push((id, InputKind::Measured(look)));
             }
+        }
+        self.after(if soon { TimeDelta::seconds(60) } else { TimeDelta::minutes(20) }, Event::Look);
+    }
+
+    fn look_at_releases(&mut self) {
+        let now = self.now;
+        if let Some(bot) = &mut self.bot {
             for host in &self.hosts {
                 let id = InputId::new(format!("releases:{}:{}", host.app, now.timestamp_millis()));
                 bot.inbox.push((id, InputKind::Releases(host.look())));
             }
         }
-        self.after(if soon { TimeDelta::seconds(60) } else { TimeDelta::minutes(20) }, Event::Look);
+        self.after(TimeDelta::minutes(3), Event::Releases);
     }
 
     fn set_disk(&mut self, fault: DiskFault) {

@@ -13,7 +13,10 @@ use watchbell::domain::health::{HealthReport, ProbeFinding, StageHealth};
 use watchbell::domain::ids::{DeployId, EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service, Thing};
 use watchbell::domain::input::*;
 use watchbell::domain::message::{Form, Message, Text};
+use watchbell::domain::pipeline::told::Told;
+use watchbell::domain::pipeline::{Ask, Known};
 use watchbell::domain::policy::{Policy, SHIPPED};
+use watchbell::domain::press::flat;
 use watchbell::domain::schedule::first_instant;
 use watchbell::domain::state::{Decided, State, follow};
 use watchbell::domain::workspace::{Stage, StageSpec, Workspace};
@@ -21,8 +24,8 @@ use watchbell::domain::{bot, jobs, services, view};
 
 use super::host::{self, Character, Host, Lack};
 use super::world::{
-    Behaviour, CAST, Plain, Step, TEAM, World, block, changed_policy, page_line, place_key, place_name, place_order,
-    shown,
+    Behaviour, CAST, Plain, Step, TEAM, World, answered, block, changed_policy, page_line, place_key, place_name,
+    place_order, request, shown,
 };
 
 /// How often a probe looks, as the shipped policy has it.
@@ -562,6 +565,24 @@ impl Pure {
         Ok(())
     }
 
+    /// As the public port does: what stands on record of it afterwards is the answer.
+    fn asked_by_a_pipeline(&mut self, values: &[(String, String)]) -> Result<Told, String> {
+        let (id, body) = request(values);
+        let ask = Ask::read(&id, &body)?;
+        let digest = ask.request.body.clone();
+        self.decide(InputKind::Pipeline(Box::new(ask)), Some("pipeline"));
+        let said = self.answers.pop();
+        let is_it = |known: &&Known| known.id == id && known.body == digest;
+        let Some(known) = self.state.team.requests.iter().find(is_it) else {
+            let Some((_, Answer::Say { message, .. })) = said else { return Err("no answer".to_owned()) };
+            return Err(message.lines.iter().map(flat).collect::<Vec<_>>().join(" "));
+        };
+        let input = InputId::new("told");
+        let (policy, workspace) = (&self.policy, &self.workspace);
+        let ctx = Ctx { state: &self.state, policy, workspace, now: self.now, input: &input };
+        self.state.team.deploys.get(&known.deploy).map(|deploy| Told::of(&ctx, deploy)).ok_or("forgotten".to_owned())
+    }
+
     fn press(&mut self, who: &str, action: String, values: Vec<String>, on: Posted) {
         let press = Press { who: Self::actor(who), place: on.place.clone(), action, values, on };
         self.decide(InputKind::Press(press), Some(who));
@@ -696,6 +717,14 @@ impl World for Pure {
             Step::Start(_) | Step::Observing | Step::WithFly | Step::WithStaging | Step::SlowAbove { .. } => {}
             Step::Command { who, command, words, options, place } => {
                 self.call(who, command, words, options, place.as_deref())?;
+            }
+            Step::Pipeline(values) => {
+                let answer = self.asked_by_a_pipeline(values);
+                self.settle();
+                let mut out = Vec::new();
+                answered(&mut out, &answer);
+                out.append(&mut self.newly_seen());
+                return Ok(out);
             }
             Step::Write { who, text, place } => {
                 let place = place_key(place.as_deref().unwrap_or("incidents")).to_owned();

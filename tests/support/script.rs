@@ -74,6 +74,9 @@ fn step(line: &str) -> Result<Step, String> {
     if let Some(rest) = line.strip_prefix("fly: ") {
         return Ok(Step::Fly(rest.to_owned()));
     }
+    if let Some(rest) = line.strip_prefix("pipeline: ") {
+        return Ok(Step::Pipeline(pairs(rest.split(" | "))?));
+    }
     if line == "observing" {
         return Ok(Step::Observing);
     }

@@ -12,17 +12,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
+use watchbell::adapters::clock::SystemClock;
 use watchbell::adapters::config::Config;
 use watchbell::adapters::fly::Patience;
+use watchbell::adapters::hooks::signature::{self, Signed};
 use watchbell::commands;
 use watchbell::domain::command_spec::OptionKind;
 use watchbell::domain::ids::InputId;
 use watchbell::domain::input::{Input, InputKind};
+use watchbell::domain::pipeline::told::Told;
 use watchbell::domain::policy::{Policy, SHIPPED};
 use watchbell::domain::schedule::first_instant;
 use watchbell::domain::workspace::Workspace;
+use watchbell::ports::Clock as _;
 use watchbell::shell::outbox::Pace;
 use watchbell::shell::private::wait_still;
 use watchbell::shell::{self, Bot, Settings};
@@ -31,7 +36,9 @@ use watchbell::sim::discord::{
 };
 use watchbell::sim::fly;
 
-use super::world::{Behaviour, CAST, Step, TEAM, World, block, page_line, place_key, place_name, place_order};
+use super::world::{
+    Behaviour, CAST, Step, TEAM, World, answered, block, page_line, place_key, place_name, place_order, request,
+};
 use neighbours::{Ntfy, Service};
 use seen::Names;
 
@@ -45,6 +52,8 @@ const RELEASES_EVERY: TimeDelta = TimeDelta::seconds(60);
 const LOOKS_SURE: u32 = 4;
 /// With Discord away, posts are tried without end; nothing new for this long is as still as it gets.
 const QUIET_WHILE_DOWN: Duration = Duration::from_millis(250);
+/// What a pipeline signs with.
+const HOOK_SECRET: &str = "what-the-pipeline-of-the-transcripts-signs-with";
 /// Stands in the state folder, as the shell keeps it.
 const CLOCK_FILE: &str = "clock.json";
 
@@ -198,7 +207,7 @@ impl Wire {
         })?;
         let text = toml::to_string(&table).map_err(|error| error.to_string())?;
         let setup = format!(
-            "{text}\n[discord]\nguild = \"{}\"\napi_url = \"{}\"\n[http]\nprivate_bind = \"127.0.0.1:0\"\n[state]\ndir = \"state\"\n",
+            "{text}\n[discord]\nguild = \"{}\"\napi_url = \"{}\"\n[http]\nprivate_bind = \"127.0.0.1:0\"\npublic_bind = \"127.0.0.1:0\"\n[state]\ndir = \"state\"\n",
             discord.guild_id(),
             discord.base_url()
         );
@@ -345,6 +354,7 @@ impl Wire {
         let env = |name: &str| match name {
             "DISCORD_TOKEN" => Some(token.clone()),
             "FLY_READ_TOKEN" => look.clone(),
+            "WATCHBELL_HOOK_DEPLOY_SECRET" => Some(HOOK_SECRET.to_owned()),
             "FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT" => act.clone().filter(|_| self.has_token),
             "FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT_STAGING" => on_staging.clone(),
             _ => None,
@@ -685,6 +695,26 @@ impl Wire {
         Ok(out)
     }
 
+    /// A signed request at the public port.
+    fn asked_by_a_pipeline(&self, values: &[(String, String)]) -> Result<Result<Told, String>, String> {
+        let (id, body) = request(values);
+        let url = format!("http://{}/hooks/deploy", self.bot().public.ok_or("no public port")?);
+        let time_s = SystemClock::default().now().timestamp();
+        let signed = Signed { time_s, id: &id, method: "POST", path: "/hooks/deploy", body: &body };
+        let signature = signed.sign(&SecretString::from(HOOK_SECRET));
+        let (time, name, shown) = (signature::TIME, signature::ID, signature::SIGNATURE);
+        let answer = self.runtime.block_on(async {
+            let request =
+                reqwest::Client::new().post(url).header(time, time_s).header(name, &id).header(shown, signature);
+            request.body(body).send().await?.json::<Value>().await
+        });
+        let answer = answer.map_err(|error| error.to_string())?;
+        Ok(match answer["error"].as_str() {
+            Some(why) => Err(why.to_owned()),
+            None => Ok(serde_json::from_value(answer).map_err(|error| error.to_string())?),
+        })
+    }
+
     fn call(&self, action: &str, body: Value) -> Result<String, String> {
         let done = self.runtime.block_on(self.discord().call(action, body))?;
         Ok(done["interaction_id"].as_str().unwrap_or_default().to_owned())
@@ -854,7 +884,8 @@ impl Wire {
             | Step::WithFly
             | Step::WithStaging
             | Step::SlowAbove { .. }
-            | Step::Look(_) => Vec::new(),
+            | Step::Look(_)
+            | Step::Pipeline(_) => Vec::new(),
         })
     }
 }
@@ -925,6 +956,13 @@ impl World for Wire {
                 let head = if message["author"]["bot"] == true { "<".to_owned() } else { format!("< {author}") };
                 block(&mut out, &head, &names.lines(message));
             }
+            return Ok(out);
+        }
+        if let Step::Pipeline(values) = step {
+            let mut out = Vec::new();
+            answered(&mut out, &self.asked_by_a_pipeline(values)?);
+            self.rest()?;
+            out.append(&mut self.newly_seen());
             return Ok(out);
         }
         let begun = self.act(step)?;

@@ -1,10 +1,13 @@
 //! What a script can do to a world, and what people then see in it. Two worlds speak it: the pure floors, and the whole bot on
 //! the wire.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use watchbell::domain::ids::{Person, Place, Role};
 use watchbell::domain::message::{Message, Ping, TimeStyle};
+use watchbell::domain::pipeline::told::Told;
 use watchbell::domain::render::{Wording, words};
 use watchbell::domain::workspace::Workspace;
 
@@ -78,6 +81,8 @@ pub enum Step {
     /// `fly: deployment-41 is unhealthy`, `fly: no room`, `fly: too many requests`, `fly: release command bin/migrate`,
     /// `fly: well again`
     Fly(String),
+    /// `pipeline: service: checkout | image: … | actor: octocat | id: run-7`: a signed request asks for a deploy.
+    Pipeline(Vec<(String, String)>),
     /// `discord: down`, `discord: up`
     Discord(bool),
     /// `deleted: the card of INC-1`, `deleted: the thread of INC-1`
@@ -151,6 +156,28 @@ pub fn changed_policy(text: &str, key: &str, value: &str) -> Result<String, Stri
         at.insert(last.to_owned(), value["x"].clone());
     }
     toml::to_string(&table).map_err(|error| error.to_string())
+}
+
+/// A request's name for itself, and its body, as a script gives them.
+pub fn request(values: &[(String, String)]) -> (String, Vec<u8>) {
+    let id = values.iter().find(|(name, _)| name == "id").map_or("run-1", |(_, id)| id);
+    let body: BTreeMap<&str, &str> =
+        values.iter().filter(|(name, _)| name != "id").map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    (id.to_owned(), serde_json::to_vec(&body).unwrap_or_default())
+}
+
+/// What a pipeline is answered.
+pub fn answered(out: &mut Vec<String>, answer: &Result<Told, String>) {
+    let lines = match answer {
+        Err(why) => vec![why.clone()],
+        Ok(told) => {
+            let refuses =
+                told.refuses.iter().map(|one| format!("✗ {}: {}. To pass: {}.", one.check, one.says, one.to_pass));
+            let head = [format!("{}: {}", told.what, told.line)].into_iter();
+            head.chain(refuses).chain(told.next.clone()).collect()
+        }
+    };
+    block(out, "< (the pipeline)", &lines);
 }
 
 /// A page, and what it is sorted by within one instant: whose it is, and by which way.

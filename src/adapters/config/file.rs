@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use super::Refused;
 use crate::domain::ids::Role;
 use crate::domain::policy::Span;
-use crate::domain::workspace::{Channels, Member, OnCall, ServiceSpec, Team, Workspace};
+use crate::domain::workspace::{Channels, Member, OnCall, Pipeline, ServiceSpec, Team, Workspace};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +27,7 @@ pub(super) struct File {
     oncall: OnCall,
     #[serde(default)]
     services: Vec<ServiceSpec>,
+    pipeline: Option<Pipeline>,
     pub(super) discord: Discord,
     #[serde(default)]
     pub(super) fly: Fly,
@@ -147,6 +148,7 @@ impl File {
             people: self.people.clone(),
             oncall: self.oncall.clone(),
             services: self.services.clone(),
+            pipeline: self.pipeline.clone(),
         }
     }
 

@@ -29,6 +29,10 @@ pub const DISCORD_TOKEN: &str = "DISCORD_TOKEN";
 pub const FLY_READ_TOKEN: &str = "FLY_READ_TOKEN";
 /// The variable with the token that the command line shows to the running bot.
 pub const CONTROL_TOKEN: &str = "WATCHBELL_CONTROL_TOKEN";
+/// The variable with the secret that a pipeline signs its requests with.
+pub const DEPLOY_SECRET: &str = "WATCHBELL_HOOK_DEPLOY_SECRET";
+/// The variable with the one that is about to take its place; both count.
+pub const DEPLOY_SECRET_NEXT: &str = "WATCHBELL_HOOK_DEPLOY_SECRET_NEXT";
 
 /// The largest watchbell.toml or policy that is read, in bytes.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -120,6 +124,8 @@ pub struct Http {
     pub private_bind: SocketAddr,
     /// Webhooks; none when absent.
     pub public_bind: Option<SocketAddr>,
+    /// The secrets that requests to `/hooks/deploy` may be signed with: the one in use, and the next while it takes its place.
+    pub deploy_secrets: Vec<SecretString>,
     /// What the command line must show.
     pub control_token: Option<SecretString>,
 }
@@ -195,6 +201,8 @@ impl Config {
 
         let set = |name: &str| env(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let secret = |name: &str| set(name).map(SecretString::from);
+        let hooks = [DEPLOY_SECRET, DEPLOY_SECRET_NEXT].map(|name| secret(name).map(|value| (name, value)));
+        let deploy_secrets = refuse::hook_secrets(hooks.into_iter().flatten())?;
         let mut secrets = BTreeMap::new();
         let mut missing = BTreeMap::new();
         for (variable, wanted_by) in named_variables(&workspace) {
@@ -230,6 +238,7 @@ impl Config {
             http: Http {
                 private_bind: file.http.private_bind,
                 public_bind: file.http.public_bind,
+                deploy_secrets,
                 control_token: secret(CONTROL_TOKEN),
             },
             state_dir: beside.join(file.state.dir),

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use reqwest::Url;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Refused;
+use crate::domain::ids::Service;
 use crate::domain::policy::Span;
 use crate::domain::workspace::{ProbeSpec, Way, Workspace};
 
@@ -146,12 +148,45 @@ pub(super) fn releases_every(every: Span, name: &str) -> Result<(), Refused> {
     Ok(())
 }
 
+/// A shorter secret can be guessed, in bytes.
+const SECRET_BYTES_MIN: usize = 16;
+
+/// Refuses a secret that can be guessed. Says the variable, never the value.
+pub(super) fn hook_secrets(
+    given: impl Iterator<Item = (&'static str, SecretString)>,
+) -> Result<Vec<SecretString>, Refused> {
+    let long_enough = |(name, secret): (&str, SecretString)| match secret.expose_secret().len() {
+        bytes if bytes < SECRET_BYTES_MIN => Err(Refused(format!(
+            "{name} is shorter than {SECRET_BYTES_MIN} characters and can be guessed: make one with `openssl rand -hex 32`"
+        ))),
+        _ => Ok(secret),
+    };
+    given.map(long_enough).collect()
+}
+
+/// Refuses a pipeline that names what is not there.
+fn pipeline(team: &Workspace) -> Result<(), String> {
+    let Some(pipeline) = &team.pipeline else { return Ok(()) };
+    if pipeline.name.trim().is_empty() || pipeline.name.chars().any(char::is_control) {
+        return Err("[pipeline] name is what its deploys are asked for by: github".to_owned());
+    }
+    let is_there = |name: &&Service| team.services.iter().any(|service| service.name == **name);
+    if let Some(unknown) = pipeline.services.iter().flatten().find(|name| !is_there(name)) {
+        return Err(format!("[pipeline] services names {unknown}, which is none of [[services]]"));
+    }
+    if let Some(unknown) = pipeline.actors.values().find(|name| team.person(name).is_none()) {
+        return Err(format!("[pipeline.actors] names {unknown}, who is not in [[people]]"));
+    }
+    Ok(())
+}
+
 /// Refuses a team that does not hold together.
 pub(super) fn workspace(team: &Workspace, name: &str) -> Result<(), Refused> {
     let refuse = |sentence: String| Err(Refused(format!("{name}: {sentence}")));
     if team.services.len() > SERVICES_MAX {
         return refuse(format!("{} services; at most {SERVICES_MAX}", team.services.len()));
     }
+    pipeline(team).or_else(refuse)?;
     let mut people = BTreeSet::new();
     for member in &team.people {
         if !people.insert(member.name.as_str()) {

@@ -172,3 +172,28 @@ fn each_app_has_its_own_token_to_act_with() {
     let tokens: Vec<_> = tokens.iter().map(|(app, token)| (app.as_str(), token.expose_secret())).collect();
     assert_eq!(tokens, [("shop-api", "fm2_a")]);
 }
+
+#[test]
+fn a_pipeline_names_what_is_there_and_signs_with_what_cannot_be_guessed() {
+    let team = "[[people]]\nname = \"ana\"\nchat = \"discord:812345678901234568\"\n[[services]]\nname = \"shop\"\nproduction = {}\n";
+    let with = |more: &str| refusal(&format!("{SMALL}{team}[pipeline]\nname = \"github\"\n{more}\n"));
+    assert_eq!(with("services = [\"shop\"]\nactors = { octocat = \"ana\" }"), "taken");
+    assert!(with("services = [\"basket\"]").contains("[pipeline] services names basket"));
+    assert!(with("actors = { octocat = \"bob\" }").contains("[pipeline.actors] names bob"));
+    assert!(refusal(&format!("{SMALL}[pipeline]\nname = \" \"\n")).contains("[pipeline] name"));
+
+    let secrets = |old: Option<&str>, next: Option<&str>| {
+        let (old, next) = (old.map(str::to_owned), next.map(str::to_owned));
+        let env = move |name: &str| match name {
+            DEPLOY_SECRET => old.clone(),
+            DEPLOY_SECRET_NEXT => next.clone(),
+            _ => None,
+        };
+        Config::from_text(Path::new("watchbell.toml"), SMALL, env)
+    };
+    let both = secrets(Some("the old one of sixteen"), Some("the new one of sixteen")).expect("both are long enough");
+    assert_eq!(both.http.deploy_secrets.len(), 2);
+    assert!(!format!("{both:?}").contains("one of sixteen"), "and neither is shown");
+    let short = secrets(Some("hunter2"), None).map_or_else(|refused| refused.0, |_| "taken".to_owned());
+    assert!(short.contains("WATCHBELL_HOOK_DEPLOY_SECRET is shorter than 16") && !short.contains("hunter2"), "{short}");
+}

@@ -137,6 +137,7 @@ fn team(probes: Vec<ProbeSpec>, fly_app: Option<&str>) -> Workspace {
             production: StageSpec { fly_app: fly_app.map(str::to_owned), probes },
             staging: None,
         }],
+        pipeline: None,
     }
 }
 

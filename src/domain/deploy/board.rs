@@ -11,7 +11,7 @@ use crate::domain::hosting::Running;
 use crate::domain::ids::{DeployId, Thing};
 use crate::domain::message::{Button, ButtonStyle, Card, Choice, Menu, Message, Text, Tone};
 use crate::domain::state::State;
-use crate::domain::text::{self, capital, deploys, scale};
+use crate::domain::text::{self, capital, deploys, pipeline, scale};
 use crate::domain::verbs;
 
 /// Machines named one by one; of more, only those that are not done.
@@ -48,8 +48,13 @@ pub fn card(ctx: &Ctx<'_>, deploy: &Deploy) -> Message {
     }
     card = match deploy.by_itself {
         true => card.field("Asked by", Text::plain("me, for ").person(&deploy.by)),
-        false => card.field("Asked by", Text::default().person(&deploy.by)),
+        false => {
+            card.field("Asked by", pipeline::asked_by(Text::default().person(&deploy.by), deploy.request.as_ref()))
+        }
     };
+    if let Some(from) = deploy.request.as_ref().and_then(pipeline::made_from) {
+        card = card.field("Made from", from);
+    }
     if let Some(by) = deploy.started_by.as_ref().filter(|by| **by != deploy.by) {
         card = card.field("Started by", Text::default().person(by));
     }
@@ -164,7 +169,8 @@ fn tone(deploy: &Deploy) -> Tone {
     }
 }
 
-fn status(deploy: &Deploy) -> Text {
+/// How far it is, in a line.
+pub fn status(deploy: &Deploy) -> Text {
     let stopped = |line: Text| match &deploy.stopped_by {
         Some(by) => line.text(", stopped by ").person(by).text(": the machine in hand is finished"),
         None => line,

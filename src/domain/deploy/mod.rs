@@ -2,9 +2,10 @@
 //!
 //! Pure. Owns the fold (`Deploy::apply`) and the words for its parts; how a plan is made is `plan.rs`, what can refuse it
 //! `gates.rs`, what is done next `run.rs`, how it goes from stage to stage `staged.rs`, what came of it `judge.rs`, what a change of size or count is `scale.rs`, when it is
-//! taken back without being asked `undo.rs`, how it looks `board.rs`, who may ask for it `verbs/ship.rs` and `verbs/deploy.rs`.
+//! taken back without being asked `undo.rs`, what a digest says of it `day.rs`, how it looks `board.rs`, who may ask for it `verbs/ship.rs` and `verbs/deploy.rs`.
 
 pub mod board;
+pub mod day;
 pub mod gates;
 pub mod judge;
 mod kind;
@@ -24,6 +25,7 @@ use super::fact::{At, Fact};
 use super::hosting::{Image, ReleaseRef, Running, Trouble};
 use super::ids::{DeployId, EffectId, IncidentId, Person, Posted, Service};
 use super::message::Text;
+use super::pipeline::Request;
 use super::workspace::Stage;
 use gates::{Check, Waiver};
 pub use kind::{Kind, Preparation, Strategy};
@@ -280,12 +282,23 @@ pub struct Deploy {
     /// Whether it was said that it is not done in time, or will not be.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_late: bool,
+    /// The request, when a pipeline asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
+    /// Who put it off until its hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_by: Option<Person>,
+    /// Who said no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called_off_by: Option<Person>,
 }
 
 impl Deploy {
     /// What a plan begins.
     pub fn planned(id: DeployId, at: At, fact: &Fact) -> Option<Self> {
-        let Fact::DeployPlanned { plan, by, incident, why, until, then, checks, by_itself } = fact else { return None };
+        let Fact::DeployPlanned { plan, by, incident, why, until, then, checks, by_itself, request } = fact else {
+            return None;
+        };
         Some(Self {
             id,
             machines: vec![Machine::Waiting; plan.machines.len()],
@@ -320,6 +333,9 @@ impl Deploy {
             watched_until: None,
             late_at: None,
             is_late: false,
+            request: request.clone(),
+            scheduled_by: None,
+            called_off_by: None,
         })
     }
 
@@ -341,6 +357,11 @@ impl Deploy {
     /// Whether nothing is done before somebody says yes.
     pub fn is_waiting(&self) -> bool {
         matches!(self.phase, Phase::Planned { .. } | Phase::Scheduled { .. })
+    }
+
+    /// Whether somebody asked for it, or set the pipeline off that did: they do not approve it.
+    pub fn was_asked_by(&self, person: &Person) -> bool {
+        self.by == *person || self.request.as_ref().is_some_and(|request| request.person.as_ref() == Some(person))
     }
 
     /// The stages that are still to come or under way, in order.
@@ -440,7 +461,10 @@ impl Deploy {
                 let (by, hash, own) = (by.clone(), hash.clone(), own.clone());
                 self.approval = Some(Approval { by, hash, until: *until, own });
             }
-            Fact::DeployScheduled { at, .. } => self.phase = Phase::Scheduled { until: *at },
+            Fact::DeployScheduled { at, by } => {
+                self.scheduled_by = Some(by.clone());
+                self.phase = Phase::Scheduled { until: *at };
+            }
             Fact::DeployAwaited { until } => {
                 self.approval_asked = false;
                 self.phase = Phase::Planned { until: *until };
@@ -518,7 +542,8 @@ impl Deploy {
                     None => Phase::Over,
                 };
             }
-            Fact::DeployCancelled { why, .. } => {
+            Fact::DeployCancelled { by, why } => {
+                self.called_off_by.clone_from(by);
                 self.seen = Some(why.clone());
                 self.verdict = Some(Verdict::Cancelled);
                 self.judged_at = Some(at);

@@ -9,7 +9,7 @@ use crate::domain::draft::Draft;
 use crate::domain::effect::{EffectKind, Target, Urgency};
 use crate::domain::fact::{Fact, Status};
 use crate::domain::health::HealthReport;
-use crate::domain::hosting::{Inventory, Running, Step, Trouble};
+use crate::domain::hosting::{Inventory, ReleaseRef, Running, Step, Trouble};
 use crate::domain::ids::{DeployId, EffectId, Person, Service, Thing};
 use crate::domain::input::Stepped;
 use crate::domain::message::{Message, Ping, Text};
@@ -120,6 +120,8 @@ pub fn stepped(draft: &mut Draft<'_>, id: DeployId, step: &Step, end: &Stepped) 
         }
         Step::RunReleaseCommand { .. } => prepared(draft, id, Preparation::ReleaseCommand, end),
         Step::Trial { .. } => prepared(draft, id, Preparation::Canary, end),
+        // One of a stage that is done, closed late: the stage at hand is not about it.
+        Step::CloseRelease { release, .. } if !is_at_hand(draft, id, release) => {}
         Step::CloseRelease { .. } => {
             // Whoever scales the app later must know that the host's record is not what runs.
             let trouble = match end {
@@ -167,6 +169,10 @@ pub fn stepped(draft: &mut Draft<'_>, id: DeployId, step: &Step, end: &Stepped) 
             roll(draft, id);
         }
     }
+}
+
+fn is_at_hand(draft: &Draft<'_>, id: DeployId, release: &ReleaseRef) -> bool {
+    draft.deploy(id).is_some_and(|deploy| deploy.release.as_ref() == Some(release))
 }
 
 /// Takes the next machines in hand; when none is left, closes the release.

@@ -320,7 +320,9 @@ mod tests {
         let (plan, now) = (Box::new(plan), chrono::DateTime::UNIX_EPOCH);
         let (incident, why, then, checks) = (None, None, Vec::new(), Vec::new());
         let by_itself = false;
-        let planned = Fact::DeployPlanned { plan, by: by.clone(), incident, why, until: now, then, checks, by_itself };
+        let request = None;
+        let planned =
+            Fact::DeployPlanned { plan, by: by.clone(), incident, why, until: now, then, checks, by_itself, request };
         let started = Fact::DeployStarted { by, machines: None, checks: Vec::new(), late_at: None };
         let judged = Fact::DeployJudged { verdict, seen: String::new(), watch: None };
         let facts = [planned, started, judged].map(|fact| (Thing::Deploy(id), fact)).to_vec();

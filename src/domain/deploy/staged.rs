@@ -114,7 +114,7 @@ pub fn drift(planned: &Plan, now: &Plan) -> Option<String> {
     }
 }
 
-/// Its hours have come: whoever asked hears of it, and nothing is done before a yes.
+/// Its hours have come: whoever put it off hears of it, and nothing is done before a yes.
 pub fn awaited(draft: &mut Draft<'_>, id: DeployId) {
     let until = draft.after(draft.ctx.policy.deploys.plan_holds_for.delta());
     draft.fact(id, Fact::DeployAwaited { until });
@@ -126,7 +126,8 @@ pub fn awaited(draft: &mut Draft<'_>, id: DeployId) {
     if !may_start {
         message.buttons.remove(0);
     }
-    message = message.and(text::reason("you scheduled it")).ping(Ping::Person(deploy.by.clone()));
+    let whom = deploy.scheduled_by.clone().unwrap_or_else(|| deploy.by.clone());
+    message = message.and(text::reason("you scheduled it")).ping(Ping::Person(whom));
     draft.post(id, run::place(&deploy), message);
     verbs::deploy::ask_approval(draft, id);
 }

@@ -40,7 +40,9 @@ pub fn start(draft: &mut Draft<'_>, failed: &Deploy, plan: Plan) {
     let until = draft.after(draft.ctx.policy.deploys.plan_holds_for.delta());
     let (incident, why) = (failed.incident, Some(deploys::undo_why(failed)));
     let (plan, then, checks) = (Box::new(plan), Vec::new(), Vec::new());
-    let planned = Fact::DeployPlanned { plan, by: by.clone(), incident, why, until, then, checks, by_itself: true };
+    let request = None;
+    let planned =
+        Fact::DeployPlanned { plan, by: by.clone(), incident, why, until, then, checks, by_itself: true, request };
     draft.fact(id, planned);
     draft.board(id);
     run::start(draft, id, &by, None, Vec::new());

@@ -103,6 +103,7 @@ pub fn asked(ctx: &Ctx<'_>, deploy: &Deploy, until: DateTime<Utc>) -> Text {
 pub fn approve_please(ctx: &Ctx<'_>, deploy: &Deploy, until: DateTime<Utc>) -> Text {
     let by = super::clock(until, ctx.workspace.team.zone);
     let line = Text::plain(format!("{}: approve by {by}? Asked by ", headline(deploy))).person(&deploy.by);
+    let line = super::pipeline::asked_by(line, deploy.request.as_ref());
     match &deploy.why {
         Some(why) => line.text(": ").join(why.clone()),
         None => line.text("."),

@@ -6,6 +6,7 @@ use chrono::{NaiveDate, TimeDelta};
 
 use crate::domain::deploy::gates::{Freeze, Gate, Lock};
 use crate::domain::draft::Ctx;
+use crate::domain::ids::Role;
 use crate::domain::incident::Incident;
 use crate::domain::message::Text;
 
@@ -48,12 +49,17 @@ fn words(text: &Text) -> String {
     super::short(&crate::domain::press::flat(text), 120)
 }
 
-/// How a refused check can be passed.
-pub fn way_past(gate: Gate, holders: &[crate::domain::ids::Role]) -> String {
-    let whom = match holders {
+/// Who may pass a check with a written reason.
+pub fn whom(holders: &[Role]) -> String {
+    match holders {
         [] => "nobody may pass it".to_owned(),
         holders => format!("{} may pass it with a reason", super::roles(holders)),
-    };
+    }
+}
+
+/// How a refused check can be passed.
+pub fn way_past(gate: Gate, holders: &[Role]) -> String {
+    let whom = whom(holders);
     match gate {
         Gate::Window => format!("wait, or schedule it; {whom}"),
         Gate::Freeze => format!("wait; a fix for an open incident passes it with `why`; {whom}"),

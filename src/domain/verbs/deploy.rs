@@ -13,9 +13,11 @@ use crate::domain::hosting::{Image, Inventory, Release, Running};
 use crate::domain::ids::{DeployId, IncidentId, Person, Role, Thing};
 use crate::domain::input::{Actor, Answers, Query};
 use crate::domain::message::{ButtonStyle, Message, Ping, Text};
+use crate::domain::pipeline::Request;
+use crate::domain::pipeline::fly_toml::FlyToml;
 use crate::domain::policy::{Right, Severity};
 use crate::domain::refusal::Refusal;
-use crate::domain::text::{self, deploys, gates as words};
+use crate::domain::text::{self, deploys, gates as words, pipeline};
 use crate::domain::workspace::{ServiceSpec, Stage};
 
 /// What somebody asks for.
@@ -29,6 +31,10 @@ pub struct Asked {
     pub strategy: Strategy,
     /// Why.
     pub why: Option<Text>,
+    /// The request, when a pipeline asks.
+    pub request: Option<Request>,
+    /// What the file in the repository says, when it is to be held against what runs.
+    pub fly_toml: Option<FlyToml>,
 }
 
 /// What must be asked before a deploy of a service can be planned.
@@ -50,6 +56,20 @@ pub fn ask(
     answers: &Answers,
 ) -> Result<Text, Refusal> {
     draft.ctx.require(who, Right::Deploy)?;
+    plan(draft, who, service, asked, answers)
+}
+
+/// Plans a deploy for whoever may ask for it.
+///
+/// # Errors
+/// As `ask`, but for the right.
+pub(super) fn plan(
+    draft: &mut Draft<'_>,
+    who: &Actor,
+    service: &ServiceSpec,
+    asked: Asked,
+    answers: &Answers,
+) -> Result<Text, Refusal> {
     let ctx = draft.ctx;
     let app_of = |stage| About { service, stage }.app();
     let has_staging = app_of(Stage::Staging).is_ok();
@@ -80,6 +100,10 @@ pub fn ask(
     for plan in &plans {
         ship::refuse_while_busy(&ctx, plan)?;
     }
+    let differs = asked.fly_toml.as_ref().map_or(Vec::new(), |file| file.differs(plans.iter()));
+    if !differs.is_empty() {
+        return Err(Refusal::because(pipeline::other_fly_toml(&differs)));
+    }
     let stages: Vec<&Plan> = plans.iter().collect();
     let (by, health) = (&who.person, answers.health.as_ref());
     let about = gates::About { by, stages: &stages, was_staged: false, runs_on_staging: runs_well, health };
@@ -88,10 +112,18 @@ pub fn ask(
         // Seen now: it stands on record as if we had put it there.
         draft.fact(Thing::Team, Fact::Validated { service: service.name.clone(), image: image.clone() });
     }
-    let proposal = ship::Proposal { plan: first.clone(), then: then.to_vec(), checks, why: asked.why.clone() };
+    let proposal = ship::Proposal {
+        plan: first.clone(),
+        then: then.to_vec(),
+        checks,
+        why: asked.why.clone(),
+        request: asked.request.clone(),
+    };
     let id = ship::propose(draft, who, proposal);
     let deploy = at_hand(draft, id)?;
-    if let Some((incident, why)) = gates::mends(deploy.incident, asked.why.as_ref()) {
+    // A pipeline's sentence is a commit's subject: nobody has written it for the incident.
+    let why = asked.why.as_ref().filter(|_| asked.request.is_none());
+    if let Some((incident, why)) = gates::mends(deploy.incident, why) {
         let why = Text::plain(format!("a fix for {incident}: ")).join(why.clone());
         let passed: Vec<Gate> = gates::refusing(&deploy.checks, &[])
             .map(|check| check.gate)
@@ -240,7 +272,7 @@ fn refuse_while_observing(draft: &Draft<'_>, deploy: &Deploy) -> Result<(), Refu
 pub fn approve(draft: &mut Draft<'_>, who: &Actor, id: DeployId, answers: &Answers) -> Result<Text, Refusal> {
     let deploy = waiting(draft, id)?;
     draft.ctx.require(who, Right::Approve)?;
-    let own = match who.person == deploy.by {
+    let own = match deploy.was_asked_by(&who.person) {
         true => Some(own(&draft.ctx).ok_or_else(|| Refusal::because(deploys::own(&draft.ctx)))?),
         false => None,
     };
@@ -277,7 +309,7 @@ pub fn start(draft: &mut Draft<'_>, who: &Actor, id: DeployId, answers: &Answers
         Ready::Revised(said) => return Ok(said),
     };
     if !deploy.approval.as_ref().is_some_and(|approval| is_good(approval, &deploy, &draft.ctx)) {
-        let is_own = who.person == deploy.by;
+        let is_own = deploy.was_asked_by(&who.person);
         let own = own(&draft.ctx);
         match (is_own, own, draft.ctx.policy.may(&who.roles, Right::Approve)) {
             (false, _, true) => approved(draft, &deploy, &who.person, None),

@@ -8,6 +8,7 @@ pub mod close;
 pub mod deploy;
 pub mod hold;
 pub mod open;
+pub mod pipeline;
 pub mod respond;
 pub mod scale;
 pub mod ship;

@@ -38,7 +38,7 @@ pub fn plan(
     let wanted = ship::wanted(&draft.ctx, about)?;
     let plan = scale::plan(inventory, &wanted, scale).map_err(Refusal::Because)?;
     ship::refuse_while_busy(&draft.ctx, &plan)?;
-    let id = ship::propose(draft, who, Proposal { plan, then: Vec::new(), checks: Vec::new(), why });
+    let id = ship::propose(draft, who, Proposal { plan, then: Vec::new(), checks: Vec::new(), why, request: None });
     let deploy = draft.deploy(id).ok_or(Refusal::Broken)?;
     Ok(deploys::planned(deploy, deploy.next_due().unwrap_or(draft.ctx.now)))
 }
@@ -109,7 +109,8 @@ pub fn zero(
     if let Some(busy) = busy.filter(|busy| scale::is_zero(&busy.plan)) {
         return Err(Refusal::because(words::zero_runs(busy.id)));
     }
-    let id: DeployId = ship::propose(draft, who, Proposal { plan, then: Vec::new(), checks: Vec::new(), why: None });
+    let id: DeployId =
+        ship::propose(draft, who, Proposal { plan, then: Vec::new(), checks: Vec::new(), why: None, request: None });
     ship::go(draft, who, id, answers)?;
     let deploy = draft.deploy(id).ok_or(Refusal::Broken)?;
     Ok(Text::plain(words::zeroing(deploy)))

@@ -15,6 +15,7 @@ use crate::domain::hosting::{Image, Inventory};
 use crate::domain::ids::{DeployId, IncidentId, Place, Service};
 use crate::domain::input::{Actor, Answers, Query};
 use crate::domain::message::{Button, ButtonStyle, Message, Text};
+use crate::domain::pipeline::Request;
 use crate::domain::policy::Right;
 use crate::domain::refusal::Refusal;
 use crate::domain::text::deploys;
@@ -155,7 +156,8 @@ pub fn plan(
         return Ok(show(&ctx, busy));
     }
     refuse_while_busy(&draft.ctx, &plan)?;
-    let id = propose(draft, who, Proposal { plan, then: Vec::new(), checks: Vec::new(), why: asked.why });
+    let id =
+        propose(draft, who, Proposal { plan, then: Vec::new(), checks: Vec::new(), why: asked.why, request: None });
     let deploy = draft.deploy(id).ok_or(Refusal::Broken)?;
     let until = deploy.next_due().unwrap_or(draft.ctx.now);
     let message = back::with_yes(draft, id, deploys::planned(deploy, until));
@@ -262,11 +264,13 @@ pub struct Proposal {
     pub checks: Vec<Check>,
     /// Why.
     pub why: Option<Text>,
+    /// The request, when a pipeline asked.
+    pub request: Option<Request>,
 }
 
 /// Puts a plan up. What waited for the same apps is called off: there is one plan at a time for each.
 pub fn propose(draft: &mut Draft<'_>, who: &Actor, proposal: Proposal) -> DeployId {
-    let Proposal { plan, then, checks, why } = proposal;
+    let Proposal { plan, then, checks, why, request } = proposal;
     let apps: Vec<&str> = [&plan].into_iter().chain(&then).map(|plan| plan.app.as_str()).collect();
     let older: BTreeSet<DeployId> =
         apps.iter().flat_map(|app| waiting(&draft.ctx, app)).map(|deploy| deploy.id).collect();
@@ -274,7 +278,7 @@ pub fn propose(draft: &mut Draft<'_>, who: &Actor, proposal: Proposal) -> Deploy
     let incident = incident_of(&draft.ctx, &plan.service);
     let until = draft.after(draft.ctx.policy.deploys.plan_holds_for.delta());
     let (plan, by) = (Box::new(plan), who.person.clone());
-    draft.fact(id, Fact::DeployPlanned { plan, by, incident, why, until, then, checks, by_itself: false });
+    draft.fact(id, Fact::DeployPlanned { plan, by, incident, why, until, then, checks, by_itself: false, request });
     draft.board(id);
     for old in older {
         draft.fact(old, Fact::DeployCancelled { by: Some(who.person.clone()), why: format!("{id} takes its place") });

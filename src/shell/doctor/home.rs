@@ -7,7 +7,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 use super::{Check, Findings};
-use crate::adapters::config::{CONTROL_TOKEN, Config, is_placeholder};
+use crate::adapters::config::{CONTROL_TOKEN, Config, DEPLOY_SECRET, DEPLOY_SECRET_NEXT, is_placeholder};
 use crate::domain::schedule::Schedule;
 use crate::domain::workspace::Way;
 
@@ -39,10 +39,30 @@ pub(super) fn configuration(config: &Config) -> Vec<Check> {
             "[http] private_bind {bind} can be reached from outside this machine: let only a private network reach it"
         ));
     }
+    pipeline(config, &mut found);
     if config.workspace.services.is_empty() {
         found.warn("no [[services]]: nothing is looked at");
     }
     found.checks
+}
+
+/// Whether a pipeline can ask, where one is meant to: it takes a place to listen, a secret, and [pipeline].
+fn pipeline(config: &Config, found: &mut Findings) {
+    let (listens, has_secret) = (config.http.public_bind.is_some(), !config.http.deploy_secrets.is_empty());
+    let has_pipeline = config.workspace.pipeline.is_some();
+    let missing: Vec<&str> =
+        [(listens, "[http] public_bind"), (has_pipeline, "[pipeline]"), (has_secret, DEPLOY_SECRET)]
+            .into_iter()
+            .filter_map(|(there, name)| (!there).then_some(name))
+            .collect();
+    match (missing.is_empty(), listens || has_pipeline || has_secret) {
+        (true, _) if config.http.deploy_secrets.len() > 1 => found.ok(format!(
+            "a pipeline may ask for deploys, with either of two secrets: take {DEPLOY_SECRET_NEXT} out once it signs with the new one"
+        )),
+        (true, _) => found.ok("a pipeline may ask for deploys"),
+        (false, true) => found.warn(format!("no pipeline can ask for deploys yet: {} is not set", missing.join(" and "))),
+        (false, false) => {}
+    }
 }
 
 pub(super) fn waking(config: &Config) -> Vec<Check> {

@@ -11,13 +11,15 @@ use crate::adapters::clock::Timepiece;
 use crate::commands;
 use crate::domain::deploy::Deploy;
 use crate::domain::health::HealthReport;
-use crate::domain::ids::{IncidentId, Service, Thing};
+use crate::domain::ids::{IncidentId, InputId, Service, Thing};
 use crate::domain::incident::Incident;
 use crate::domain::input::{Answers, Itself, Query, RecordHead};
+use crate::domain::pipeline::Known;
+use crate::domain::pipeline::told::Told;
 use crate::ports::Watch;
 use crate::ports::journal::{Head, Journal, Views};
 use crate::shell::acting::Doing;
-use crate::shell::door::Inbound;
+use crate::shell::door::{Inbound, Meant};
 use crate::shell::record;
 
 /// How long the outside may take to answer a decision's questions.
@@ -108,6 +110,25 @@ where
             _ => self.parts.journal.read_from(0).filter_map(Result::ok).collect(),
         };
         record::incident(id, &lines)
+    }
+
+    /// How a deploy that a pipeline asked for stands; read back from the record when it is no longer in memory.
+    pub(super) fn told(&mut self, which: &Meant) -> Option<Told> {
+        let id = match which {
+            Meant::Number(id) => *id,
+            Meant::Request { id, body } => {
+                let is_it = |known: &&Known| known.id == *id && known.body == *body;
+                self.state.team.requests.iter().find(is_it)?.deploy
+            }
+        };
+        let held = self.state.team.deploys.get(&id).cloned();
+        let deploy = held.or_else(|| {
+            let lines = self.parts.views.rows(&Thing::Deploy(id).to_string()).ok()?;
+            record::changes(&lines).remove(&id)
+        });
+        let deploy = deploy.filter(|deploy| deploy.request.is_some())?;
+        let input = InputId::new("told");
+        Some(Told::of(&self.ctx(&input, self.now()), &deploy))
     }
 
     /// The newest changes that are no longer in memory; none without the database: the log would be read for a long time.
