@@ -180,6 +180,11 @@ impl Told {
                 self.then.remove(0);
                 (self.leg, self.crossing) = (Leg::new(plan), false);
             }
+            // From now on the host's list has to say what was done.
+            Fact::ReleaseClosed => {
+                let legs = std::iter::once(&mut self.leg).chain(self.passed.iter_mut().rev());
+                legs.into_iter().find(|leg| leg.trouble).into_iter().for_each(|leg| leg.trouble = false);
+            }
             Fact::GateOverridden { gate, .. } => {
                 self.waived.insert(*gate);
             }
@@ -435,16 +440,21 @@ impl Ships {
 
     fn asked(&mut self, effect: &Effect) -> Result<(), String> {
         let EffectKind::Act { deploy, app, step, .. } = &effect.kind else { return Ok(()) };
-        // What could not be closed on the host's list is closed later, whatever was judged meanwhile.
-        let closes_late = |told: &Told| told.leg.trouble && matches!(step, Step::CloseRelease { .. });
-        let told = self.deploys.get(deploy);
-        let told = told.filter(|told| told.started && (!told.judged || closes_late(told)) && !told.crossing);
-        let told = told.ok_or_else(|| format!("5: {deploy} is not under way and asks for {step:?}"))?;
-        if *app != told.leg.plan.app {
-            return Err(format!("5: {deploy} is at work on {}, and asks for {step:?} on {app}", told.leg.plan.app));
+        let told = self.deploys.get(deploy).filter(|told| told.started);
+        let told = told.ok_or_else(|| format!("5: {deploy} was not started and asks for {step:?}"))?;
+        let leg = match told.judged || told.crossing {
+            false => Some(&told.leg),
+            // What could not be closed on the host's list is closed later, whatever was judged meanwhile.
+            true => std::iter::once(&told.leg)
+                .chain(told.passed.iter().rev())
+                .find(|leg| leg.trouble && leg.plan.app == *app && matches!(step, Step::CloseRelease { .. })),
+        };
+        let leg = leg.ok_or_else(|| format!("5: {deploy} is not under way and asks for {step:?}"))?;
+        if *app != leg.plan.app {
+            return Err(format!("5: {deploy} is at work on {}, and asks for {step:?} on {app}", leg.plan.app));
         }
         if let Step::CloseRelease { ended: ReleaseEnd::Complete, .. } = step
-            && told.leg.done != told.leg.machines
+            && leg.done != leg.machines
         {
             return Err(format!("5: {deploy} is put on the list as complete and is not"));
         }
