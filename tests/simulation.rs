@@ -27,6 +27,8 @@ mod host;
 mod outbox;
 #[path = "simulation/power.rs"]
 mod power;
+#[path = "simulation/refused.rs"]
+mod refused;
 #[path = "simulation/ships.rs"]
 mod ships;
 #[path = "simulation/tally.rs"]

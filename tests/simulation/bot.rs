@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::book::Book;
 use super::outbox::{Outbox, Standing};
 use super::power::{Power, Powered};
-use super::ships;
+use super::refused;
 use super::team::Setup;
 use crate::commands;
 use crate::domain::answer::Answer;
@@ -312,7 +312,7 @@ impl Bot {
         Ok(match commands::decide(ctx, kind, &answers, changed.as_ref()) {
             Ok(decision) if decision.facts.is_empty() && decision.effects.is_empty() => (decision.answer, None),
             Ok(decision) => (decision.answer.clone(), Some(bot::line(&self.state, now, id, decision))),
-            Err(refusal) => match ships::wrongly_refused(&self.state, kind, &answers, &refusal) {
+            Err(refusal) => match refused::wrongly_refused(&self.state, kind, &answers, &refusal) {
                 Some(why) => return Err(Failure::Broken(why)),
                 None => (Some(commands::refused(&refusal)), None),
             },

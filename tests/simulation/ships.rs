@@ -9,15 +9,13 @@ use chrono::{Datelike, Timelike, Weekday};
 use super::host::{Host, status};
 use crate::domain::deploy::gates::{Check, Finding, Gate};
 use crate::domain::deploy::scale::Scale;
-use crate::domain::deploy::{Kind, Phase, Plan, plan};
+use crate::domain::deploy::{Kind, Plan, plan};
 use crate::domain::effect::{Effect, EffectKind};
 use crate::domain::fact::{At, Fact, Status};
 use crate::domain::hosting::{ReleaseEnd, Running, Step};
 use crate::domain::ids::{DeployId, EffectId, IncidentId, InputId, Person, Service, Thing};
-use crate::domain::input::{Actor, Answers, InputKind};
 use crate::domain::policy::Severity;
-use crate::domain::refusal::Refusal;
-use crate::domain::state::{Decided, State};
+use crate::domain::state::Decided;
 use crate::domain::workspace::Stage;
 
 /// One stage of a deploy: what is done there, and how far it is.
@@ -97,7 +95,8 @@ impl Leg {
                 self.done.insert(machine.clone());
             }
             Fact::MachineFailed { machine, .. } => {
-                (self.in_hand.remove(machine), self.done.remove(machine));
+                self.in_hand.remove(machine);
+                self.done.remove(machine);
                 self.failed = true;
             }
             Fact::ReleaseOpened { trouble, .. } => self.trouble |= trouble.is_some(),
@@ -182,6 +181,11 @@ impl Told {
             Fact::StageEntered { plan, .. } => {
                 self.then.remove(0);
                 (self.leg, self.crossing) = (Leg::new(plan), false);
+            }
+            // From now on the host's list has to say what was done.
+            Fact::ReleaseClosed => {
+                let legs = std::iter::once(&mut self.leg).chain(self.passed.iter_mut().rev());
+                legs.into_iter().find(|leg| leg.trouble).into_iter().for_each(|leg| leg.trouble = false);
             }
             Fact::GateOverridden { gate, .. } => {
                 self.waived.insert(*gate);
@@ -573,32 +577,4 @@ impl Ships {
         let started = self.deploys.values().filter(|told| told.started).count();
         (self.deploys.len() as u64, started as u64)
     }
-}
-
-/// Why a refusal is wrong: a rollback, by somebody with the right, while no other rollback to the same image runs.
-pub fn wrongly_refused(state: &State, kind: &InputKind, answers: &Answers, refusal: &Refusal) -> Option<String> {
-    let (who, asks): (&Actor, bool) = match kind {
-        InputKind::Call(call) if call.command == "rollback" => (&call.who, true),
-        InputKind::Press(press) if press.action.starts_with("rollback:") => (&press.who, true),
-        InputKind::Press(press) => {
-            let id = press.action.strip_prefix("go:").and_then(|id| id.parse().ok()).map(DeployId)?;
-            let planned = state.team.deploys.get(&id).filter(|deploy| deploy.plan.kind == Kind::Rollback)?;
-            if !matches!(planned.phase, Phase::Planned { .. }) || !state.team.live {
-                return None;
-            }
-            (&press.who, false)
-        }
-        _ => return None,
-    };
-    // Freezes, locks and hours are no reason either: they are looked at in every history.
-    let running = || state.team.deploys.values().filter(|deploy| deploy.is_running());
-    let answered = matches!(answers.inventories.values().next(), Some(Ok(inventory)) if inventory.releases.is_ok());
-    let may = who.roles.iter().any(|role| matches!(role.as_str(), "engineer" | "reliability"));
-    if !may || (asks && !answered) {
-        return None;
-    }
-    let said = refusal.to_string();
-    let does_it = running().any(|deploy| deploy.plan.kind == Kind::Rollback) && said.contains(" is at work on ");
-    let fair = said.starts_with("There is no earlier release") || said.ends_with(" already.") || (!asks && does_it);
-    (!fair).then(|| format!("7: a rollback is refused: {said}"))
 }

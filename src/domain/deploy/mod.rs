@@ -408,8 +408,11 @@ impl Deploy {
 
     /// Whether the host's record still has a release of it open that should be closed, and nothing is under way.
     pub fn left_a_release_open(&self) -> bool {
-        let is_still = self.is_started() || self.verdict.is_some();
-        is_still && !self.is_running() && self.release.is_some() && self.release_trouble.is_some()
+        let is_past_its_machines = matches!(
+            self.phase,
+            Phase::Settling { .. } | Phase::Judging | Phase::Watching { .. } | Phase::LastLook | Phase::Over
+        );
+        is_past_its_machines && self.release.is_some() && self.release_trouble.is_some()
     }
 
     /// Whether the host may have a release of the stage at hand whose number never came back.
@@ -448,6 +451,8 @@ impl Deploy {
                 self.checks.clone_from(checks);
                 // A yes to what was is none to what is.
                 (self.approval, self.approval_asked) = (None, false);
+                // What the stage before left on the host's record is not this one's.
+                (self.release, self.release_trouble, self.closed_again) = (None, None, 0);
                 self.revised = Some(what.clone());
                 self.phase = Phase::Planned { until: *until };
             }
