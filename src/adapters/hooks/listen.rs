@@ -50,7 +50,7 @@ const DRAINED_BYTES_MAX: usize = 1 << 20;
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// What a connection over the limit hears.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
-    Content-Type: application/json\r\nContent-Length: 58\r\n\r\n{\"error\":\"Too many are asking at once. Try again shortly.\"}";
+    Content-Type: application/json\r\nContent-Length: 59\r\n\r\n{\"error\":\"Too many are asking at once. Try again shortly.\"}";
 
 /// Serves until it is dropped.
 pub async fn serve(listener: TcpListener, routes: Router, limits: Limits) {
