@@ -94,6 +94,8 @@ fn from_views(journal: &FileJournal, views: &mut SledViews) -> Result<State, Str
     for line in team_lines.iter().skip(team_lines.len().saturating_sub(TEAM_LINES)) {
         apply_line(&mut state, line);
     }
+    // Filled in order a map leaves every second place empty; built from what is all there it leaves none.
+    state.incidents = std::mem::take(&mut state.incidents).into_iter().collect();
     if open.len() > OPEN_FEW {
         views.let_go().map_err(|error| error.to_string())?;
     }
