@@ -145,7 +145,7 @@ pub struct Outbox<Ch, Pg, W> {
     /// Steps at the host that have ended and are not on record yet, with their keys. Until they are, nothing follows under
     /// the key: a restart does them again, and over what came after them they would be undone work, not a repeat.
     unrecorded: BTreeMap<EffectId, String>,
-    standing: BTreeMap<Thing, Standing>,
+    standing: BTreeMap<Thing, Box<Standing>>,
     show_beats: BTreeMap<Thing, Vec<Beat>>,
     withdrawn: Arc<Mutex<BTreeSet<EffectId>>>,
     wake: Arc<Notify>,
