@@ -404,3 +404,44 @@ impl Incident {
         (until - from).max(chrono::TimeDelta::zero())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::super::timeline;
+    use super::*;
+
+    #[test]
+    fn what_is_not_kept_is_told_nowhere() {
+        let at = DateTime::UNIX_EPOCH;
+        let opened = Fact::Opened {
+            severity: Severity::Sev1,
+            title: "nobody can pay".to_owned(),
+            services: Vec::new(),
+            by: None,
+            details: Text::default(),
+            started: at,
+            detected: at,
+            announce: false,
+        };
+        let mut incident = Incident::open(IncidentId(7), at, &opened).expect("it opens");
+        let (promise, effect, why) = (PromiseKind::NextUpdate, EffectId { seq: 7, n: 0 }, "said so".to_owned());
+        for fact in [
+            Fact::Done { effect, posted: None },
+            Fact::Withdrawn { effect, why: why.clone() },
+            Fact::PromiseMade { promise, due: at, next: None },
+            Fact::PromiseKept { promise },
+            Fact::PromiseWaived { promise, why: why.clone() },
+            Fact::Replanned { promise, next: None },
+            Fact::CardLost,
+            Fact::ThreadLost,
+        ] {
+            incident.apply(at, &fact);
+            assert_eq!(timeline::line(&fact), None, "it is told, and not kept");
+        }
+        assert_eq!(incident.timeline.len(), 1);
+        incident.apply(at, &Fact::GivenUp { effect, why });
+        assert_eq!(timeline::lines(&incident).len(), 2);
+    }
+}
