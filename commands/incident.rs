@@ -114,7 +114,7 @@ pub const SHOW: Command = Command {
         let (incident, _) = any(&ctx, call, answers)?;
         let mut message = view::card(&ctx, incident);
         if let Some(card) = &mut message.card {
-            for (moment, at) in &incident.times {
+            for (moment, at) in incident.times.iter() {
                 let name = text::capital(moment.name());
                 *card = card.clone().field(name, Text::default().time(*at, crate::domain::message::TimeStyle::Full));
             }

@@ -15,7 +15,7 @@ use watchbell::adapters::clock::SystemClock;
 use watchbell::adapters::config::Config;
 use watchbell::adapters::fly::Patience;
 use watchbell::adapters::store::FsDisk;
-use watchbell::adapters::{store, telemetry};
+use watchbell::adapters::{memory, store, telemetry};
 use watchbell::commands;
 use watchbell::domain::input::RecordHead;
 use watchbell::ports::Clock as _;
@@ -149,6 +149,7 @@ enum Action {
 }
 
 fn main() -> ExitCode {
+    memory::one_heap();
     let arguments = Arguments::parse();
     let quiet = !matches!(arguments.action, Action::Run { .. });
     let json = matches!(arguments.action, Action::Run { json_logs: true, .. });

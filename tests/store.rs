@@ -144,6 +144,31 @@ fn a_restart_knows_what_it_knew_from_the_views_alone() {
 }
 
 #[test]
+fn what_the_database_lets_go_of_from_memory_it_still_knows() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = busy_folder(dir.path());
+    let Opened { mut journal, mut views, .. } = start(dir.path());
+    let known = |views: &mut SledViews| {
+        let open = views.open_things().unwrap();
+        open.into_iter().map(|thing| (views.rows(&thing).unwrap(), thing)).collect::<Vec<_>>()
+    };
+    // Not settled: what was taken in a moment ago counts as well.
+    let noted = entry("inc/30", "noted");
+    record(&mut journal, &mut views, vec![noted.clone()]);
+    let before = known(&mut views);
+    assert_eq!(before.len() as u64, INCIDENTS / 5);
+    views.let_go().unwrap();
+    assert_eq!(known(&mut views), before);
+    assert_eq!(views.head(), Some(journal.head()));
+    let again = entry("inc/30", "noted again");
+    record(&mut journal, &mut views, vec![again.clone()]);
+    drop((journal, views));
+    state.get_mut("inc/30").unwrap().extend([noted, again].into_iter().flat_map(|entry| entry.facts));
+    assert_eq!(state_of(dir.path()), (state, Vec::new()));
+    assert!(SledViews::none("turned off").let_go().is_err(), "there is nothing to open again");
+}
+
+#[test]
 fn whatever_happens_to_the_database_the_state_is_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let state = busy_folder(dir.path());

@@ -1,4 +1,4 @@
-//! The neighbours, one folder each: Discord, Fly, probes, pagers, the store; and configuration, the clock, telemetry.
+//! The neighbours, one folder each: Discord, Fly, probes, pagers, the store; and configuration, the clock, memory, telemetry.
 //!
 //! May import the domain and the ports. No neighbour knows another.
 
@@ -7,6 +7,7 @@ pub mod config;
 pub mod discord;
 pub mod fly;
 pub mod hooks;
+pub mod memory;
 pub mod pager;
 pub mod probe;
 mod redact;

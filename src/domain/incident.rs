@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::fact::{At, EscalationReason, Fact, Moment, Part, Status};
+use super::few::Few;
 use super::ids::{EffectId, IncidentId, Person, Place, Posted, Service};
 use super::message::Text;
 use super::policy::Severity;
@@ -32,13 +33,13 @@ pub struct Incident {
     /// Whether the wider audience hears of it.
     pub announce: bool,
     /// Its times.
-    pub times: BTreeMap<Moment, At>,
+    pub times: Few<Moment, At>,
     /// Who plays which part.
-    pub parts: BTreeMap<Part, Person>,
+    pub parts: Few<Part, Person>,
     /// Who acknowledged.
     pub acknowledged_by: Option<Person>,
     /// The running or last promise of each kind.
-    pub promises: BTreeMap<PromiseKind, Promise>,
+    pub promises: Few<PromiseKind, Promise>,
     /// How promises were kept so far.
     pub tally: Tally,
     /// The highest level called.
@@ -67,7 +68,7 @@ pub struct Incident {
     pub standing: BTreeMap<EffectId, Posted>,
     /// The newest ping that stands or is on its way, to be replaced by what is said next (`Draft::newest_ping`).
     pub reminder: Option<EffectId>,
-    /// The timeline: everything about it, in order.
+    /// The timeline: what is told of it, in order. The record has everything.
     pub timeline: Vec<Entry>,
 }
 
@@ -100,6 +101,22 @@ impl Incident {
             matches!(&entry.fact, Fact::Escalated { level: called, why: EscalationReason::WentSilent, .. } if *called >= level)
         })
     }
+}
+
+/// Whether a fact can be asked for again, for people or for a decision. Of what makes an incident and is told nowhere, three of
+/// four facts of one that was just opened, only what became of it stays in memory: 2.5 KB an incident.
+fn is_told(fact: &Fact) -> bool {
+    !matches!(
+        fact,
+        Fact::Done { .. }
+            | Fact::Withdrawn { .. }
+            | Fact::PromiseMade { .. }
+            | Fact::PromiseKept { .. }
+            | Fact::PromiseWaived { .. }
+            | Fact::Replanned { .. }
+            | Fact::CardLost
+            | Fact::ThreadLost
+    )
 }
 
 /// Whether a fact shows that somebody is on it: then nobody has to be asked whether anybody is, nor called because nobody is.
@@ -148,10 +165,12 @@ impl Incident {
             declared_by: by.clone(),
             details: details.clone(),
             announce: *announce,
-            times: BTreeMap::from([(Moment::Started, *started), (Moment::Detected, *detected), (Moment::Declared, at)]),
-            parts: BTreeMap::new(),
+            times: [(Moment::Started, *started), (Moment::Detected, *detected), (Moment::Declared, at)]
+                .into_iter()
+                .collect(),
+            parts: Few::default(),
             acknowledged_by: None,
-            promises: BTreeMap::new(),
+            promises: Few::default(),
             tally: Tally::default(),
             level: 0,
             escalate_at: None,
@@ -172,7 +191,9 @@ impl Incident {
 
     /// Brings it forward by one fact.
     pub fn apply(&mut self, at: At, fact: &Fact) {
-        self.timeline.push(Entry { at, fact: fact.clone() });
+        if is_told(fact) {
+            self.timeline.push(Entry { at, fact: fact.clone() });
+        }
         if shows_somebody_there(fact) {
             self.stale_at = None;
             self.stale_asked = false;
@@ -222,7 +243,7 @@ impl Incident {
             }
             Fact::Acknowledged { by, .. } => {
                 self.acknowledged_by = Some(by.clone());
-                self.times.entry(Moment::Acknowledged).or_insert(at);
+                self.times.insert_if_absent(Moment::Acknowledged, at);
                 self.escalate_at = None;
             }
             Fact::Escalated { level, why, next } => {
@@ -314,7 +335,7 @@ impl Incident {
                 self.times.insert(Moment::Mitigated, at);
             }
             Status::Resolved | Status::Cancelled => {
-                self.times.entry(Moment::Mitigated).or_insert(at);
+                self.times.insert_if_absent(Moment::Mitigated, at);
                 self.times.insert(Moment::Resolved, at);
                 self.closed_at = Some(at);
                 self.escalate_at = None;
@@ -381,5 +402,46 @@ impl Incident {
         let from = self.time(Moment::Started).or(self.time(Moment::Declared)).unwrap_or(now);
         let until = self.closed_at.unwrap_or(now);
         (until - from).max(chrono::TimeDelta::zero())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::super::timeline;
+    use super::*;
+
+    #[test]
+    fn what_is_not_kept_is_told_nowhere() {
+        let at = DateTime::UNIX_EPOCH;
+        let opened = Fact::Opened {
+            severity: Severity::Sev1,
+            title: "nobody can pay".to_owned(),
+            services: Vec::new(),
+            by: None,
+            details: Text::default(),
+            started: at,
+            detected: at,
+            announce: false,
+        };
+        let mut incident = Incident::open(IncidentId(7), at, &opened).expect("it opens");
+        let (promise, effect, why) = (PromiseKind::NextUpdate, EffectId { seq: 7, n: 0 }, "said so".to_owned());
+        for fact in [
+            Fact::Done { effect, posted: None },
+            Fact::Withdrawn { effect, why: why.clone() },
+            Fact::PromiseMade { promise, due: at, next: None },
+            Fact::PromiseKept { promise },
+            Fact::PromiseWaived { promise, why: why.clone() },
+            Fact::Replanned { promise, next: None },
+            Fact::CardLost,
+            Fact::ThreadLost,
+        ] {
+            incident.apply(at, &fact);
+            assert_eq!(timeline::line(&fact), None, "it is told, and not kept");
+        }
+        assert_eq!(incident.timeline.len(), 1);
+        incident.apply(at, &Fact::GivenUp { effect, why });
+        assert_eq!(timeline::lines(&incident).len(), 2);
     }
 }

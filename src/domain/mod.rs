@@ -17,6 +17,7 @@ pub mod command_spec;
 pub mod deploy;
 pub mod effect;
 pub mod fact;
+pub mod few;
 pub mod health;
 pub mod hosting;
 pub mod input;

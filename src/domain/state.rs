@@ -4,6 +4,7 @@
 //! `measured` is not part of it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -145,8 +146,8 @@ pub struct State {
     /// Which entry of `due` stands for which incident.
     due_of: BTreeMap<IncidentId, At>,
     /// Ids of the newest inputs that changed something.
-    seen: BTreeSet<InputId>,
-    seen_order: VecDeque<InputId>,
+    seen: BTreeSet<Arc<InputId>>,
+    seen_order: VecDeque<Arc<InputId>>,
     /// What was measured; no part of the fold.
     pub measured: Measured,
 }
@@ -370,8 +371,9 @@ impl State {
 
     /// Remembers that an input has been decided about.
     pub fn remember(&mut self, input: &InputId) {
-        if self.seen.insert(input.clone()) {
-            self.seen_order.push_back(input.clone());
+        let input = Arc::new(input.clone());
+        if self.seen.insert(Arc::clone(&input)) {
+            self.seen_order.push_back(input);
             if self.seen_order.len() > INPUTS_REMEMBERED
                 && let Some(oldest) = self.seen_order.pop_front()
             {
@@ -383,7 +385,7 @@ impl State {
     /// Forgets an input that was remembered lately: what was decided about it could not be recorded.
     pub fn forget(&mut self, input: &InputId) {
         if self.seen.remove(input) {
-            self.seen_order.retain(|seen| seen != input);
+            self.seen_order.retain(|seen| **seen != *input);
         }
     }
 

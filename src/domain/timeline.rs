@@ -180,7 +180,7 @@ pub fn document(ctx: &Ctx<'_>, incident: &Incident) -> String {
             ctx.workspace.name_of(who).unwrap_or(who.local())
         ));
     }
-    for (moment, at) in &incident.times {
+    for (moment, at) in incident.times.iter() {
         let at = at.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S %Z");
         out.push_str(&format!("- {}: {at}\n", text::capital(moment.name())));
     }

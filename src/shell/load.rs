@@ -81,9 +81,10 @@ fn from_views(journal: &FileJournal, views: &mut SledViews) -> Result<State, Str
     let team: TeamState = serde_json::from_slice(&doc).map_err(|error| error.to_string())?;
     // One thing at a time: the lines of everything that is open would be several times as large as what becomes of them. What
     // becomes of a thing's lines depends on no other thing's.
-    for name in views.open_things().map_err(|error| error.to_string())? {
+    let open = views.open_things().map_err(|error| error.to_string())?;
+    for name in &open {
         if matches!(name.parse(), Ok(Thing::Incident(_) | Thing::Deploy(_))) {
-            for line in views.rows(&name).map_err(|error| error.to_string())? {
+            for line in views.rows(name).map_err(|error| error.to_string())? {
                 apply_line(&mut state, &line);
             }
         }
@@ -93,6 +94,11 @@ fn from_views(journal: &FileJournal, views: &mut SledViews) -> Result<State, Str
     for line in team_lines.iter().skip(team_lines.len().saturating_sub(TEAM_LINES)) {
         apply_line(&mut state, line);
     }
+    // Filled in order a map leaves every second place empty; built from what is all there it leaves none.
+    state.incidents = std::mem::take(&mut state.incidents).into_iter().collect();
+    if open.len() > OPEN_FEW {
+        views.let_go().map_err(|error| error.to_string())?;
+    }
     // What the whole log says of the team is in its document; folding a part of its lines is not enough.
     state.team = team;
     if let Some(Ok(last)) = journal.read_from(journal.head().seq).next() {
@@ -101,6 +107,8 @@ fn from_views(journal: &FileJournal, views: &mut SledViews) -> Result<State, Str
     Ok(state)
 }
 
+/// Open things whose rows the database may keep in memory, some 5 KB each: opening it again costs more than they do.
+const OPEN_FEW: usize = 64;
 /// The newest lines about the team that are read for effects still on their way.
 const TEAM_LINES: usize = 2_000;
 

@@ -43,7 +43,7 @@ use crate::adapters::discord::{self, Directory, DiscordChat, GatewayOptions, Lin
 use crate::adapters::fly::Patience;
 use crate::adapters::hooks::listen::{self, Limits};
 use crate::adapters::probe::Prober;
-use crate::adapters::store;
+use crate::adapters::{memory, store};
 use crate::commands::{self, Lists};
 use crate::ports::journal::Journal as _;
 use crate::ports::{Chat, Clock};
@@ -184,6 +184,7 @@ pub async fn start(mut config: Config, settings: Settings) -> anyhow::Result<Bot
         warn!(finding = %finding.text, "About the store");
     }
     let load::Loaded { mut state, findings } = load::load(&journal, &mut views, base);
+    memory::give_back();
     for finding in &findings {
         warn!(finding = %finding, "About the record");
     }

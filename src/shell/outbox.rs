@@ -104,7 +104,7 @@ struct Standing {
     only_compared: bool,
     /// Whether the loop has let go of it, and how it looked then.
     over: bool,
-    last: Option<Drawn>,
+    last: Option<Box<Drawn>>,
 }
 
 /// Who goes first: the least. The urgent, and among these the worst incident; what belongs to none comes last.
@@ -140,12 +140,12 @@ pub struct Outbox<Ch, Pg, W> {
     work: mpsc::UnboundedReceiver<Work>,
     ended_in: mpsc::UnboundedSender<Ended>,
     ended: mpsc::UnboundedReceiver<Ended>,
-    queues: BTreeMap<String, VecDeque<Job>>,
+    queues: BTreeMap<String, VecDeque<Box<Job>>>,
     running: BTreeMap<String, Flight>,
     /// Steps at the host that have ended and are not on record yet, with their keys. Until they are, nothing follows under
     /// the key: a restart does them again, and over what came after them they would be undone work, not a repeat.
     unrecorded: BTreeMap<EffectId, String>,
-    standing: BTreeMap<Thing, Standing>,
+    standing: BTreeMap<Thing, Box<Standing>>,
     show_beats: BTreeMap<Thing, Vec<Beat>>,
     withdrawn: Arc<Mutex<BTreeSet<EffectId>>>,
     wake: Arc<Notify>,
@@ -201,7 +201,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
         match work {
             Work::Effect { effect, again, beat } => {
                 let key = key(&effect);
-                self.queues.entry(key).or_default().push_back(Job { effect, again, beat });
+                self.queues.entry(key).or_default().push_back(Box::new(Job { effect, again, beat }));
             }
             Work::Withdraw(id) => {
                 for queue in self.queues.values_mut() {
@@ -241,7 +241,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             Work::Forget(id, last) => {
                 if let Some(standing) = self.standing.get_mut(&id) {
                     standing.over = true;
-                    standing.last = last.map(|last| *last);
+                    standing.last = last;
                 }
             }
             Work::Recorded(id) => {
@@ -366,7 +366,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             if queue.is_empty() {
                 self.queues.remove(&key);
             }
-            self.start(key, flight, job);
+            self.start(key, flight, *job);
         }
         self.show_what_can();
         // What is over and looks as it should: the loop asks anew should it ever be taken up again.

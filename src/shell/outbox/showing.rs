@@ -99,7 +99,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
     /// How it should look, from the loop at the moment that this is waited for; of what it has let go, as it was then.
     pub(super) fn drawing(&self, on: Thing) -> std::pin::Pin<Box<dyn Future<Output = Option<Drawn>> + Send>> {
         if let Some(last) = self.standing.get(&on).and_then(|one| one.last.clone()) {
-            return Box::pin(async move { Some(last) });
+            return Box::pin(async move { Some(*last) });
         }
         let door = self.door.clone();
         Box::pin(async move { door.draw(on).await })
