@@ -688,8 +688,14 @@ impl Wire {
             if message["command"].is_null() && message["ephemeral_for"].is_null() {
                 continue;
             }
-            let to = if message["ephemeral_for"].is_null() { "to" } else { "only" };
-            block(&mut out, &format!("< ({to} {who})"), &names.lines(&message));
+            // What stood there already was changed in its place.
+            let is_changed = self.told.get(who).is_some_and(|told| told["id"] == message["id"]);
+            let to = match message["ephemeral_for"].is_null() {
+                true => format!("to {who}"),
+                false if is_changed => format!("for {who}, instead"),
+                false => format!("only {who}"),
+            };
+            block(&mut out, &format!("< ({to})"), &names.lines(&message));
             self.told.insert(who.to_owned(), message);
         }
         Ok(out)
