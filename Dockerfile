@@ -7,8 +7,8 @@ COPY . .
 # The caches stay with the builder, so a second build compiles only what changed; the binary is taken out of them at once.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --no-default-features --features shell \
-    && install -D target/release/watchbell /out/watchbell
+    cargo build --profile lean --locked --no-default-features --features shell \
+    && install -D target/lean/watchbell /out/watchbell
 
 # Time zones and certificate roots are compiled in: nothing is installed here.
 FROM debian:bookworm-slim
