@@ -374,13 +374,12 @@ pub fn surveyed(
     }
     let line = deploys::judged(&now, verdict, &seen, draft.now());
     record(draft, &now, line.clone());
-    let mut message = Message::line(line);
-    message.buttons = super::board::ways_on(&draft.ctx, &now);
     let back = undo::plan(&draft.ctx, &now, verdict, machines);
-    if back.is_some() {
-        message = message.and(deploys::taken_back(draft.next_deploy()));
-        message.buttons.clear();
-    }
+    let mut message = match back.is_some() {
+        // What is being done comes first: a lock screen shows no more.
+        true => Message::line(deploys::taken_back(&now, draft.next_deploy())).and(line),
+        false => Message { buttons: super::board::ways_on(&draft.ctx, &now), ..Message::line(line) },
+    };
     if !verdict.is_good() && verdict != Verdict::Cancelled {
         let whom = now.started_by.clone().unwrap_or_else(|| now.by.clone());
         message = message.and(text::reason("you started it")).ping(Ping::Person(whom));

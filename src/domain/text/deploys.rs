@@ -34,7 +34,7 @@ pub fn headline(deploy: &Deploy) -> String {
         return format!("{} {}", deploy.id, capital(&intent(plan)));
     }
     let stages: Vec<&str> = deploy.stages().map(|plan| plan.stage.name()).collect();
-    format!("{} Deploy {} to {}: {}", deploy.id, plan.to.image, plan.service, stages.join(", then "))
+    format!("{} Deploy {} to {} ({})", deploy.id, plan.to.image, plan.service, stages.join(", then "))
 }
 
 /// Somebody said yes.
@@ -248,8 +248,12 @@ pub fn waits(deploy: &Deploy, what: &str) -> Text {
 }
 
 /// It is taken back without being asked.
-pub fn taken_back(back: DeployId) -> Text {
-    Text::plain(format!("I am taking it back by myself: {back}. Its card shows how far it is."))
+pub fn taken_back(failed: &Deploy, back: DeployId) -> Text {
+    let (id, plan) = (failed.id, &failed.plan);
+    let (image, service) = (&plan.to.image, &plan.service);
+    Text::plain(format!(
+        "I am taking back {id}, {image} on {service}: it did not do well. The card of {back} shows how far."
+    ))
 }
 
 /// Why it is taken back.
