@@ -4,6 +4,7 @@
 //! [`ALL`]. May import the domain and nothing else.
 
 mod ack;
+mod alerts;
 mod declare;
 mod deploy;
 mod fly;
@@ -72,6 +73,10 @@ pub const ALL: &[Command] = &[
     incident::REVIEW,
     incident::EXPORT,
     health::COMMAND,
+    alerts::LIST,
+    alerts::SILENCE,
+    alerts::SILENCES,
+    alerts::UNSILENCE,
     deploy::DEPLOY,
     rollback::ROLLBACK,
     rollback::RESTART,

@@ -60,7 +60,7 @@ fn a_log_that_is_gone_uses_no_number_again_and_leaves_the_bot_live() {
         state.apply(&decided);
         let epoch = opened.journal.epoch();
         let committed = opened.journal.append(epoch, vec![record::entry(&decided, "lighthouse")]).expect("room");
-        let docs = [(TEAM_DOC.to_owned(), team_doc(&state))];
+        let docs = [team_doc(&state)];
         opened.views.apply(&committed.lines, &opened.journal.head(), &[], &docs).expect("the database takes it");
         opened.views.settle().expect("it settles");
     }

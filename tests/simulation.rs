@@ -21,6 +21,8 @@ mod book;
 mod bot;
 #[path = "simulation/chat.rs"]
 mod chat;
+#[path = "simulation/hooks.rs"]
+mod hooks;
 #[path = "simulation/host.rs"]
 mod host;
 #[path = "simulation/outbox.rs"]

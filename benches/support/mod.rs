@@ -113,7 +113,9 @@ impl Record {
         let message = effect.id.to_string();
         let posted = |place: String| EffectEnd::Done { posted: Some(Posted { place: Place::new(place), message }) };
         match &effect.kind {
-            EffectKind::Card { .. } | EffectKind::Board { .. } => posted("discord:incidents".to_owned()),
+            EffectKind::Card { .. } | EffectKind::Board { .. } | EffectKind::AlertCard { .. } => {
+                posted("discord:incidents".to_owned())
+            }
             EffectKind::Thread { incident } => posted(format!("discord:thread-{incident}")),
             EffectKind::Post { .. } => posted(format!("discord:thread-{}", effect.on)),
             EffectKind::Page { .. } => EffectEnd::Done { posted: None },

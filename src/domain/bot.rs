@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::answer::Answer;
 use super::draft::{Ctx, Decision, Draft};
 use super::due::{self, Away};
 use super::effect::{EffectKind, Target};
@@ -18,7 +19,7 @@ use super::policy::JobKind;
 use super::refusal::Refusal;
 use super::state::{Decided, State};
 use super::verbs::pipeline;
-use super::{deploy, jobs, press, releases, services, text};
+use super::{alerts, deploy, jobs, press, releases, services, text};
 
 /// What the outside must be asked before this input can be decided.
 pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
@@ -57,6 +58,10 @@ pub fn decide(
         InputKind::Pipeline(ask) => {
             let line = pipeline::ask(&mut draft, ask, answers)?;
             return Ok(draft.say(line));
+        }
+        InputKind::Alerts(heard) => {
+            alerts::heard::decide(&mut draft, heard)?;
+            return Ok(draft.done(Some(Answer::Done)));
         }
         InputKind::Tick => {
             due::look(&mut draft, None);
@@ -162,6 +167,16 @@ fn lost(draft: &mut Draft<'_>, gone: &Gone) {
         if is_gone {
             draft.fact(deploy.id, Fact::CardLost);
             draft.board(deploy.id);
+        }
+    }
+    let groups: Vec<_> = draft.alerts().iter().filter(|group| group.over.is_none()).cloned().collect();
+    for group in groups {
+        let is_gone = match gone {
+            Gone::Message(posted) => group.card.as_ref() == Some(posted),
+            Gone::Place(place) => group.card.as_ref().is_some_and(|card| card.place == *place),
+        };
+        if is_gone {
+            alerts::telling::put_up_again(draft, &group);
         }
     }
     let held: Vec<_> = draft.ctx.state.incidents.values().filter(|incident| incident.status.is_open()).collect();

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::alerts::{Alerts, Group};
 use super::answer::Answer;
 use super::deploy::{Deploy, gates};
 use super::effect::{Effect, EffectKind, Target, Urgency};
 use super::fact::Fact;
-use super::ids::{DeployId, EffectId, IncidentId, InputId, Person, Role, Thing};
+use super::ids::{AlertId, DeployId, EffectId, IncidentId, InputId, Person, Role, Thing};
 use super::incident::Incident;
 use super::input::Actor;
 use super::message::{Message, Ping};
@@ -138,6 +139,7 @@ pub struct Draft<'a> {
     effects: Vec<Effect>,
     changed: BTreeMap<IncidentId, Incident>,
     deploys: BTreeMap<DeployId, Deploy>,
+    alerts: Option<Alerts>,
     live: bool,
     held_back: (u32, u32),
 }
@@ -152,6 +154,7 @@ impl<'a> Draft<'a> {
             effects: Vec::new(),
             changed: BTreeMap::new(),
             deploys: BTreeMap::new(),
+            alerts: None,
             live,
             held_back: (0, 0),
         }
@@ -180,6 +183,21 @@ impl<'a> Draft<'a> {
         self.deploys.get(&id).or_else(|| self.ctx.state.team.deploys.get(&id))
     }
 
+    /// Alerts and silences as they will be after this decision.
+    pub fn alerts(&self) -> &Alerts {
+        self.alerts.as_ref().unwrap_or(&self.ctx.state.alerts)
+    }
+
+    /// A group of alerts as it will be after this decision; none when it is no longer at hand.
+    pub fn group(&self, id: AlertId) -> Option<&Group> {
+        self.alerts().get(id)
+    }
+
+    /// The number of the next group of alerts.
+    pub fn next_alert(&self) -> AlertId {
+        AlertId(self.alerts().used.saturating_add(1))
+    }
+
     /// The boxes that are ticked for an image, as it will be after this decision.
     pub fn ticked(&self, image: &str) -> BTreeSet<String> {
         let mut ticked = self.ctx.state.team.ticked(image).clone();
@@ -206,6 +224,10 @@ impl<'a> Draft<'a> {
     /// Something becomes true.
     pub fn fact(&mut self, on: impl Into<Thing>, fact: Fact) {
         let on = on.into();
+        if let Fact::Alert { .. } = &fact {
+            let now = self.ctx.now;
+            self.alerts.get_or_insert_with(|| self.ctx.state.alerts.clone()).apply(now, on, &fact);
+        }
         if let Thing::Deploy(id) = on {
             let now = self.ctx.now;
             let known = self.deploy(id).cloned().map(|mut deploy| {
@@ -292,12 +314,20 @@ impl<'a> Draft<'a> {
         Some(newest)
     }
 
-    /// Puts up an incident's card. While observing in the test channel, pinging no one.
-    pub fn card(&mut self, id: IncidentId, pings: Vec<Ping>) {
-        if !self.live && !pings.is_empty() {
+    /// Where a card goes up and whom it pings. While observing: where a test may be seen, and nobody.
+    pub(super) fn shown_where(&mut self, to: Target, pings: Vec<Ping>) -> (Target, Vec<Ping>) {
+        if self.live {
+            return (to, pings);
+        }
+        if !pings.is_empty() {
             self.held_back.0 = self.held_back.0.saturating_add(1);
         }
-        let (to, pings) = if self.live { (Target::Incidents, pings) } else { (Target::Test, Vec::new()) };
+        (observed(to, Message::default()).0, Vec::new())
+    }
+
+    /// Puts up an incident's card. While observing in the test channel, pinging no one.
+    pub fn card(&mut self, id: IncidentId, pings: Vec<Ping>) {
+        let (to, pings) = self.shown_where(Target::Incidents, pings);
         let urgency = if pings.is_empty() { Urgency::Ping } else { Urgency::Page };
         self.effect(Thing::Incident(id), urgency, EffectKind::Card { incident: id, to, pings });
     }
@@ -399,6 +429,12 @@ fn observed(to: Target, mut message: Message) -> (Target, Message) {
         _ => Target::Test,
     };
     (to, message)
+}
+
+impl From<AlertId> for Thing {
+    fn from(id: AlertId) -> Self {
+        Thing::Alert(id)
+    }
 }
 
 impl From<DeployId> for Thing {

@@ -37,6 +37,14 @@ pub fn look(draft: &mut Draft<'_>, away: Option<Away>) -> bool {
     for id in deploys {
         super::deploy::run::due(draft, id);
     }
+    let alerts: Vec<_> = draft.ctx.state.alerts.due(now).collect();
+    for id in alerts {
+        if !draft.has_room() {
+            return true;
+        }
+        // Only far too many open incidents refuse it, and then it stays due.
+        let _ = super::alerts::telling::due(draft, id);
+    }
     let due: Vec<IncidentId> = draft.ctx.state.due_incidents(now).take(INCIDENTS_A_LOOK_MAX + 1).collect();
     let more = due.len() > INCIDENTS_A_LOOK_MAX;
     for id in due.into_iter().take(INCIDENTS_A_LOOK_MAX) {

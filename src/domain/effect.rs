@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::hosting::Step;
-use super::ids::{DeployId, EffectId, IncidentId, Person, Service, Thing};
+use super::ids::{AlertId, DeployId, EffectId, IncidentId, Person, Service, Thing};
 use super::message::{Message, Ping};
 
 /// One thing to do, once.
@@ -103,6 +103,15 @@ pub enum EffectKind {
         deploy: DeployId,
         /// Where. Fixed when it was decided, so that it is looked for where it went.
         to: Target,
+    },
+    /// Put up the card of a group of alerts, rendered when it is sent.
+    AlertCard {
+        /// Which group.
+        alert: AlertId,
+        /// Where. Fixed when it was decided, so that it is looked for where it went.
+        to: Target,
+        /// Whom its first appearance pings, if nobody is there by then.
+        pings: Vec<Ping>,
     },
     /// One step at the host.
     Act {

@@ -9,10 +9,11 @@ mod status;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::alerts::Happened;
 use super::deploy::gates::{Check, Gate};
 use super::deploy::{Plan, Preparation, Verdict};
 use super::hosting::{Image, ReleaseRef, Running, Trouble};
-use super::ids::{DeployId, EffectId, IncidentId, Person, Posted, Service};
+use super::ids::{AlertId, DeployId, EffectId, IncidentId, Person, Posted, Service};
 use super::message::Text;
 use super::oncall::Override;
 use super::pipeline::Request;
@@ -650,6 +651,27 @@ pub enum Fact {
         seen: String,
         /// Until when it is watched.
         watch: Option<At>,
+    },
+
+    // ---- alerts
+    /// Something happened to a group of alerts, or to what is silenced.
+    Alert {
+        /// What.
+        happened: Happened,
+    },
+    /// On an incident: a group of alerts belongs to it.
+    AlertJoined {
+        /// Which.
+        alert: AlertId,
+        /// What it is called.
+        title: String,
+    },
+    /// On an incident: nothing of that group fires any more.
+    AlertOver {
+        /// Which.
+        alert: AlertId,
+        /// What it is called.
+        title: String,
     },
 
     // ---- effects

@@ -49,6 +49,17 @@ impl fmt::Display for DeployId {
     }
 }
 
+/// The number of a group of alerts, said and shown as `ALR-3`. Starts at 1; a number is used once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AlertId(pub u32);
+
+impl fmt::Display for AlertId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ALR-{}", self.0)
+    }
+}
+
 macro_rules! opaque {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -157,6 +168,8 @@ pub enum Thing {
     Incident(IncidentId),
     /// One deploy.
     Deploy(DeployId),
+    /// One group of alerts.
+    Alert(AlertId),
 }
 
 impl fmt::Display for Thing {
@@ -166,6 +179,7 @@ impl fmt::Display for Thing {
             // Padded, so that the store's byte order is the order of the numbers.
             Thing::Incident(id) => write!(f, "inc/{:08}", id.0),
             Thing::Deploy(id) => write!(f, "dep/{:08}", id.0),
+            Thing::Alert(id) => write!(f, "alr/{:08}", id.0),
         }
     }
 }
@@ -180,7 +194,8 @@ impl FromStr for Thing {
         let number = |prefix: &str| text.strip_prefix(prefix).and_then(|digits| digits.parse().ok());
         let incident = number("inc/").map(|number| Thing::Incident(IncidentId(number)));
         let deploy = number("dep/").map(|number| Thing::Deploy(DeployId(number)));
-        incident.or(deploy).ok_or_else(|| format!("“{text}” is not a thing on record"))
+        let alert = number("alr/").map(|number| Thing::Alert(AlertId(number)));
+        incident.or(deploy).or(alert).ok_or_else(|| format!("“{text}” is not a thing on record"))
     }
 }
 
@@ -212,7 +227,9 @@ mod tests {
 
     #[test]
     fn things_and_effects_survive_their_own_text() {
-        for thing in [Thing::Team, Thing::Incident(IncidentId(12)), Thing::Deploy(DeployId(3))] {
+        for thing in
+            [Thing::Team, Thing::Incident(IncidentId(12)), Thing::Deploy(DeployId(3)), Thing::Alert(AlertId(4))]
+        {
             assert_eq!(thing.to_string().parse(), Ok(thing));
         }
         let id = EffectId { seq: 17, n: 3 };

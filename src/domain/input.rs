@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use super::alerts::heard::Heard;
 use super::deploy::Deploy;
 use super::health::HealthReport;
 use super::hosting::{Inventory, Release, ReleaseRef, Trouble};
@@ -42,6 +43,8 @@ pub enum InputKind {
     Releases(ReleasesLook),
     /// A pipeline asks for a deploy.
     Pipeline(Box<Ask>),
+    /// A webhook, or a rule, says what fires.
+    Alerts(Box<Heard>),
     /// Time passed: something may be due. Jobs have an input of their own, since some of them look first.
     Tick,
     /// A job is due, or somebody asked for it.

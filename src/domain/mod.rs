@@ -12,6 +12,7 @@ pub mod policy;
 pub mod schedule;
 pub mod workspace;
 
+pub mod alerts;
 pub mod answer;
 pub mod command_spec;
 pub mod deploy;

@@ -3,6 +3,7 @@
 //! Pure. Every number that a team could want otherwise stands in that file and not in code. A file that does not hold together
 //! is refused with a sentence; whoever asked goes on with the last good one.
 
+mod alerts;
 mod deploys;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use super::calendar::{Holidays, QuietHours, WorkingHours};
 use super::ids::Role;
 use super::schedule::Schedule;
 
+pub use alerts::{Alerts, Inhibit};
 pub use deploys::{CHECKLIST_MAX, Deploys, Item};
 
 /// The policy that is compiled in.
@@ -325,6 +327,8 @@ pub struct Policy {
     pub incidents: Incidents,
     /// Health.
     pub health: Health,
+    /// Alerts.
+    pub alerts: Alerts,
     /// Changes at the host.
     pub deploys: Deploys,
     /// Roles by right; `*` is everybody.
@@ -376,6 +380,7 @@ impl Policy {
                 }
             }
         }
+        self.alerts.check()?;
         self.deploys.check()?;
         if self.escalation.is_empty() || self.escalation.iter().any(|level| level.roles.is_empty()) {
             return Err("[[escalation]] needs at least one level, and every level at least one role".to_owned());

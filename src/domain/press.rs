@@ -13,14 +13,14 @@ use super::deploy::scale::Scale;
 use super::deploy::{Kind, Strategy};
 use super::draft::{Ctx, Decision, Draft};
 use super::fact::Part;
-use super::ids::{DeployId, IncidentId, Service};
+use super::ids::{AlertId, DeployId, IncidentId, Service};
 use super::input::{Actor, Answers, Filled, Press, Query};
 use super::message::{Button, ButtonStyle, Choice, Form, FormInput, Menu, Message, Span, Text};
 use super::policy::Severity;
 use super::refusal::Refusal;
 use super::verbs::open::{Declared, Opener};
 use super::verbs::update::Update;
-use super::verbs::{back, change, close, deploy, open, respond, scale, ship, update};
+use super::verbs::{alerts, back, change, close, deploy, open, respond, scale, ship, update};
 use super::{text, timeline};
 
 /// Characters of a title that fit into a button's action beside the rest.
@@ -122,6 +122,20 @@ fn shipping(
     };
     let about = ship::About::pressed(&ctx, rest);
     Some(about.and_then(|about| ship::plan(draft, who, about, kind, ship::Asked::default(), answers)))
+}
+
+/// A press on the card of a group of alerts; none when it is about something else.
+fn alerting(draft: &mut Draft<'_>, press: &Press, verb: &str, rest: &str) -> Option<Result<Text, Refusal>> {
+    let (number, argument) = rest.split_once(':').unwrap_or((rest, ""));
+    let verb = verb.strip_prefix("alert_")?;
+    let Some(id) = number.parse().ok().map(AlertId) else { return Some(Err(unknown(&press.action))) };
+    Some(match verb {
+        "ack" => alerts::acknowledge(draft, &press.who, id),
+        "declare" => alerts::declare(draft, &press.who, id),
+        "quiet" => alerts::quiet(draft, &press.who, id, Some(argument)),
+        "loud" => alerts::quiet(draft, &press.who, id, None),
+        _ => Err(unknown(&press.action)),
+    })
 }
 
 /// A press on a plan that is answered with a form or a list; none when it is about something else.
@@ -232,6 +246,9 @@ fn replanned(draft: &mut Draft<'_>, form: &Filled, answers: &Answers) -> Option<
 /// As the verb behind it refuses.
 pub fn press(mut draft: Draft<'_>, press: &Press, answers: &Answers) -> Result<Decision, Refusal> {
     let (verb, rest) = press.action.split_once(':').unwrap_or((press.action.as_str(), ""));
+    if let Some(said) = alerting(&mut draft, press, verb, rest) {
+        return said.map(|line| draft.say(line));
+    }
     if let Some(said) = shipping(&mut draft, press, verb, rest, answers) {
         return said.map(|message| draft.done(Some(Answer::only_you(message))));
     }

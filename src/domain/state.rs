@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::alerts::Alerts;
 use super::deploy::gates::{self, Freeze, Lock, Validated};
 use super::deploy::{Deploy, scale};
 use super::effect::{Effect, EffectKind};
 use super::fact::{At, Fact};
 use super::health::Watched;
-use super::ids::{DeployId, EffectId, IncidentId, InputId, Person, Posted, Service, Thing};
+use super::ids::{AlertId, DeployId, EffectId, IncidentId, InputId, Person, Posted, Service, Thing};
 use super::incident::Incident;
 use super::oncall::Override;
 use super::pipeline::Known;
@@ -139,6 +140,8 @@ pub struct State {
     pub team: TeamState,
     /// Incidents held in memory: all that are open or have something to send, and closed ones that were asked for.
     pub incidents: BTreeMap<IncidentId, Incident>,
+    /// Alerts and silences.
+    pub alerts: Alerts,
     /// Effects asked for and not yet ended.
     pub pending: BTreeMap<EffectId, Effect>,
     /// Incidents by the next instant at which something has to be decided about them.
@@ -222,7 +225,9 @@ impl State {
             Fact::GivenUp { effect, .. } | Fact::Withdrawn { effect, .. } => self.not_done(*effect),
             _ => {}
         }
+        self.alerts.apply(at, on, fact);
         match on {
+            Thing::Alert(_) => {}
             Thing::Team => self.apply_team(at, fact),
             Thing::Incident(id) => self.apply_incident(id, at, fact),
             Thing::Deploy(id) => self.apply_deploy(id, at, fact),
@@ -328,6 +333,10 @@ impl State {
             }
             return;
         }
+        if let (EffectKind::AlertCard { alert, .. }, Some(posted)) = (&effect.kind, posted) {
+            self.alerts.card_stands(*alert, posted);
+            return;
+        }
         let (Thing::Incident(on), Some(posted)) = (effect.on, posted) else { return };
         let Some(incident) = self.incidents.get_mut(&on) else { return };
         match &effect.kind {
@@ -344,6 +353,7 @@ impl State {
             EffectKind::Page { .. }
             | EffectKind::Look { .. }
             | EffectKind::Board { .. }
+            | EffectKind::AlertCard { .. }
             | EffectKind::Act { .. }
             | EffectKind::Survey { .. } => {}
         }
@@ -404,7 +414,8 @@ impl State {
     pub fn next_due(&self) -> Option<At> {
         let jobs = self.team.jobs.values().filter_map(|job| job.next).min();
         let deploys = self.team.deploys.values().filter_map(Deploy::next_due).min();
-        self.due.first().map(|(at, _)| *at).into_iter().chain(jobs).chain(deploys).min()
+        let alerts = self.alerts.next_due();
+        self.due.first().map(|(at, _)| *at).into_iter().chain(jobs).chain(deploys).chain(alerts).min()
     }
 
     /// Incidents about which something has to be decided by `now`, most overdue first. Costs what is due, not what is open.
@@ -414,7 +425,9 @@ impl State {
 
     /// Whether something has to be decided by `now`, a job aside.
     pub fn is_due(&self, now: At) -> bool {
-        self.due_incidents(now).next().is_some() || self.due_deploys(now).next().is_some()
+        self.due_incidents(now).next().is_some()
+            || self.due_deploys(now).next().is_some()
+            || self.alerts.due(now).next().is_some()
     }
 
     /// Deploys about which something has to be decided by `now`.
@@ -455,12 +468,18 @@ impl State {
             Thing::Team => true,
             Thing::Incident(id) => self.incidents.contains_key(&id),
             Thing::Deploy(id) => self.team.deploys.contains_key(&id),
+            Thing::Alert(id) => self.alerts.get(id).is_some(),
         }
     }
 
     /// Whether something about it is still to be done.
     pub fn has_pending(&self, on: Thing) -> bool {
         self.pending.values().any(|effect| effect.on == on)
+    }
+
+    /// Whether something is still to come of a group of alerts.
+    pub fn is_open_alert(&self, id: AlertId) -> bool {
+        self.alerts.get(id).is_some_and(|group| group.over.is_none()) || self.has_pending(Thing::Alert(id))
     }
 
     /// Lets a closed incident go from memory; it stays on record.
@@ -490,7 +509,7 @@ impl State {
 
     /// The part of the state that is a fold of the log, for comparing two folds.
     pub fn kept(&self) -> Kept<'_> {
-        Kept { team: &self.team, incidents: &self.incidents, pending: &self.pending }
+        Kept { team: &self.team, incidents: &self.incidents, alerts: &self.alerts, pending: &self.pending }
     }
 }
 
@@ -509,6 +528,8 @@ pub fn follow(all: &mut BTreeMap<DeployId, Deploy>, at: At, on: Thing, fact: &Fa
 pub struct Kept<'a> {
     /// The team.
     pub team: &'a TeamState,
+    /// Alerts and silences.
+    pub alerts: &'a Alerts,
     /// The incidents in memory.
     pub incidents: &'a BTreeMap<IncidentId, Incident>,
     /// What waits to be done.

@@ -3,6 +3,7 @@
 //! Pure. One function a sentence. Plain words: people never read how the bot is built. A ping's first 100 characters say
 //! severity, number, what, and what is wanted by when.
 
+pub mod alerts;
 pub mod day;
 pub mod deploys;
 pub mod fly;

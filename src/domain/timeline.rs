@@ -116,6 +116,8 @@ pub fn line(fact: &Fact) -> Option<Text> {
             Some(line.text(": ").join(why.clone()))
         }
         Fact::Reviewed { by, what } => Some(Text::plain("Reviewed by ").person(by).text(": ").join(what.clone())),
+        Fact::AlertJoined { alert, title } => plain(format!("{alert} {title} fires")),
+        Fact::AlertOver { alert, title } => plain(format!("{alert} {title} is over")),
         Fact::Acted { what, .. } => Some(what.clone()),
         Fact::ReleasesSeen { service, releases, .. } => text::releases::deployed_elsewhere(service, releases),
         Fact::ReleaseEnded { service, version, status, .. } => {

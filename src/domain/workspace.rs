@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{Person, Role, Service};
-use super::policy::Span;
+use super::policy::{Severity, Span};
 
 /// Which copy of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,6 +51,9 @@ pub struct Workspace {
     /// What asks for deploys by signed requests; nothing when absent.
     #[serde(default)]
     pub pipeline: Option<Pipeline>,
+    /// Tools that tell us that something fires.
+    #[serde(default)]
+    pub hooks: Vec<HookSpec>,
 }
 
 /// What asks for deploys by signed requests. It may ask, and nothing else.
@@ -65,6 +68,85 @@ pub struct Pipeline {
     /// Who of `[[people]]` it is that sets it off, by the name that it has for them: they do not approve what they set off.
     #[serde(default)]
     pub actors: BTreeMap<String, String>,
+}
+
+/// A tool that tells us that something fires, at `/hooks/<name>`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HookSpec {
+    /// The last part of its address, and the name of its secret: small letters, digits, dashes.
+    pub name: String,
+    /// How its bodies are read.
+    pub format: HookFormat,
+    /// The service that everything it says is about; what its labels say otherwise.
+    #[serde(default)]
+    pub service: Option<Service>,
+    /// The incident that something critical opens by itself; none is opened otherwise.
+    #[serde(default)]
+    pub declares: Option<Severity>,
+    /// Where in a body stands what, for the generic format.
+    #[serde(default)]
+    pub read: Option<HookReading>,
+}
+
+/// How the body of a hook is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookFormat {
+    /// Alertmanager's webhook, version 4.
+    Alertmanager,
+    /// Grafana's webhook.
+    Grafana,
+    /// Sentry's integration webhooks.
+    Sentry,
+    /// GitHub's webhooks.
+    Github,
+    /// PagerDuty's Events API v2.
+    Pagerduty,
+    /// Better Stack's status page webhook.
+    Betterstack,
+    /// Any JSON.
+    Generic,
+}
+
+/// Where in a JSON body stands what: JSON pointers (RFC 6901).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HookReading {
+    /// A list of alerts, in which the others are looked for; the body is one alert when none.
+    pub alerts: Option<String>,
+    /// What it is called.
+    pub name: String,
+    /// What it is told from others by.
+    pub fingerprint: String,
+    /// The word for how it is.
+    pub state: String,
+    /// The words that mean that it is over.
+    pub resolved: Vec<String>,
+    /// How bad it is.
+    pub severity: Option<String>,
+    /// A sentence.
+    pub summary: String,
+    /// Where its sender shows it.
+    pub url: String,
+    /// Names and values.
+    pub labels: Option<String>,
+}
+
+impl Default for HookReading {
+    fn default() -> Self {
+        Self {
+            alerts: None,
+            name: "/title".to_owned(),
+            fingerprint: "/alert_uid".to_owned(),
+            state: "/state".to_owned(),
+            resolved: ["ok", "resolved", "up"].map(str::to_owned).to_vec(),
+            severity: None,
+            summary: "/message".to_owned(),
+            url: "/link_to_upstream_details".to_owned(),
+            labels: None,
+        }
+    }
 }
 
 impl Pipeline {

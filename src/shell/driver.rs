@@ -33,13 +33,13 @@ use crate::domain::deploy::board;
 use crate::domain::draft::{Ctx, Decision};
 use crate::domain::effect::{Effect, EffectKind, Urgency};
 use crate::domain::health::Transition;
-use crate::domain::ids::{DeployId, EffectId, InputId, Thing};
+use crate::domain::ids::{AlertId, DeployId, EffectId, InputId, Thing};
 use crate::domain::input::{Answers, Input, InputKind, Itself, Started};
 use crate::domain::policy::Policy;
 use crate::domain::refusal::Refusal;
 use crate::domain::state::{DEPLOYS_HELD, Decided, Measured, State};
 use crate::domain::workspace::Workspace;
-use crate::domain::{bot, jobs, releases, services, text};
+use crate::domain::{alerts, bot, jobs, releases, services, text};
 use crate::ports::Watch;
 use crate::ports::journal::{Journal, Views};
 
@@ -468,7 +468,8 @@ where
             .flat_map(|(on, fact)| {
                 let cards = releases::shown_on(&self.state, *on, fact).into_iter().map(Thing::Incident);
                 let boards = board::shown_on(&self.state, *on, fact).into_iter().map(Thing::Deploy);
-                cards.chain(boards).chain([*on])
+                let hosts = alerts::card::shown_on(&self.state.alerts, *on).into_iter().map(Thing::Alert);
+                cards.chain(boards).chain(hosts).chain([*on])
             })
             .filter(|on| *on != Thing::Team)
             .collect();
@@ -494,7 +495,8 @@ where
         if !written.is_empty() {
             self.publish_lists();
         }
-        let older = aged(touched.iter());
+        let mut older = aged(touched.iter());
+        older.extend(alerts_gone(&touched));
         for on in touched.into_iter().chain(older) {
             let mut last = None;
             if let Thing::Incident(id) = on
@@ -603,17 +605,40 @@ pub fn aged<'a>(touched: impl Iterator<Item = &'a Thing>) -> Vec<Thing> {
             Thing::Deploy(id) => {
                 id.0.checked_sub(DEPLOYS_HELD as u32).filter(|old| *old > 0).map(|old| Thing::Deploy(DeployId(old)))
             }
-            Thing::Team => None,
+            Thing::Team | Thing::Alert(_) => None,
         })
+        .collect()
+}
+
+/// Groups of alerts that left memory when others were over.
+fn alerts_gone(touched: &BTreeSet<Thing>) -> Vec<Thing> {
+    /// How many may go at once; a name that stays costs some bytes and nothing else.
+    const LOOKED_AT: u32 = 4;
+    let newest = touched.iter().filter_map(|on| match on {
+        Thing::Alert(id) => Some(id.0),
+        _ => None,
+    });
+    let last = |newest: u32| newest.saturating_sub(alerts::OVER_HELD as u32);
+    newest
+        .flat_map(|newest| last(newest).saturating_sub(LOOKED_AT)..last(newest))
+        .map(|number| Thing::Alert(AlertId(number + 1)))
         .collect()
 }
 
 /// The name of the document that holds the team's part of the state.
 pub const TEAM_DOC: &str = "team";
 
+/// The name of the document that holds alerts and silences.
+pub const ALERTS_DOC: &str = "alerts";
+
 /// The team's part of the state, as the views keep it.
-pub fn team_doc(state: &State) -> Vec<u8> {
-    serde_json::to_vec(&state.team).unwrap_or_default()
+pub fn team_doc(state: &State) -> (String, Vec<u8>) {
+    (TEAM_DOC.to_owned(), serde_json::to_vec(&state.team).unwrap_or_default())
+}
+
+/// Alerts and silences, as the views keep them.
+pub fn alerts_doc(state: &State) -> (String, Vec<u8>) {
+    (ALERTS_DOC.to_owned(), serde_json::to_vec(&state.alerts).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@
 //! reported, what is unknown is counted.
 
 use crate::adapters::store::{Base, Brought, FileJournal, Fold, SledViews, bring_forward};
+use crate::domain::alerts::Alerts;
 use crate::domain::ids::{InputId, Thing};
 use crate::domain::state::{Decided, INPUTS_REMEMBERED, State, TeamState};
 use crate::ports::journal::{Journal, Line, Note, Views};
 
-use super::driver::{TEAM_DOC, aged, team_doc};
+use super::driver::{ALERTS_DOC, TEAM_DOC, aged, alerts_doc, team_doc};
 use super::record;
 
 /// A state read from the record, and what people should hear about it.
@@ -47,7 +48,7 @@ pub fn load(journal: &FileJournal, views: &mut SledViews, base: Base) -> Loaded 
     }
     let head = journal.head();
     state.seq = state.seq.max(head.seq);
-    let docs = [(TEAM_DOC.to_owned(), team_doc(&state))];
+    let docs = [team_doc(&state), alerts_doc(&state)];
     if let Err(error) = views.apply(&[], &head, &[], &docs) {
         findings.push(error.to_string());
     }
@@ -70,7 +71,7 @@ impl Fold for Folding {
     }
 
     fn docs(&mut self) -> Vec<(String, Vec<u8>)> {
-        vec![(TEAM_DOC.to_owned(), team_doc(&self.state))]
+        vec![team_doc(&self.state), alerts_doc(&self.state)]
     }
 }
 
@@ -79,11 +80,16 @@ fn from_views(journal: &FileJournal, views: &mut SledViews) -> Result<State, Str
     let mut state = State::default();
     let doc = views.doc(TEAM_DOC).map_err(|error| error.to_string())?.ok_or("the team's part is missing")?;
     let team: TeamState = serde_json::from_slice(&doc).map_err(|error| error.to_string())?;
+    // A database from before there were alerts has none.
+    let alerts = match views.doc(ALERTS_DOC).map_err(|error| error.to_string())? {
+        Some(doc) => serde_json::from_slice(&doc).map_err(|error| error.to_string())?,
+        None => Alerts::default(),
+    };
     // One thing at a time: the lines of everything that is open would be several times as large as what becomes of them. What
     // becomes of a thing's lines depends on no other thing's.
     let open = views.open_things().map_err(|error| error.to_string())?;
     for name in &open {
-        if matches!(name.parse(), Ok(Thing::Incident(_) | Thing::Deploy(_))) {
+        if matches!(name.parse(), Ok(Thing::Incident(_) | Thing::Deploy(_) | Thing::Alert(_))) {
             for line in views.rows(name).map_err(|error| error.to_string())? {
                 apply_line(&mut state, &line);
             }
@@ -101,6 +107,7 @@ fn from_views(journal: &FileJournal, views: &mut SledViews) -> Result<State, Str
     }
     // What the whole log says of the team is in its document; folding a part of its lines is not enough.
     state.team = team;
+    state.alerts = alerts;
     if let Some(Ok(last)) = journal.read_from(journal.head().seq).next() {
         state.latest = state.latest.max(chrono::DateTime::from_timestamp_millis(last.at_ms));
     }
@@ -128,6 +135,7 @@ fn take_in(state: &mut State, line: &Line, decided: &Decided) {
             match name.parse() {
                 Ok(Thing::Incident(id)) => state.team.incidents = state.team.incidents.max(id.0),
                 Ok(Thing::Deploy(id)) => state.team.deploys_used = state.team.deploys_used.max(id.0),
+                Ok(Thing::Alert(id)) => state.alerts.used = state.alerts.used.max(id.0),
                 _ => {}
             }
         }
@@ -147,6 +155,7 @@ fn settle(state: &mut State, decided: &Decided) -> Vec<(String, bool)> {
         match thing {
             Thing::Team => {}
             Thing::Deploy(_) => open.push((thing.to_string(), state.has_pending(thing))),
+            Thing::Alert(id) => open.push((thing.to_string(), state.is_open_alert(id))),
             Thing::Incident(id) => {
                 let held = state.must_hold(id);
                 open.push((thing.to_string(), held));

@@ -8,6 +8,7 @@ mod connecting;
 pub mod doctor;
 pub mod door;
 pub mod driver;
+pub mod heard;
 pub mod init;
 mod itself;
 pub mod ledger;
@@ -200,6 +201,7 @@ pub async fn start(mut config: Config, settings: Settings) -> anyhow::Result<Bot
     if let Err(error) = policy_file::keep(&config.state_dir, &config.policy_text, &config.workspace_text) {
         warn!(reason = %error, "The policy could not be kept; a start with a bad file would not know it");
     }
+    let epoch = journal.epoch();
     let journal = anchor::Anchored::new(journal, &config.state_dir).context("the log")?;
     let store_says: Vec<String> = report.into_iter().map(|finding| finding.text).chain(findings).collect();
 
@@ -323,7 +325,9 @@ pub async fn start(mut config: Config, settings: Settings) -> anyhow::Result<Bot
     if let Some(listener) = public_listener {
         let limits = Limits::default();
         let routes = public::routes(public::Public::new(door.clone(), config.http.deploy_secrets.clone(), limits));
-        tasks.push(tokio::spawn(listen::serve(listener, routes, limits)));
+        let specs = &config.workspace.hooks;
+        let hooks = heard::Hooks::new(door.clone(), specs, &config.http.hook_secrets, limits, epoch);
+        tasks.push(tokio::spawn(listen::serve(listener, routes.merge(heard::routes(hooks)), limits)));
     }
     if let Some(releases) = &releases {
         tasks.push(tokio::spawn(releases::follow(Arc::clone(releases), soon, door.clone())));

@@ -295,7 +295,9 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
         // The loop says how an incident looks before it asks for anything about it: one that is not known here was let go of.
         let Some(standing) = self.standing.get_mut(&effect.on) else { return };
         match &effect.kind {
-            EffectKind::Card { .. } | EffectKind::Board { .. } => standing.card = Some(posted.clone()),
+            EffectKind::Card { .. } | EffectKind::Board { .. } | EffectKind::AlertCard { .. } => {
+                standing.card = Some(posted.clone())
+            }
             EffectKind::Thread { .. } => standing.thread = Some(posted.place.clone()),
             EffectKind::Post { replaces, .. } => {
                 // As on the record: nothing takes the place of a post that pings nobody.
@@ -325,9 +327,10 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
     /// The place whose line an effect will stand in; none when it stands in nobody's way.
     fn line_of(&self, effect: &Effect) -> Option<Where> {
         match &effect.kind {
-            EffectKind::Card { to, .. } | EffectKind::Board { to, .. } | EffectKind::Post { to, .. } => {
-                self.place_of(to)
-            }
+            EffectKind::Card { to, .. }
+            | EffectKind::Board { to, .. }
+            | EffectKind::AlertCard { to, .. }
+            | EffectKind::Post { to, .. } => self.place_of(to),
             EffectKind::Page { person, way, .. } => {
                 let direct = self.workspace.ways(person).get(usize::from(*way)) == Some(&Way::Direct);
                 direct.then(|| Where::Direct(person.clone()))
@@ -397,7 +400,10 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             elsewhere: Vec::new(),
             mark: format!("{}-{}", self.mark_prefix, effect.id),
             urgency: effect.urgency,
-            must_stand: matches!(effect.kind, EffectKind::Card { .. } | EffectKind::Page { .. }),
+            must_stand: matches!(
+                effect.kind,
+                EffectKind::Card { .. } | EffectKind::AlertCard { .. } | EffectKind::Page { .. }
+            ),
             again,
             attempts: Attempts {
                 pace: self.pace,
@@ -413,6 +419,20 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 Box::pin(async move {
                     let Some(drawn) = drawing.await else {
                         return Some(EffectEnd::GivenUp { why: format!("nothing is known of {incident} any more") });
+                    };
+                    let mut message = drawn.card;
+                    if drawn.may_ring {
+                        message.pings = pings;
+                    }
+                    delivery.post(to, message).await
+                })
+            }
+            EffectKind::AlertCard { alert, to, pings } => {
+                let Some(to) = self.place_of(to) else { return nowhere() };
+                let (drawing, alert, pings) = (self.drawing(effect.on), *alert, pings.clone());
+                Box::pin(async move {
+                    let Some(drawn) = drawing.await else {
+                        return Some(EffectEnd::GivenUp { why: format!("{alert} is no longer at hand") });
                     };
                     let mut message = drawn.card;
                     if drawn.may_ring {
@@ -544,12 +564,13 @@ fn given_up(why: String) -> std::pin::Pin<Box<dyn Future<Output = Option<EffectE
 fn key(effect: &Effect) -> String {
     match &effect.kind {
         EffectKind::Card { incident, .. } | EffectKind::Thread { incident } => format!("thread:{}", incident.0),
-        EffectKind::Board { to, .. } | EffectKind::Post { to, .. } => match to {
+        EffectKind::Board { to, .. } | EffectKind::AlertCard { to, .. } | EffectKind::Post { to, .. } => match to {
             Target::Thread(id) => format!("thread:{}", id.0),
             // What is said about an incident comes after its card, in whatever channel that stands.
             Target::Incidents | Target::Test => match effect.on {
                 Thing::Incident(id) => format!("thread:{}", id.0),
                 Thing::Deploy(id) => format!("deploy:{}", id.0),
+                Thing::Alert(id) => format!("alert:{}", id.0),
                 Thing::Team => "team".to_owned(),
             },
             Target::Announce => "announce".to_owned(),

@@ -78,18 +78,20 @@ pub fn routes(public: Arc<Public>) -> Router {
 
 /// Why not: a status and a sentence.
 #[derive(Debug, PartialEq, Eq)]
-struct Refused {
+pub struct Refused {
     status: StatusCode,
     says: String,
     again_after: Option<Duration>,
 }
 
 impl Refused {
-    fn new(status: StatusCode, says: impl Into<String>) -> Self {
+    /// For good.
+    pub fn new(status: StatusCode, says: impl Into<String>) -> Self {
         Self { status, says: says.into(), again_after: None }
     }
 
-    fn for_now(status: StatusCode, says: impl Into<String>, after: Duration) -> Self {
+    /// For now: when to come again is said along.
+    pub fn for_now(status: StatusCode, says: impl Into<String>, after: Duration) -> Self {
         Self { again_after: Some(after), ..Self::new(status, says) }
     }
 
@@ -137,14 +139,7 @@ impl Public {
     }
 
     async fn read(&self, body: Body) -> Result<Bytes, Refused> {
-        listen::read(body, &self.limits).await.map_err(|why| match why {
-            Unread::TooLarge => {
-                let most = self.limits.body_bytes_max >> 10;
-                Refused::new(StatusCode::PAYLOAD_TOO_LARGE, format!("That is too large: at most {most} KiB."))
-            }
-            Unread::TooSlow => Refused::new(StatusCode::REQUEST_TIMEOUT, "The body did not come in time."),
-            Unread::Broken => Refused::new(StatusCode::BAD_REQUEST, "The body broke off."),
-        })
+        listen::read(body, &self.limits).await.map_err(|why| unread(why, &self.limits))
     }
 
     /// The request's name for itself, when its signature counts. What is wrong is said no closer than this: whoever has the secret
@@ -175,6 +170,18 @@ impl Public {
     /// How the deploy of a request, or of a number, stands. Only what a pipeline asked for is told to one.
     async fn told(&self, which: Meant) -> Option<Told> {
         self.door.told(which).await
+    }
+}
+
+/// Why a body was not read, as an answer.
+pub fn unread(why: Unread, limits: &Limits) -> Refused {
+    match why {
+        Unread::TooLarge => {
+            let most = limits.body_bytes_max >> 10;
+            Refused::new(StatusCode::PAYLOAD_TOO_LARGE, format!("That is too large: at most {most} KiB."))
+        }
+        Unread::TooSlow => Refused::new(StatusCode::REQUEST_TIMEOUT, "The body did not come in time."),
+        Unread::Broken => Refused::new(StatusCode::BAD_REQUEST, "The body broke off."),
     }
 }
 

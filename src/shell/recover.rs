@@ -10,12 +10,13 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use tracing::{error, warn};
 
-use super::driver::{TEAM_DOC, team_doc};
+use super::driver::{ALERTS_DOC, TEAM_DOC, team_doc};
 use super::record;
 use crate::adapters::store::{SLED_DIR, SledViews};
+use crate::domain::alerts::{Alerts, Happened};
 use crate::domain::effect::{Effect, EffectKind, Target, Urgency};
 use crate::domain::fact::Fact;
-use crate::domain::ids::{DeployId, EffectId, IncidentId, InputId, Person, Thing};
+use crate::domain::ids::{AlertId, DeployId, EffectId, IncidentId, InputId, Person, Thing};
 use crate::domain::message::{Message, Text};
 use crate::domain::state::{Decided, State, TeamState};
 use crate::domain::text;
@@ -33,8 +34,17 @@ pub fn set_aside(folder: &Path) -> BTreeSet<String> {
     names.filter(|name| name.starts_with(SLED_DIR) && name.ends_with(AHEAD)).collect()
 }
 
+/// What a database remembers that knew more than the log.
+#[derive(Debug, Clone, Default)]
+pub struct Remembered {
+    /// The team.
+    pub team: TeamState,
+    /// The highest number of a group of alerts.
+    pub alerts_used: u32,
+}
+
 /// What such a database remembers of the team; none when it cannot be read.
-pub fn remembered(folder: &Path, aside: &str, now_ms: i64) -> Option<TeamState> {
+pub fn remembered(folder: &Path, aside: &str, now_ms: i64) -> Option<Remembered> {
     // It is opened under its usual name in a folder of its own: the store reads it, and nothing of it moves.
     let reading = folder.join(format!("{SLED_DIR}.reading"));
     let _left_by_a_crash = fs::remove_dir_all(&reading);
@@ -44,7 +54,7 @@ pub fn remembered(folder: &Path, aside: &str, now_ms: i64) -> Option<TeamState> 
     team
 }
 
-fn read(reading: &Path, aside: &Path, now_ms: i64) -> Option<TeamState> {
+fn read(reading: &Path, aside: &Path, now_ms: i64) -> Option<Remembered> {
     std::os::unix::fs::symlink(aside, reading.join(SLED_DIR)).ok()?;
     let (mut views, trouble) = SledViews::open(reading, now_ms);
     if let Some(why) = trouble {
@@ -59,7 +69,8 @@ fn read(reading: &Path, aside: &Path, now_ms: i64) -> Option<TeamState> {
     }) {
         team.incidents = team.incidents.max(number);
     }
-    Some(team)
+    let alerts = views.doc(ALERTS_DOC).ok().flatten().and_then(|doc| serde_json::from_slice::<Alerts>(&doc).ok());
+    Some(Remembered { team, alerts_used: alerts.map_or(0, |alerts| alerts.used) })
 }
 
 /// Puts on record, and into memory, what must not be lost with the end of the log: the numbers, the mode, and that it happened.
@@ -67,14 +78,18 @@ pub fn recover(
     journal: &mut dyn Journal,
     views: &mut dyn Views,
     state: &mut State,
-    team: Option<&TeamState>,
+    remembered: Option<&Remembered>,
     what: &str,
     (now, name): (DateTime<Utc>, &str),
 ) {
     let mut facts = Vec::new();
     let mut live = state.team.live;
     let mut next = None;
-    if let Some(team) = team {
+    if let Some(Remembered { team, alerts_used }) = remembered {
+        if *alerts_used > state.alerts.used {
+            let happened = Happened::CardLost;
+            facts.push((Thing::Alert(AlertId(*alerts_used)), Fact::Alert { happened }));
+        }
         if team.incidents > state.team.incidents {
             // Its card stands in the channel and nothing is known of it: so much is true of the last of them, and it
             // uses up the numbers up to it.
@@ -91,7 +106,7 @@ pub fn recover(
             facts.push((Thing::Team, if live { Fact::WentLive { by } } else { Fact::WentObserving { by } }));
         }
     }
-    let words = text::lost_end(what, team.is_some(), next, live);
+    let words = text::lost_end(what, remembered.is_some(), next, live);
     error!(words = %words, "The record lost its end");
     let seq = state.seq + 1;
     let to = if live { Target::Incidents } else { Target::Test };
@@ -105,7 +120,7 @@ pub fn recover(
         Ok(committed) => {
             state.apply(&decided);
             state.seq = state.seq.max(committed.last_seq);
-            let docs = [(TEAM_DOC.to_owned(), team_doc(state))];
+            let docs = [team_doc(state)];
             let head = journal.head();
             if let Err(error) = views.apply(&committed.lines, &head, &[], &docs) {
                 warn!(reason = %error, "The database did not take this in; I go on from the log");
@@ -113,7 +128,7 @@ pub fn recover(
         }
         Err(error) => {
             error!(reason = %error, "This could not be recorded; it holds until the next start");
-            state.team.incidents = state.team.incidents.max(team.map_or(0, |team| team.incidents));
+            state.team.incidents = state.team.incidents.max(remembered.map_or(0, |known| known.team.incidents));
             state.team.live = live;
         }
     }

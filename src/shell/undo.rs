@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::alerts::Alerts;
 use crate::domain::effect::Effect;
 use crate::domain::fact::{At, Fact};
 use crate::domain::ids::{EffectId, IncidentId, InputId, Thing};
@@ -17,6 +18,7 @@ pub struct Undo {
     seq: u64,
     latest: Option<At>,
     team: TeamState,
+    alerts: Alerts,
     measured: Measured,
     incidents: BTreeMap<IncidentId, Option<Incident>>,
     pending: BTreeMap<EffectId, Option<Effect>>,
@@ -30,6 +32,7 @@ impl Undo {
             seq: state.seq,
             latest: state.latest,
             team: state.team.clone(),
+            alerts: state.alerts.clone(),
             measured: state.measured.clone(),
             incidents: BTreeMap::new(),
             pending: BTreeMap::new(),
@@ -70,10 +73,11 @@ impl Undo {
 
     /// Makes the state what it was.
     pub fn go_back(self, state: &mut State) {
-        let Self { seq, latest, team, measured, incidents, pending, inputs } = self;
+        let Self { seq, latest, team, alerts, measured, incidents, pending, inputs } = self;
         state.seq = seq;
         state.latest = latest;
         state.team = team;
+        state.alerts = alerts;
         state.measured = measured;
         for (id, effect) in pending {
             match effect {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::hooks::Rings;
 use super::ships::Ships;
 use crate::domain::effect::{Effect, EffectKind, Target};
 use crate::domain::fact::{At, EscalationReason, Fact, Status};
@@ -51,6 +52,8 @@ pub struct Book {
     incidents: BTreeMap<IncidentId, Told>,
     /// What is known of deploys.
     pub ships: Ships,
+    /// What is known of alerts.
+    pub rings: Rings,
 }
 
 impl Book {
@@ -68,6 +71,7 @@ impl Book {
             return Err(format!("4: the input {} was decided about twice", decided.input));
         }
         self.ships.read(decided)?;
+        self.rings.read(decided)?;
         for (on, fact) in &decided.facts {
             match (on, fact) {
                 (_, Fact::Done { effect, .. }) => self.end(*effect, "done")?,
@@ -108,7 +112,7 @@ impl Book {
     fn touched<'a>(&'a self, decided: &'a Decided) -> impl Iterator<Item = (IncidentId, &'a Told)> {
         decided.facts.iter().filter_map(|(on, _)| match on {
             Thing::Incident(id) => Some((*id, self.incidents.get(id)?)),
-            Thing::Team | Thing::Deploy(_) => None,
+            Thing::Team | Thing::Deploy(_) | Thing::Alert(_) => None,
         })
     }
 

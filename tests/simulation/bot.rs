@@ -18,11 +18,11 @@ use crate::domain::draft::Ctx;
 use crate::domain::fact::Fact;
 use crate::domain::health::{HealthReport, StageHealth};
 use crate::domain::hosting::Inventory;
-use crate::domain::ids::{DeployId, IncidentId, InputId, Thing};
+use crate::domain::ids::{AlertId, DeployId, IncidentId, InputId, Thing};
 use crate::domain::input::{Answers, InputKind, Itself, Query, Started};
 use crate::domain::policy::Policy;
 use crate::domain::state::{Decided, State};
-use crate::domain::{bot, jobs, services, view};
+use crate::domain::{alerts, bot, jobs, services, view};
 use crate::log::torn::TornDisk;
 use crate::log::{Log, LogOptions};
 use crate::ports::disk::Disk;
@@ -75,6 +75,8 @@ pub struct Turn {
     pub released: Vec<(u64, String)>,
     /// Inputs that were answered and changed something.
     pub acknowledged: Vec<InputId>,
+    /// Inputs whose sender was told that they are taken.
+    pub answered: Vec<InputId>,
     /// Effects withdrawn before they ended.
     pub withdrawn: u64,
     /// The disk was full.
@@ -164,6 +166,8 @@ impl Bot {
         let open: Vec<DeployId> =
             bot.state.team.deploys.values().filter(|deploy| deploy.is_open()).map(|deploy| deploy.id).collect();
         open.into_iter().for_each(|id| bot.show_deploy(id, now, setup));
+        let groups: Vec<AlertId> = bot.state.alerts.iter().map(|group| group.id).collect();
+        groups.into_iter().for_each(|id| bot.show_alerts(id, now, setup));
         Ok((bot, found))
     }
 
@@ -327,18 +331,26 @@ impl Bot {
         setup: &Setup,
         turn: &mut Turn,
     ) {
+        let heard = held.iter().filter(|(_, answer)| *answer == Some(Answer::Done)).map(|(id, _)| id.clone());
+        turn.answered.extend(heard);
         self.answered.extend(held);
         let mut touched: BTreeSet<IncidentId> = BTreeSet::new();
         let mut deploys: BTreeSet<DeployId> = BTreeSet::new();
+        let mut groups: BTreeSet<AlertId> = BTreeSet::new();
         for (on, _) in written.iter().flat_map(|decided| &decided.facts) {
             match on {
                 Thing::Incident(id) => drop(touched.insert(*id)),
                 Thing::Deploy(id) => drop(deploys.insert(*id)),
+                Thing::Alert(id) => {
+                    groups.extend(alerts::card::shown_on(&self.state.alerts, *on));
+                    groups.insert(*id);
+                }
                 Thing::Team => {}
             }
         }
         touched.iter().for_each(|id| self.show(*id, now, setup));
         deploys.into_iter().for_each(|id| self.show_deploy(id, now, setup));
+        groups.into_iter().for_each(|id| self.show_alerts(id, now, setup));
         for decided in written {
             for effect in decided.effects.iter().filter(|effect| self.state.pending.contains_key(&effect.id)) {
                 self.outbox.take(effect.clone(), false);
@@ -375,6 +387,14 @@ impl Bot {
         let input = InputId::new("show");
         let ctx = Ctx { state: &self.state, policy: self.policy, workspace: setup.workspace, now, input: &input };
         self.outbox.boards.insert(id, board::card(&ctx, deploy));
+    }
+
+    fn show_alerts(&mut self, id: AlertId, now: DateTime<Utc>, setup: &Setup) {
+        let Some(group) = self.state.alerts.get(id) else { return };
+        let input = InputId::new("show");
+        let ctx = Ctx { state: &self.state, policy: self.policy, workspace: setup.workspace, now, input: &input };
+        let may_ring = self.state.team.live && group.is_unanswered(now);
+        self.outbox.alerts.insert(id, (alerts::card::card(&ctx, group), may_ring));
     }
 
     /// The record, verbatim.

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::chat::{Reply, Request};
 use super::host::Call;
 use crate::domain::effect::{Effect, EffectKind, Target};
-use crate::domain::ids::{DeployId, EffectId, IncidentId, Place, Posted, Thing};
+use crate::domain::ids::{AlertId, DeployId, EffectId, IncidentId, Place, Posted, Thing};
 use crate::domain::input::{EffectEnd, Stepped};
 use crate::domain::message::{Message, Ping, Text};
 use crate::domain::workspace::{Way, Workspace};
@@ -88,6 +88,8 @@ pub struct Outbox {
     pub standing: BTreeMap<IncidentId, Standing>,
     /// Deploys as they should look.
     pub boards: BTreeMap<DeployId, Message>,
+    /// The cards of groups of alerts, and whether they may still ring.
+    pub alerts: BTreeMap<AlertId, (Message, bool)>,
 }
 
 impl Outbox {
@@ -101,6 +103,7 @@ impl Outbox {
             unrecorded: BTreeMap::new(),
             standing: BTreeMap::new(),
             boards: BTreeMap::new(),
+            alerts: BTreeMap::new(),
         }
     }
 
@@ -176,6 +179,16 @@ impl Outbox {
             EffectKind::Board { deploy, to } => match self.boards.get(deploy) {
                 Some(card) => post(self.place_of(to), card.clone()),
                 None => Manner::Impossible(format!("{deploy} is no longer at hand")),
+            },
+            EffectKind::AlertCard { alert, to, pings } => match self.alerts.get(alert) {
+                Some((card, may_ring)) => {
+                    let mut message = card.clone();
+                    if *may_ring {
+                        message.pings.clone_from(pings);
+                    }
+                    post(self.place_of(to), message)
+                }
+                None => Manner::Impossible(format!("{alert} is no longer at hand")),
             },
             EffectKind::Act { app, step, .. } => {
                 Manner::Act(Call::new(effect.id, app, self.mark(effect.id), step.clone()))
@@ -316,12 +329,13 @@ impl Outbox {
 fn key(effect: &Effect) -> String {
     match &effect.kind {
         EffectKind::Card { incident, .. } | EffectKind::Thread { incident } => format!("thread:{}", incident.0),
-        EffectKind::Board { to, .. } | EffectKind::Post { to, .. } => match to {
+        EffectKind::Board { to, .. } | EffectKind::AlertCard { to, .. } | EffectKind::Post { to, .. } => match to {
             Target::Thread(id) => format!("thread:{}", id.0),
             // What is said about an incident comes after its card, in whatever channel that stands.
             Target::Incidents | Target::Test => match effect.on {
                 Thing::Incident(id) => format!("thread:{}", id.0),
                 Thing::Deploy(id) => format!("deploy:{}", id.0),
+                Thing::Alert(id) => format!("alert:{}", id.0),
                 Thing::Team => "team".to_owned(),
             },
             Target::Announce => "announce".to_owned(),

@@ -335,6 +335,7 @@ impl Ships {
                 (Thing::Deploy(id), fact) => self.about(*id, decided, fact)?,
                 (Thing::Incident(id), fact) => self.incident(*id, fact),
                 (Thing::Team, fact) => self.in_the_way.team(fact),
+                (Thing::Alert(_), _) => {}
             }
         }
         for effect in &decided.effects {

@@ -45,6 +45,12 @@ pub struct Tally {
     pub scaled: u64,
     /// Machines in hand when the process died.
     pub torn_steps: u64,
+    /// Changes of alerts that were answered.
+    pub alerts: u64,
+    /// Groups of alerts that people were told of.
+    pub groups: u64,
+    /// Groups that stood on the card of another.
+    pub stormy: u64,
     /// Restarts done once more, because nothing said any more that they were done.
     pub restarted_again: u64,
 }
@@ -74,6 +80,9 @@ impl Tally {
         self.crossed += other.crossed;
         self.scaled += other.scaled;
         self.torn_steps += other.torn_steps;
+        self.alerts += other.alerts;
+        self.groups += other.groups;
+        self.stormy += other.stormy;
         self.restarted_again += other.restarted_again;
     }
 
@@ -96,6 +105,9 @@ impl Tally {
             self.undone,
             self.crossed,
             self.scaled,
+            self.alerts,
+            self.groups,
+            self.stormy,
         ];
         assert!(rare.iter().all(|count| *count > played / 20), "something hardly ever happened: {self:?}");
     }

@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::book::Book;
 use super::bot::{Bot, Dies, Failure, Told, fold};
 use super::chat::{Neighbours, Reply, Request};
+use super::hooks::Sender;
 use super::host::{Call, Host, Write};
 use super::outbox::Step;
 use super::power::Power;
@@ -92,6 +93,12 @@ enum Event {
     CardDeleted,
     /// Somebody takes up what nobody has taken up yet.
     TakenUp,
+    /// Another tool says what fires, and goes on with it so many times.
+    Tells(u64),
+    /// It says again what was not answered.
+    Insists,
+    /// Everything that it said is over.
+    Calms,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -117,6 +124,10 @@ pub struct World {
     released: BTreeMap<u64, String>,
     acknowledged: Vec<InputId>,
     neighbours: Neighbours,
+    /// Another tool that says what fires.
+    sender: Sender,
+    /// Whether it will say again what was not answered.
+    insists: bool,
     /// Production, and its copy where there is one.
     hosts: Vec<Host>,
     dies_mid_step: bool,
@@ -169,6 +180,8 @@ impl World {
             released: BTreeMap::new(),
             acknowledged: Vec::new(),
             neighbours: Neighbours::default(),
+            sender: Sender::default(),
+            insists: false,
             hosts,
             dies_mid_step: false,
             setup,
@@ -214,6 +227,7 @@ impl World {
         self.run(end)?;
         self.heal();
         self.run(end + TimeDelta::minutes(30))?;
+        self.after(TimeDelta::zero(), Event::Calms);
         self.close_everything();
         self.run(end + TimeDelta::minutes(35))?;
         // A fault from before may have ended the process before it answered: people try again.
@@ -299,6 +313,10 @@ impl World {
             }
         }
         for _ in 0..self.dice.below(3) {
+            let (when, often) = (at(self), 4 + self.dice.below(30));
+            self.after(when, Event::Tells(often));
+        }
+        for _ in 0..self.dice.below(3) {
             let (when, stage) = (at(self), self.dice.below(self.hosts.len() as u64) as usize);
             let which = self.dice.below(self.hosts[stage].machines());
             self.after(when, Event::ByHand(stage, which));
@@ -365,7 +383,7 @@ impl World {
         match event {
             Event::Person => self.person(),
             Event::Deliver(id, kind) => {
-                let reachable = !self.neighbours.chat_down;
+                let reachable = !self.neighbours.chat_down || matches!(kind, InputKind::Alerts(_));
                 if let Some(bot) = self.bot.as_mut().filter(|_| reachable) {
                     bot.inbox.push((id, kind));
                 }
@@ -443,6 +461,27 @@ impl World {
             Event::ByHand(stage, which) => self.hosts[stage].by_hand(which, self.now, &mut self.dice),
             Event::Hardware(which, answers) => self.hosts[0].set_hardware(which, answers),
             Event::MidStep => self.dies_mid_step = true,
+            Event::Tells(more) => {
+                let (id, kind) = self.sender.speaks(&mut self.dice);
+                let wire = TimeDelta::milliseconds(self.dice.below(300) as i64);
+                self.after(wire, Event::Deliver(id, kind));
+                self.insist_later();
+                self.about_an_alert();
+                if more > 0 && !self.healed {
+                    let pause = match self.dice.below(3) {
+                        // A storm.
+                        0 => TimeDelta::milliseconds(self.dice.below(2_000) as i64),
+                        1 => TimeDelta::milliseconds(self.dice.below(60_000) as i64),
+                        _ => self.minutes(1, 20),
+                    };
+                    self.after(pause, Event::Tells(more - 1));
+                }
+            }
+            Event::Insists => {
+                self.insists = false;
+                self.insist(false);
+            }
+            Event::Calms => self.insist(true),
             Event::Crash { power } => self.die(power, true),
             Event::Restart => self.start()?,
             Event::Trap(dies) => self.trap = Some(dies),
@@ -654,6 +693,8 @@ impl World {
                 if idle && !turn.refused {
                     return Err(format!("2: something fell due and nothing comes of it: {:?}", bot.state.next_due()));
                 }
+                turn.answered.iter().for_each(|id| self.sender.heard(id));
+                self.sender.check(&bot.state.alerts)?;
                 self.tally.full_disks += u64::from(turn.refused);
                 self.tally.withdrawn += turn.withdrawn;
                 self.tally.decisions += turn.released.len() as u64;
@@ -773,7 +814,7 @@ impl World {
         self.healed = true;
         let fault = |event: &Event| {
             matches!(event, Event::Crash { .. } | Event::Trap(_) | Event::Fuse(_) | Event::Disk(_) | Event::CardDeleted)
-                || matches!(event, Event::MidStep | Event::ByHand(..) | Event::Ship(_))
+                || matches!(event, Event::MidStep | Event::ByHand(..) | Event::Ship(_) | Event::Tells(_))
         };
         self.queue.retain(|_, event| !fault(event));
         self.hosts.iter_mut().for_each(|host| host.healed = true);
@@ -784,6 +825,49 @@ impl World {
         self.set_disk(DiskFault::Well);
         self.power.off_in(i64::MAX / 2);
         self.after(TimeDelta::seconds(1), Event::Restart);
+    }
+
+    fn insist_later(&mut self) {
+        if !std::mem::replace(&mut self.insists, true) {
+            self.after(TimeDelta::seconds(20), Event::Insists);
+        }
+    }
+
+    /// Another tool says again what was not answered; or that everything is over.
+    fn insist(&mut self, calm: bool) {
+        let says = if calm { self.sender.calms() } else { self.sender.again() };
+        if !says.is_empty() {
+            self.insist_later();
+        }
+        for (id, kind) in says {
+            let wire = TimeDelta::milliseconds(self.dice.below(300) as i64);
+            self.after(wire, Event::Deliver(id, kind));
+        }
+    }
+
+    /// Somebody does something about an alert.
+    fn about_an_alert(&mut self) {
+        let Some(bot) = &self.bot else { return };
+        let firing: Vec<u32> = bot.state.alerts.firing().map(|group| group.id.0).collect();
+        if firing.is_empty() {
+            return;
+        }
+        let id = firing[self.dice.below(firing.len() as u64) as usize];
+        let kind = match self.dice.below(8) {
+            0 => team::press(team::actor("ana"), format!("alert_ack:{id}")),
+            1 => team::press(team::actor("ana"), format!("alert_quiet:{id}:1h")),
+            2 => team::press(team::actor("ana"), format!("alert_quiet:{id}:up")),
+            3 => team::press(team::actor("ana"), format!("alert_loud:{id}")),
+            4 => team::press(team::actor("dmitri"), format!("alert_declare:{id}")),
+            5 => {
+                let silence = [("match", "alertname=Slow"), ("for", "20m"), ("why", "because it is known")];
+                let silence = silence.map(|(name, value)| (name, team::text(value)));
+                team::call(team::actor("ana"), "alerts silence", &silence)
+            }
+            _ => return,
+        };
+        let wait = TimeDelta::milliseconds(self.dice.below(900) as i64);
+        self.deliver(kind, wait);
     }
 
     fn close_everything(&mut self) {
@@ -803,6 +887,9 @@ impl World {
         if let Some(incident) = bot.state.open().next() {
             return Err(format!("{} could not be resolved", incident.id));
         }
+        if let Some(group) = bot.state.alerts.iter().find(|group| group.over.is_none()) {
+            return Err(format!("1: everything was answered to be over, and {} fires: {group:?}", group.id));
+        }
         if let Some((id, effect)) = bot.state.pending.iter().next() {
             return Err(format!("6: effect {id} never ended: {:?}", effect.kind));
         }
@@ -812,7 +899,7 @@ impl World {
             };
             let seen = self.neighbours.seen(&bot.outbox.mark(effect.id));
             let posts = matches!(effect.kind, EffectKind::Post { .. } | EffectKind::Card { .. })
-                || matches!(effect.kind, EffectKind::Board { .. });
+                || matches!(effect.kind, EffectKind::Board { .. } | EffectKind::AlertCard { .. });
             if posts && end == "done" && seen != 1 {
                 return Err(format!("2: the post {} is done on the record and was seen {seen} times", effect.id));
             }
@@ -831,6 +918,8 @@ impl World {
         self.book.ships.reckon(&self.hosts, |id| bot.outbox.mark(id))?;
         let (plans, deploys) = self.book.ships.count();
         (self.tally.plans, self.tally.deploys, self.tally.steps) = (plans, deploys, self.book.ships.steps);
+        self.tally.alerts = self.sender.told;
+        (self.tally.groups, self.tally.stormy) = (self.book.rings.told, self.book.rings.stormy);
         self.tally.taken_over = self.book.ships.taken_over;
         (self.tally.forward, self.tally.undone) = (self.book.ships.forward, self.book.ships.undone);
         (self.tally.crossed, self.tally.scaled) = (self.book.ships.crossed, self.book.ships.scaled);

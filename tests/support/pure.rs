@@ -10,7 +10,9 @@ use watchbell::domain::deploy::board;
 use watchbell::domain::draft::Ctx;
 use watchbell::domain::effect::{Effect, EffectKind, Target};
 use watchbell::domain::health::{HealthReport, ProbeFinding, StageHealth};
-use watchbell::domain::ids::{DeployId, EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service, Thing};
+use watchbell::domain::ids::{
+    AlertId, DeployId, EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service, Thing,
+};
 use watchbell::domain::input::*;
 use watchbell::domain::message::{Form, Message, Text};
 use watchbell::domain::pipeline::told::Told;
@@ -20,12 +22,12 @@ use watchbell::domain::press::flat;
 use watchbell::domain::schedule::first_instant;
 use watchbell::domain::state::{Decided, State, follow};
 use watchbell::domain::workspace::{Stage, StageSpec, Workspace};
-use watchbell::domain::{bot, jobs, services, view};
+use watchbell::domain::{alerts, bot, jobs, services, view};
 
 use super::host::{self, Character, Host, Lack};
 use super::world::{
-    Behaviour, CAST, Plain, Step, TEAM, World, answered, block, changed_policy, page_line, place_key, place_name,
-    place_order, request, shown,
+    Behaviour, CAST, HOOK, Plain, Step, TEAM, World, answered, block, changed_policy, hook_labels, page_line,
+    place_key, place_name, place_order, request, shown,
 };
 
 /// How often a probe looks, as the shipped policy has it.
@@ -329,6 +331,11 @@ impl Pure {
                 let message = self.board(*deploy);
                 EffectEnd::Done { posted: Some(self.put(self.place(to), message, None, effect.id)) }
             }
+            EffectKind::AlertCard { alert, to, pings } => {
+                let mut message = self.alert_card(*alert);
+                message.pings.clone_from(pings);
+                EffectEnd::Done { posted: Some(self.put(self.place(to), message, None, effect.id)) }
+            }
             EffectKind::Act { app, step, .. } => {
                 let host = if app == host::STAGING { &mut self.staging } else { &mut self.host };
                 let end = match host {
@@ -460,6 +467,13 @@ impl Pure {
         state.team.deploys.get(&id).map(|deploy| board::card(&ctx, deploy)).unwrap_or_default()
     }
 
+    fn alert_card(&self, id: AlertId) -> Message {
+        let input = InputId::new("alert");
+        let Self { state, policy, workspace, now, .. } = self;
+        let ctx = Ctx { state, policy, workspace, now: *now, input: &input };
+        state.alerts.get(id).map(|group| alerts::card::card(&ctx, group)).unwrap_or_default()
+    }
+
     /// Cards show the newest, silently.
     fn draw(&mut self) {
         let deploys = self.state.team.deploys.values();
@@ -471,6 +485,7 @@ impl Pure {
             .values()
             .filter_map(|incident| incident.card.clone().map(|card| (card, self.card(incident.id))))
             .chain(boards)
+            .chain(self.state.alerts.iter().filter_map(|one| Some((one.card.clone()?, self.alert_card(one.id)))))
             .collect();
         for (posted, message) in cards {
             for standing in self.chat.iter_mut().filter(|standing| standing.posted == posted) {
@@ -664,6 +679,23 @@ impl Pure {
     }
 }
 
+/// An alert as Alertmanager's webhook says it, read.
+fn incoming(fires: bool, labels: &[(String, String)], now: DateTime<Utc>) -> alerts::heard::Incoming {
+    let (labels, group, summary) = hook_labels(labels);
+    let incoming = alerts::heard::Incoming {
+        fingerprint: serde_json::to_string(&labels).unwrap_or_default(),
+        firing: fires,
+        name: labels.get("alertname").cloned().unwrap_or_default(),
+        severity: labels.get("severity").cloned().unwrap_or_default(),
+        labels,
+        group: Some(group),
+        summary,
+        ended: (!fires).then_some(now),
+        ..alerts::heard::Incoming::default()
+    };
+    incoming.bounded()
+}
+
 /// Whether an effect needs the chat.
 fn is_chat(effect: &Effect, workspace: &Workspace) -> bool {
     match &effect.kind {
@@ -717,6 +749,11 @@ impl World for Pure {
             Step::Start(_) | Step::Observing | Step::WithFly | Step::WithStaging | Step::SlowAbove { .. } => {}
             Step::Command { who, command, words, options, place } => {
                 self.call(who, command, words, options, place.as_deref())?;
+            }
+            Step::Hook { fires, labels } => {
+                let heard =
+                    alerts::heard::Heard { source: HOOK.to_owned(), alerts: vec![incoming(*fires, labels, self.now)] };
+                self.decide(InputKind::Alerts(Box::new(heard)), None);
             }
             Step::Pipeline(values) => {
                 let answer = self.asked_by_a_pipeline(values);

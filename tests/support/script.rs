@@ -77,6 +77,15 @@ fn step(line: &str) -> Result<Step, String> {
     if let Some(rest) = line.strip_prefix("pipeline: ") {
         return Ok(Step::Pipeline(pairs(rest.split(" | "))?));
     }
+    if let Some(rest) = line.strip_prefix("alertmanager: ") {
+        let (word, rest) = rest.split_once(" | ").ok_or("say `alertmanager: fires | alertname: …`")?;
+        let fires = match word {
+            "fires" => true,
+            "resolved" => false,
+            _ => return Err("an alert fires, or is resolved".to_owned()),
+        };
+        return Ok(Step::Hook { fires, labels: pairs(rest.split(" | "))? });
+    }
     if line == "observing" {
         return Ok(Step::Observing);
     }

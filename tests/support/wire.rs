@@ -37,7 +37,8 @@ use watchbell::sim::discord::{
 use watchbell::sim::fly;
 
 use super::world::{
-    Behaviour, CAST, Step, TEAM, World, answered, block, page_line, place_key, place_name, place_order, request,
+    Behaviour, CAST, HOOK, Step, TEAM, World, answered, block, hook_labels, page_line, place_key, place_name,
+    place_order, request,
 };
 use neighbours::{Ntfy, Service};
 use seen::Names;
@@ -354,7 +355,7 @@ impl Wire {
         let env = |name: &str| match name {
             "DISCORD_TOKEN" => Some(token.clone()),
             "FLY_READ_TOKEN" => look.clone(),
-            "WATCHBELL_HOOK_DEPLOY_SECRET" => Some(HOOK_SECRET.to_owned()),
+            "WATCHBELL_HOOK_DEPLOY_SECRET" | "WATCHBELL_HOOK_ALERTMANAGER_SECRET" => Some(HOOK_SECRET.to_owned()),
             "FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT" => act.clone().filter(|_| self.has_token),
             "FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT_STAGING" => on_staging.clone(),
             _ => None,
@@ -721,6 +722,29 @@ impl Wire {
         })
     }
 
+    /// Alertmanager's webhook, as its documents have it.
+    fn told_by_alertmanager(&self, fires: bool, labels: &[(String, String)]) -> Result<(), String> {
+        let (labels, group, summary) = hook_labels(labels);
+        let status = if fires { "firing" } else { "resolved" };
+        let ends = if fires { "0001-01-01T00:00:00Z".to_owned() } else { self.now().to_rfc3339() };
+        let body = json!({
+            "version": "4", "receiver": "watchbell", "status": status, "groupLabels": group, "groupKey": "{}", "truncatedAlerts": 0,
+            "alerts": [{
+                "status": status, "labels": labels, "annotations": {"summary": summary}, "endsAt": ends,
+                "fingerprint": serde_json::to_string(&labels).unwrap_or_default(),
+            }],
+        });
+        let url = format!("http://{}/hooks/{HOOK}", self.bot().public.ok_or("no public port")?);
+        let status = self.runtime.block_on(async {
+            let answer = reqwest::Client::new().post(url).bearer_auth(HOOK_SECRET).json(&body).send().await?;
+            Ok::<u16, reqwest::Error>(answer.status().as_u16())
+        });
+        match status.map_err(|error| error.to_string())? {
+            200 => Ok(()),
+            other => Err(format!("the hook answered {other}")),
+        }
+    }
+
     fn call(&self, action: &str, body: Value) -> Result<String, String> {
         let done = self.runtime.block_on(self.discord().call(action, body))?;
         Ok(done["interaction_id"].as_str().unwrap_or_default().to_owned())
@@ -892,6 +916,10 @@ impl Wire {
             | Step::SlowAbove { .. }
             | Step::Look(_)
             | Step::Pipeline(_) => Vec::new(),
+            Step::Hook { fires, labels } => {
+                self.told_by_alertmanager(*fires, labels)?;
+                Vec::new()
+            }
         })
     }
 }

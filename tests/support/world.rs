@@ -83,6 +83,8 @@ pub enum Step {
     Fly(String),
     /// `pipeline: service: checkout | image: … | actor: octocat | id: run-7`: a signed request asks for a deploy.
     Pipeline(Vec<(String, String)>),
+    /// `alertmanager: fires | alertname: Slow | service: checkout | severity: critical | summary: …`, or `resolved`: its webhook says so.
+    Hook { fires: bool, labels: Vec<(String, String)> },
     /// `discord: down`, `discord: up`
     Discord(bool),
     /// `deleted: the card of INC-1`, `deleted: the thread of INC-1`
@@ -156,6 +158,18 @@ pub fn changed_policy(text: &str, key: &str, value: &str) -> Result<String, Stri
         at.insert(last.to_owned(), value["x"].clone());
     }
     toml::to_string(&table).map_err(|error| error.to_string())
+}
+
+/// The hook of the transcripts.
+pub const HOOK: &str = "alertmanager";
+
+/// An alert's labels, those by which it was put together with others, and its summary.
+pub fn hook_labels(given: &[(String, String)]) -> (BTreeMap<String, String>, BTreeMap<String, String>, String) {
+    let mut labels: BTreeMap<String, String> = given.iter().cloned().collect();
+    let summary = labels.remove("summary").unwrap_or_default();
+    let by = |name: &str| Some((name.to_owned(), labels.get(name)?.clone()));
+    let group = ["alertname", "service"].into_iter().filter_map(by).collect();
+    (labels, group, summary)
 }
 
 /// A request's name for itself, and its body, as a script gives them.

@@ -29,6 +29,12 @@ pub const DISCORD_TOKEN: &str = "DISCORD_TOKEN";
 pub const FLY_READ_TOKEN: &str = "FLY_READ_TOKEN";
 /// The variable with the token that the command line shows to the running bot.
 pub const CONTROL_TOKEN: &str = "WATCHBELL_CONTROL_TOKEN";
+/// The variables with the secrets of one of `[[hooks]]`: the one in use, and the next while it takes its place.
+pub fn hook_variables(name: &str) -> [String; 2] {
+    let name = name.to_ascii_uppercase().replace('-', "_");
+    [format!("WATCHBELL_HOOK_{name}_SECRET"), format!("WATCHBELL_HOOK_{name}_SECRET_NEXT")]
+}
+
 /// The variable with the secret that a pipeline signs its requests with.
 pub const DEPLOY_SECRET: &str = "WATCHBELL_HOOK_DEPLOY_SECRET";
 /// The variable with the one that is about to take its place; both count.
@@ -126,6 +132,8 @@ pub struct Http {
     pub public_bind: Option<SocketAddr>,
     /// The secrets that requests to `/hooks/deploy` may be signed with: the one in use, and the next while it takes its place.
     pub deploy_secrets: Vec<SecretString>,
+    /// The secrets of each of `[[hooks]]`, by its name: the one in use, and the next.
+    pub hook_secrets: BTreeMap<String, Vec<SecretString>>,
     /// What the command line must show.
     pub control_token: Option<SecretString>,
 }
@@ -203,6 +211,12 @@ impl Config {
         let secret = |name: &str| set(name).map(SecretString::from);
         let hooks = [DEPLOY_SECRET, DEPLOY_SECRET_NEXT].map(|name| secret(name).map(|value| (name, value)));
         let deploy_secrets = refuse::hook_secrets(hooks.into_iter().flatten())?;
+        let mut hook_secrets = BTreeMap::new();
+        for hook in &workspace.hooks {
+            let names = hook_variables(&hook.name);
+            let given = names.iter().filter_map(|name| Some((name.as_str(), secret(name)?)));
+            hook_secrets.insert(hook.name.clone(), refuse::hook_secrets(given)?);
+        }
         let mut secrets = BTreeMap::new();
         let mut missing = BTreeMap::new();
         for (variable, wanted_by) in named_variables(&workspace) {
@@ -239,6 +253,7 @@ impl Config {
                 private_bind: file.http.private_bind,
                 public_bind: file.http.public_bind,
                 deploy_secrets,
+                hook_secrets,
                 control_token: secret(CONTROL_TOKEN),
             },
             state_dir: beside.join(file.state.dir),

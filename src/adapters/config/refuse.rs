@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::Refused;
 use crate::domain::ids::Service;
 use crate::domain::policy::Span;
-use crate::domain::workspace::{ProbeSpec, Way, Workspace};
+use crate::domain::workspace::{HookFormat, ProbeSpec, Way, Workspace};
 
 /// The shortest pace of a probe.
 const EVERY_MIN: Span = Span::seconds(1);
@@ -152,8 +152,8 @@ pub(super) fn releases_every(every: Span, name: &str) -> Result<(), Refused> {
 const SECRET_BYTES_MIN: usize = 16;
 
 /// Refuses a secret that can be guessed. Says the variable, never the value.
-pub(super) fn hook_secrets(
-    given: impl Iterator<Item = (&'static str, SecretString)>,
+pub(super) fn hook_secrets<'a>(
+    given: impl Iterator<Item = (&'a str, SecretString)>,
 ) -> Result<Vec<SecretString>, Refused> {
     let long_enough = |(name, secret): (&str, SecretString)| match secret.expose_secret().len() {
         bytes if bytes < SECRET_BYTES_MIN => Err(Refused(format!(
@@ -180,6 +180,49 @@ fn pipeline(team: &Workspace) -> Result<(), String> {
     Ok(())
 }
 
+/// Tools that tell us what fires, at most.
+const HOOKS_MAX: usize = 32;
+/// Characters of a hook's name.
+const HOOK_NAME_CHARS_MAX: usize = 40;
+/// The hook that pipelines ask at.
+const DEPLOY: &str = "deploy";
+
+/// Refuses hooks that cannot be told apart, or name what is not there.
+fn hooks(team: &Workspace) -> Result<(), String> {
+    if team.hooks.len() > HOOKS_MAX {
+        return Err(format!("{} [[hooks]]; at most {HOOKS_MAX}", team.hooks.len()));
+    }
+    let mut names = BTreeSet::new();
+    for hook in &team.hooks {
+        let name = &hook.name;
+        let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || name.len() > HOOK_NAME_CHARS_MAX || !name.chars().all(is_name) {
+            return Err(format!(
+                "[[hooks]] name “{name}”: small letters, digits and dashes; it is a part of an address"
+            ));
+        }
+        if name == DEPLOY || !names.insert(name) {
+            return Err(format!("[[hooks]] name “{name}” is taken"));
+        }
+        if let Some(service) = &hook.service
+            && !team.services.iter().any(|one| one.name == *service)
+        {
+            return Err(format!("[[hooks]] {name} names the service {service}, which is none of [[services]]"));
+        }
+        if hook.read.is_some() && hook.format != HookFormat::Generic {
+            return Err(format!("[[hooks]] {name}: [hooks.read] is for the generic format alone"));
+        }
+        let pointers = hook.read.iter().flat_map(|read| {
+            let always = [&read.name, &read.fingerprint, &read.state, &read.summary, &read.url].map(Some);
+            always.into_iter().chain([read.alerts.as_ref(), read.severity.as_ref(), read.labels.as_ref()])
+        });
+        if let Some(wrong) = pointers.flatten().find(|at| !at.is_empty() && !at.starts_with('/')) {
+            return Err(format!("[[hooks]] {name}: “{wrong}” is no place in a body; write it as /alert/name"));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a team that does not hold together.
 pub(super) fn workspace(team: &Workspace, name: &str) -> Result<(), Refused> {
     let refuse = |sentence: String| Err(Refused(format!("{name}: {sentence}")));
@@ -187,6 +230,7 @@ pub(super) fn workspace(team: &Workspace, name: &str) -> Result<(), Refused> {
         return refuse(format!("{} services; at most {SERVICES_MAX}", team.services.len()));
     }
     pipeline(team).or_else(refuse)?;
+    hooks(team).or_else(refuse)?;
     let mut people = BTreeSet::new();
     for member in &team.people {
         if !people.insert(member.name.as_str()) {

@@ -80,8 +80,8 @@ impl Signed<'_> {
     }
 }
 
-/// Bytes from hexadecimal digits.
-fn bytes(digits: &str) -> Option<Vec<u8>> {
+/// The bytes of a SHA-256 from its hexadecimal digits.
+pub(super) fn bytes(digits: &str) -> Option<Vec<u8>> {
     /// Digits of a SHA-256.
     const DIGITS: usize = 64;
     if digits.len() != DIGITS || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {

@@ -295,6 +295,21 @@ pub fn reopen(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, why: Text) -> 
     Ok(Text::plain(format!("{id} is open again.")))
 }
 
+/// Opens it again under its number because what it was about is back: people are called anew.
+///
+/// # Errors
+/// When there is no such incident.
+pub fn reopen_by_itself(draft: &mut Draft<'_>, id: IncidentId, why: Text) -> Result<(), Refusal> {
+    draft.fact(id, Fact::Reopened { by: None, why: why.clone() });
+    if draft.incident(id)?.promise(PromiseKind::Review).is_some() {
+        draft.fact(id, Fact::PromiseWaived { promise: PromiseKind::Review, why: "reopened".to_owned() });
+    }
+    promise_all(draft, id, true, false, true)?;
+    let line = Text::plain(format!("{}: open again: ", text::head(draft.incident(id)?))).join(why).text(".");
+    draft.post(id, Target::Thread(id), Message::line(line));
+    escalate::call(draft, id, 1, EscalationReason::Reopened)
+}
+
 /// What was learned is written.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 //!
 //! Pure. Rights are checked here and nowhere else, on every call, press and form.
 
+pub mod alerts;
 pub mod back;
 pub mod change;
 pub mod close;

@@ -45,6 +45,11 @@ pub enum Opener<'a> {
         /// Since when.
         since: DateTime<Utc>,
     },
+    /// The bot: an alert fires.
+    Alert {
+        /// Since when.
+        since: DateTime<Utc>,
+    },
 }
 
 /// Open incidents of late that could be the same and are no milder: same service, or telling words in common. A worse one is
@@ -121,11 +126,11 @@ pub fn open(draft: &mut Draft<'_>, opener: Opener<'_>, declared: Declared) -> Re
     let (title, details) = fit(&declared.title, declared.details);
     let since = match opener {
         Opener::Person(_) => now,
-        Opener::Probe { since } => since.min(now),
+        Opener::Probe { since } | Opener::Alert { since } => since.min(now),
     };
     let by = match opener {
         Opener::Person(who) => Some(who.person.clone()),
-        Opener::Probe { .. } => None,
+        Opener::Probe { .. } | Opener::Alert { .. } => None,
     };
     let documented = !details.is_blank();
     draft.fact(

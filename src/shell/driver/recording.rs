@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::{Driver, End, Held, TEAM_DOC, aged, team_doc};
+use super::{Driver, End, Held, aged, alerts_doc, team_doc};
 use crate::adapters::clock::Timepiece;
 use crate::commands;
 use crate::domain::ids::Thing;
@@ -155,9 +155,14 @@ where
                 Thing::Team => None,
                 Thing::Incident(id) => Some((thing.to_string(), self.state.must_hold(*id))),
                 Thing::Deploy(_) => Some((thing.to_string(), self.state.has_pending(*thing))),
+                Thing::Alert(id) => Some((thing.to_string(), self.state.is_open_alert(*id))),
             })
             .collect();
-        let docs = vec![(TEAM_DOC.to_owned(), team_doc(&self.state))];
+        let mut docs = vec![team_doc(&self.state)];
+        // In a storm it is large, and most of what happens is about something else.
+        if touched.iter().any(|on| matches!(on, Thing::Team | Thing::Alert(_))) {
+            docs.push(alerts_doc(&self.state));
+        }
         let head = self.parts.journal.head();
         let views = &mut self.parts.views;
         if let Err(error) = tokio::task::block_in_place(|| views.apply(lines, &head, &open, &docs)) {

@@ -9,6 +9,7 @@ use tracing::error;
 use super::Driver;
 use crate::adapters::clock::Timepiece;
 use crate::commands;
+use crate::domain::alerts::{self, Level};
 use crate::domain::deploy::board;
 use crate::domain::draft::{Ctx, Decision, Draft};
 use crate::domain::effect::EffectKind;
@@ -54,6 +55,16 @@ where
                     force,
                 })
             }),
+            Thing::Alert(id) => self.state.alerts.get(id).map(|group| Shown {
+                on,
+                title: String::new(),
+                at_card: group.card.clone(),
+                at_thread: None,
+                standing: BTreeMap::new(),
+                severity: if group.level == Level::Critical { Severity::Sev2 } else { Severity::Sev3 },
+                observing: !self.state.team.live,
+                force,
+            }),
             Thing::Deploy(id) => self.state.team.deploys.get(&id).map(|deploy| Shown {
                 on,
                 title: String::new(),
@@ -82,6 +93,11 @@ where
                 let may_ring = live && incident.status.is_open() && !incident.is_acknowledged();
                 Some(Drawn { card: view::card(&ctx, incident), pinned: incident.status.is_open(), may_ring })
             }
+            Thing::Alert(id) => {
+                let group = self.state.alerts.get(id)?;
+                let may_ring = live && group.is_unanswered(ctx.now);
+                Some(Drawn { card: alerts::card::card(&ctx, group), pinned: false, may_ring })
+            }
             Thing::Deploy(id) => {
                 let deploy = self.state.team.deploys.get(&id)?;
                 Some(Drawn { card: board::card(&ctx, deploy), pinned: false, may_ring: false })
@@ -99,6 +115,9 @@ where
         }
         for deploy in self.state.team.deploys.values().filter(|deploy| deploy.is_open()) {
             self.show(Thing::Deploy(deploy.id), true);
+        }
+        for group in self.state.alerts.iter().filter(|group| group.over.is_none() && group.shown_at.is_some()) {
+            self.show(Thing::Alert(group.id), true);
         }
     }
 }

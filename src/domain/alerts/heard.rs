@@ -1,0 +1,272 @@
+//! What webhooks and rules bring: which alerts fire, which have resolved, and what of that is new.
+//!
+//! Pure. The same again is the same alert and changes nothing, so a sender may repeat itself for as long as it likes. A resolve for
+//! what never fired here says nothing.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::telling;
+use super::{Alert, Group, Happened, Labels, Level};
+use crate::domain::draft::{Ctx, Draft};
+use crate::domain::ids::{AlertId, Service};
+use crate::domain::policy::Severity;
+use crate::domain::refusal::Refusal;
+use crate::domain::text;
+use crate::domain::workspace::Stage;
+
+/// Alerts of one request, or of one look at a rule.
+pub const HEARD_MAX: usize = 2_000;
+/// Labels of an alert.
+const LABELS_MAX: usize = 40;
+/// Characters of a label's name.
+const NAME_CHARS_MAX: usize = 100;
+/// Characters of a label's value.
+const VALUE_CHARS_MAX: usize = 300;
+/// Characters of a summary.
+const SUMMARY_CHARS_MAX: usize = 500;
+/// Characters of an address; a longer one leads nowhere once it is cut, so it is left out.
+const URL_CHARS_MAX: usize = 1_000;
+/// Characters of a title.
+const TITLE_CHARS_MAX: usize = 120;
+/// The label with an alert's name.
+pub const NAME: &str = "alertname";
+/// Labels that name the service, in the order in which they are looked at.
+const SERVICE_LABELS: [&str; 5] = ["service", "app", "fly_app", "job", "component"];
+
+/// What a sender said in one go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// The hook, or the rules.
+    pub source: String,
+    /// Its alerts.
+    pub alerts: Vec<Incoming>,
+}
+
+/// One alert as its sender says it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Incoming {
+    /// What the sender tells it by.
+    pub fingerprint: String,
+    /// Whether it fires; it has resolved otherwise.
+    pub firing: bool,
+    /// Its name.
+    pub name: String,
+    /// How bad, in the sender's word.
+    pub severity: String,
+    /// What it is about.
+    pub labels: Labels,
+    /// By which labels the sender put it together with others; the policy's when none.
+    pub group: Option<Labels>,
+    /// A sentence.
+    pub summary: String,
+    /// Where the sender shows it.
+    pub url: Option<String>,
+    /// What to do about it.
+    pub runbook: Option<String>,
+    /// When it began.
+    pub began: Option<DateTime<Utc>>,
+    /// When it resolved.
+    pub ended: Option<DateTime<Utc>>,
+    /// The service that it is about, where the sender knows; else its labels say.
+    pub service: Option<Service>,
+    /// The incident that it opens when nobody keeps it quiet.
+    pub declares: Option<Severity>,
+}
+
+impl Incoming {
+    /// The same, cut to what is kept of it.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        let cut = |text: &str, most: usize| text::short(text.trim(), most);
+        self.labels = self
+            .labels
+            .iter()
+            .take(LABELS_MAX)
+            .map(|(name, value)| (cut(name, NAME_CHARS_MAX), cut(value, VALUE_CHARS_MAX)))
+            .collect();
+        self.name = cut(&self.name, TITLE_CHARS_MAX);
+        if self.name.is_empty() {
+            self.name = self.labels.get(NAME).cloned().unwrap_or_else(|| "alert".to_owned());
+        }
+        self.labels.entry(NAME.to_owned()).or_insert_with(|| self.name.clone());
+        self.summary = cut(&self.summary, SUMMARY_CHARS_MAX);
+        let fits = |url: &String| {
+            url.chars().count() <= URL_CHARS_MAX && (url.starts_with("https://") || url.starts_with("http://"))
+        };
+        self.url = self.url.filter(fits);
+        self.runbook = self.runbook.filter(fits);
+        self
+    }
+}
+
+/// Takes in what was heard.
+///
+/// # Errors
+/// When far too much fires.
+pub fn decide(draft: &mut Draft<'_>, heard: &Heard) -> Result<(), Refusal> {
+    let mut groups: BTreeMap<String, Vec<&Incoming>> = BTreeMap::new();
+    for incoming in heard.alerts.iter().take(HEARD_MAX) {
+        let labels = labels_of_group(&draft.ctx, incoming);
+        groups.entry(key(&heard.source, &labels)).or_default().push(incoming);
+    }
+    for (key, alerts) in groups {
+        group(draft, &heard.source, &key, &alerts)?;
+    }
+    Ok(())
+}
+
+fn labels_of_group(ctx: &Ctx<'_>, incoming: &Incoming) -> Labels {
+    let by = || {
+        let by = ctx.policy.alerts.group_by.iter();
+        by.filter_map(|name| Some((name.clone(), incoming.labels.get(name)?.clone()))).collect()
+    };
+    incoming.group.clone().unwrap_or_else(by)
+}
+
+/// What makes a group this one: never ambiguous, whatever stands in names and values.
+fn key(source: &str, labels: &Labels) -> String {
+    serde_json::to_string(&(source, labels)).unwrap_or_default()
+}
+
+fn group(draft: &mut Draft<'_>, source: &str, key: &str, alerts: &[&Incoming]) -> Result<(), Refusal> {
+    let now = draft.now();
+    let reopens = draft.ctx.policy.incidents.reopen_within.delta();
+    let of_key = draft.alerts().of_key(key);
+    let known = of_key.filter(|group| group.over.is_none_or(|over| now - over <= reopens)).cloned();
+    // An incoming request may name an alert twice; the last word counts.
+    let mut changed: BTreeMap<&str, Alert> = BTreeMap::new();
+    for incoming in alerts {
+        let before = changed.get(incoming.fingerprint.as_str());
+        // What resolved long ago is still known by when it began, so that a late resend is no new firing.
+        let before = before.or_else(|| of_key.and_then(|group| group.alerts.get(&incoming.fingerprint)));
+        if let Some(alert) = change(&draft.ctx, before, incoming, now) {
+            changed.insert(&incoming.fingerprint, alert);
+        }
+    }
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let changed: Vec<Alert> = changed.into_values().collect();
+    let fires = changed.iter().any(|alert| alert.firing);
+    let id = match &known {
+        Some(group) => group.id,
+        // A resolve of what is forgotten.
+        None if !fires => return Ok(()),
+        None => opened(draft, source, key, alerts, &changed)?,
+    };
+    if fires && known.as_ref().is_some_and(|group| group.over.is_some()) {
+        draft.alert(id, Happened::Again);
+    }
+    draft.alert(id, Happened::Changed { alerts: changed });
+    if draft.group(id).is_some_and(|group| group.firing().is_empty() && group.beyond == 0) {
+        draft.alert(id, Happened::Over);
+    }
+    let declares = alerts.iter().filter(|one| one.firing).filter_map(|one| one.declares).min();
+    telling::changed(draft, id, known.as_ref(), declares)
+}
+
+/// An alert as it is from now on, when that is another than it was.
+fn change(ctx: &Ctx<'_>, before: Option<&Alert>, incoming: &Incoming, now: DateTime<Utc>) -> Option<Alert> {
+    let level = ctx.policy.alerts.level(&incoming.severity);
+    let alert = |since, ended| Alert {
+        fingerprint: incoming.fingerprint.clone(),
+        firing: incoming.firing,
+        name: incoming.name.clone(),
+        level,
+        labels: incoming.labels.clone(),
+        summary: incoming.summary.clone(),
+        url: incoming.url.clone(),
+        runbook: incoming.runbook.clone(),
+        since,
+        began: incoming.began,
+        ended,
+    };
+    match (before, incoming.firing) {
+        (None, false) => None,
+        (None, true) => Some(alert(now, None)),
+        (Some(before), true) if before.firing => {
+            // Its words may change with every value; that is no transition. Getting worse is.
+            (level < before.level).then(|| alert(before.since, None))
+        }
+        // A resend of a firing that is over.
+        (Some(before), true) if incoming.began.is_some() && incoming.began == before.began => None,
+        (Some(_), true) => Some(alert(now, None)),
+        (Some(before), false) => {
+            before.firing.then(|| Alert { firing: false, ended: incoming.ended.or(Some(now)), ..before.clone() })
+        }
+    }
+}
+
+fn opened(
+    draft: &mut Draft<'_>,
+    source: &str,
+    key: &str,
+    alerts: &[&Incoming],
+    changed: &[Alert],
+) -> Result<AlertId, Refusal> {
+    if draft.alerts().firing().count() >= super::GROUPS_MAX {
+        return Err(Refusal::because(text::alerts::too_many()));
+    }
+    let Some(first) = alerts.iter().find(|one| one.firing) else { return Err(Refusal::because("Nothing fires.")) };
+    let labels = labels_of_group(&draft.ctx, first);
+    let about = alerts.iter().find_map(|one| about(&draft.ctx, one));
+    let (service, stage) = about.map_or((None, Stage::Production), |(service, stage)| (Some(service), stage));
+    let level = changed.iter().filter(|alert| alert.firing).map(|alert| alert.level).min().unwrap_or(Level::Warning);
+    let id = draft.next_alert();
+    let wait = draft.ctx.policy.alerts.wait.delta();
+    // Whoever has to be pinged is not made to wait for what else may come: the card grows.
+    let wait_until = (level != Level::Critical && !wait.is_zero()).then(|| draft.now() + wait);
+    let title = title(first, &labels, service.as_ref());
+    let (source, key) = (source.to_owned(), key.to_owned());
+    draft.alert(id, Happened::Opened { source, key, title, labels, service, stage, level, wait_until });
+    Ok(id)
+}
+
+fn title(first: &Incoming, labels: &Labels, service: Option<&Service>) -> String {
+    let name = labels.get(NAME).unwrap_or(&first.name);
+    let words = match service {
+        Some(service) => format!("{service}: {name}"),
+        None => {
+            let others: Vec<&str> =
+                labels.iter().filter(|(key, _)| *key != NAME).map(|(_, value)| value.as_str()).collect();
+            if others.is_empty() { name.clone() } else { format!("{name} ({})", others.join(", ")) }
+        }
+    };
+    text::short(&words, TITLE_CHARS_MAX)
+}
+
+/// The service that an alert is about, and which copy.
+fn about(ctx: &Ctx<'_>, incoming: &Incoming) -> Option<(Service, Stage)> {
+    let stage = match incoming.labels.get("stage").or_else(|| incoming.labels.get("env")).map(String::as_str) {
+        Some("staging" | "stage") => Stage::Staging,
+        _ => Stage::Production,
+    };
+    if let Some(service) = &incoming.service {
+        return Some((service.clone(), stage));
+    }
+    SERVICE_LABELS.iter().filter_map(|name| incoming.labels.get(*name)).find_map(|value| {
+        if let Some(service) = ctx.workspace.service(value) {
+            return Some((service.name.clone(), stage));
+        }
+        ctx.workspace.services.iter().find_map(|service| {
+            let mut stages = service.stages();
+            let (stage, _) = stages.find(|(_, spec)| spec.fly_app.as_deref() == Some(value))?;
+            Some((service.name.clone(), stage))
+        })
+    })
+}
+
+/// The labels that silences and rules between alerts are held against: the alert's, and what is known of its group.
+pub fn labels_of(group: &Group, alert: &Alert) -> Labels {
+    let mut labels = alert.labels.clone();
+    labels.entry(NAME.to_owned()).or_insert_with(|| alert.name.clone());
+    labels.entry("severity".to_owned()).or_insert_with(|| alert.level.name().to_owned());
+    labels.insert("level".to_owned(), alert.level.name().to_owned());
+    labels.insert("source".to_owned(), group.source.clone());
+    if let Some(service) = &group.service {
+        labels.insert("service".to_owned(), service.to_string());
+    }
+    labels
+}

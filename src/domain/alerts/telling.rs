@@ -1,0 +1,374 @@
+//! Who hears of a group of alerts, when, and why: every telling has a reason, and so has every silence.
+//!
+//! Pure. A warning never pings; what is critical pings once, and again only when nobody acted. Alerts of an open incident go into
+//! its thread. Too many cards at once become one. Nothing is dropped: what is not told stands in `/alerts list` with its reason.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::heard::labels_of;
+use super::{Alert, Group, Happened, Held, Labels, Level, STORM};
+use crate::domain::draft::Draft;
+use crate::domain::effect::{EffectKind, Target, Urgency};
+use crate::domain::escalate;
+use crate::domain::fact::{EscalationReason, Fact, Status};
+use crate::domain::ids::{AlertId, IncidentId, Thing};
+use crate::domain::input::Actor;
+use crate::domain::message::{Message, Ping, Text};
+use crate::domain::policy::Severity;
+use crate::domain::refusal::Refusal;
+use crate::domain::services;
+use crate::domain::text::{self, alerts as words};
+use crate::domain::verbs::close;
+use crate::domain::verbs::open::{Declared, Opener, open, told};
+use crate::domain::workspace::Stage;
+
+/// How soon what is held back by another alert is looked at again.
+const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(60);
+
+/// A group has changed. `before` is how it was.
+///
+/// # Errors
+/// When far too many incidents are open.
+pub fn changed(
+    draft: &mut Draft<'_>,
+    id: AlertId,
+    before: Option<&Group>,
+    declares: Option<Severity>,
+) -> Result<(), Refusal> {
+    let Some(group) = draft.group(id).cloned() else { return Ok(()) };
+    if group.over.is_some() {
+        return over(draft, &group);
+    }
+    let came_back = before.is_some_and(|before| before.over.is_some());
+    if let (true, Some(incident)) = (came_back, group.incident) {
+        return relapsed(draft, &group, incident);
+    }
+    if group.shown_at.is_none() {
+        return tell(draft, id, declares);
+    }
+    let got_worse = before.is_some_and(|before| before.level > group.level) && group.level == Level::Critical;
+    if came_back || got_worse {
+        returned(draft, &group, got_worse);
+    }
+    Ok(())
+}
+
+/// It is time to look at a group again.
+///
+/// # Errors
+/// When far too many incidents are open.
+pub fn due(draft: &mut Draft<'_>, id: AlertId) -> Result<(), Refusal> {
+    let now = draft.now();
+    let Some(group) = draft.group(id).cloned() else { return Ok(()) };
+    if group.shown_at.is_none() {
+        return tell(draft, id, None);
+    }
+    let again = Some(now + draft.ctx.policy.alerts.repeat_every.delta());
+    if !group.is_unanswered(now) || silenced(draft, &group).is_some() {
+        draft.alert(id, Happened::Repeated { repeat_at: group.is_unanswered(now).then_some(again).flatten() });
+        return Ok(());
+    }
+    draft.alert(id, Happened::Repeated { repeat_at: again });
+    let line = words::still_fires(&group, now);
+    let message = pinging(draft, line, "it is critical and nobody has it");
+    draft.post(id, Target::Incidents, message);
+    Ok(())
+}
+
+/// Tells people of a group for the first time, or says on record why not.
+fn tell(draft: &mut Draft<'_>, id: AlertId, declares: Option<Severity>) -> Result<(), Refusal> {
+    let now = draft.now();
+    let Some(group) = draft.group(id).cloned() else { return Ok(()) };
+    if group.wait_until.is_some_and(|until| until > now) {
+        return Ok(());
+    }
+    if let Some(held) = silenced(draft, &group).or_else(|| inhibited(draft, &group)) {
+        if group.held.as_ref() != Some(&held) {
+            draft.alert(id, Happened::Held { held });
+        }
+        return Ok(());
+    }
+    if let Some(incident) = of_incident(draft, &group) {
+        return join(draft, &group, incident);
+    }
+    if let Some(severity) = declares.filter(|_| group.stage == Stage::Production && group.level == Level::Critical) {
+        return declare(draft, &group, severity);
+    }
+    let pings = group.level == Level::Critical;
+    if cards_lately(draft, now) >= usize::from(draft.ctx.policy.alerts.cards_max) {
+        into_the_storm(draft, &group);
+        return Ok(());
+    }
+    let repeat_at = pings.then(|| now + draft.ctx.policy.alerts.repeat_every.delta());
+    let reason = if pings { "it is critical" } else { "it fires; a warning pings nobody" };
+    draft.alert(id, Happened::Shown { reason: reason.to_owned(), pinged: pings, card_of: None, repeat_at });
+    let pings = if pings { whom(draft) } else { Vec::new() };
+    draft.alert_card(id, Target::Incidents, pings);
+    Ok(())
+}
+
+/// The silence that holds for everything of it that fires.
+fn silenced(draft: &Draft<'_>, group: &Group) -> Option<Held> {
+    let now = draft.now();
+    if let Some(quiet) = group.quiet.as_ref().filter(|_| group.is_quiet(now)) {
+        let look = quiet.until.unwrap_or(now + LOOK_AGAIN);
+        return Some(Held { why: words::kept_quiet(draft.ctx.workspace, quiet), look });
+    }
+    let holding: Vec<_> =
+        draft.alerts().silences.iter().filter(|silence| silence.from <= now && now < silence.until).collect();
+    let of = |alert: &Alert| {
+        let labels = labels_of(group, alert);
+        holding.iter().filter(|silence| silence.matchers.hold(&labels)).max_by_key(|silence| silence.until).copied()
+    };
+    let mut first = None;
+    for alert in group.firing() {
+        let silence = of(alert)?;
+        if first.is_none_or(|known: &super::Silence| silence.until < known.until) {
+            first = Some(silence);
+        }
+    }
+    first.map(|silence| Held { why: words::by_silence(draft.ctx.workspace, silence), look: silence.until })
+}
+
+/// What fires already and says more than this group does.
+fn inhibited(draft: &Draft<'_>, group: &Group) -> Option<Held> {
+    let rules = &draft.ctx.policy.alerts.inhibit;
+    let firing = group.firing();
+    let mine: Vec<Labels> = firing.iter().map(|alert| labels_of(group, alert)).collect();
+    for rule in rules {
+        if mine.is_empty() || !mine.iter().all(|labels| rule.of.hold(labels)) {
+            continue;
+        }
+        let agrees = |source: &Labels| {
+            rule.by.hold(source)
+                && !mine.iter().any(|labels| rule.by.hold(labels))
+                && mine.iter().all(|labels| rule.equal.iter().all(|name| labels.get(name) == source.get(name)))
+        };
+        let down = draft.ctx.state.team.down.iter().map(|down| {
+            let labels = [("alertname", "down"), ("level", "critical"), ("stage", down.stage.name())];
+            let labels = labels.into_iter().chain([("service", down.service.as_str())]);
+            labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<Labels>()
+        });
+        if let Some(labels) = { down }.find(|labels| agrees(labels)) {
+            let service = labels.get("service").cloned().unwrap_or_default();
+            return Some(Held { why: format!("{service} is down"), look: draft.now() + LOOK_AGAIN });
+        }
+        let other = draft
+            .alerts()
+            .firing()
+            .filter(|other| other.id != group.id)
+            .find(|other| other.firing().iter().any(|alert| agrees(&labels_of(other, alert))));
+        if let Some(other) = other {
+            let why = format!("{} says more: {}", other.id, other.title);
+            return Some(Held { why, look: draft.now() + LOOK_AGAIN });
+        }
+    }
+    None
+}
+
+/// The open incident that it belongs to: the worst about its service.
+fn of_incident(draft: &Draft<'_>, group: &Group) -> Option<IncidentId> {
+    if let Some(incident) = group.incident.filter(|id| draft.incident(*id).is_ok_and(|one| one.status.is_open())) {
+        return Some(incident);
+    }
+    let service = group.service.as_ref().filter(|_| group.stage == Stage::Production)?;
+    services::about(draft, service).into_iter().next()
+}
+
+/// It goes into an incident's thread, and pings nobody: whoever is there reads it.
+fn join(draft: &mut Draft<'_>, group: &Group, incident: IncidentId) -> Result<(), Refusal> {
+    let id = group.id;
+    draft.alert(id, Happened::Joined { incident });
+    draft.fact(incident, Fact::AlertJoined { alert: id, title: group.title.clone() });
+    let reason = format!("{incident} is open for it: in its thread, without a ping");
+    draft.alert(id, Happened::Shown { reason, pinged: false, card_of: None, repeat_at: None });
+    draft.alert_card(id, Target::Thread(incident), Vec::new());
+    Ok(())
+}
+
+/// Opens an incident: from then on that is what people look at.
+fn declare(draft: &mut Draft<'_>, group: &Group, severity: Severity) -> Result<(), Refusal> {
+    let since = began(group);
+    let incident = open(draft, Opener::Alert { since }, declared(group, severity))?;
+    join(draft, group, incident)
+}
+
+/// The same, because somebody said so; what they are told.
+///
+/// # Errors
+/// When they may not, or far too many are open.
+pub fn declare_by(draft: &mut Draft<'_>, group: &Group, severity: Severity, who: &Actor) -> Result<Text, Refusal> {
+    let incident = open(draft, Opener::Person(who), declared(group, severity))?;
+    draft.alert(group.id, Happened::Joined { incident });
+    draft.fact(incident, Fact::AlertJoined { alert: group.id, title: group.title.clone() });
+    told(draft, incident)
+}
+
+fn began(group: &Group) -> DateTime<Utc> {
+    group.firing().first().map_or(group.opened, |alert| alert.began.unwrap_or(alert.since))
+}
+
+fn declared(group: &Group, severity: Severity) -> Declared {
+    let details = Text::plain(group.firing().first().map(|alert| alert.summary.clone()).unwrap_or_default());
+    Declared {
+        severity,
+        title: group.title.clone(),
+        services: group.service.iter().cloned().collect(),
+        details,
+        announce: None,
+    }
+}
+
+/// It fires again although it was over, or got worse, and people know its card already.
+fn returned(draft: &mut Draft<'_>, group: &Group, got_worse: bool) {
+    let now = draft.now();
+    if group.level != Level::Critical || !group.is_unanswered(now) || silenced(draft, group).is_some() {
+        return;
+    }
+    let policy = &draft.ctx.policy.alerts;
+    let (repeat_every, late) = (policy.repeat_every.delta(), policy.flapping_pings_after.delta());
+    if group.flaps(now, usize::from(policy.flapping_changes), policy.flapping_within.delta()) && group.pinged {
+        // Its card says that it flaps; only what stays pings once more.
+        draft.alert(group.id, Happened::Repeated { repeat_at: Some(now + late) });
+        return;
+    }
+    if group.card_of.is_some() {
+        return;
+    }
+    draft.alert(group.id, Happened::Repeated { repeat_at: Some(now + repeat_every) });
+    let line = if got_worse { words::got_worse(group) } else { words::fires_again(group) };
+    let message = pinging(draft, line, "it is critical");
+    draft.post(group.id, Target::Incidents, message);
+}
+
+/// Nothing of it fires any more.
+fn over(draft: &mut Draft<'_>, group: &Group) -> Result<(), Refusal> {
+    if let Some(host) = group.card_of {
+        let last = draft.alerts().on_card_of(host).all(|one| one.over.is_some());
+        if last && draft.group(host).is_some_and(|host| host.over.is_none()) {
+            draft.alert(host, Happened::Over);
+        }
+    }
+    let Some(incident) = group.incident else { return Ok(()) };
+    let Ok(open) = draft.incident(incident) else { return Ok(()) };
+    if !open.status.is_open() {
+        return Ok(());
+    }
+    let acknowledged = open.is_acknowledged();
+    draft.fact(incident, Fact::AlertOver { alert: group.id, title: group.title.clone() });
+    let all_over = draft.alerts().iter().all(|one| one.incident != Some(incident) || one.over.is_some());
+    let is_down = draft.ctx.state.team.down.iter().any(|down| Some(&down.service) == group.service.as_ref());
+    let mut message = Message::line(words::over_in_thread(group, draft.now()));
+    if all_over && !is_down && !acknowledged && draft.incident(incident)?.declared_by.is_none() {
+        escalate::stop(draft, incident, "its alert is over by itself");
+        message = message.and(words::nobody_is_called());
+    }
+    draft.post(incident, Target::Thread(incident), message);
+    Ok(())
+}
+
+/// It was over, and fires again: the incident under the same number is about it, while it is open or was closed of late.
+fn relapsed(draft: &mut Draft<'_>, group: &Group, id: IncidentId) -> Result<(), Refusal> {
+    let Ok(incident) = draft.incident(id) else { return tell(draft, group.id, None) };
+    let (status, closed_at, acknowledged) = (incident.status, incident.closed_at, incident.is_acknowledged());
+    let within = draft.ctx.policy.incidents.reopen_within.delta();
+    let now = draft.now();
+    if status.is_open() {
+        draft.fact(id, Fact::AlertJoined { alert: group.id, title: group.title.clone() });
+        draft.post(id, Target::Thread(id), Message::line(words::fires_again(group)));
+        if !acknowledged && draft.incident(id)?.escalate_at.is_none() {
+            escalate::call(draft, id, 1, EscalationReason::GotWorse)?;
+        }
+        return Ok(());
+    }
+    if status != Status::Cancelled && closed_at.is_some_and(|at| now - at <= within) {
+        return close::reopen_by_itself(draft, id, words::why_reopened(group));
+    }
+    Ok(())
+}
+
+/// Cards of alerts that were put up of late.
+fn cards_lately(draft: &Draft<'_>, now: DateTime<Utc>) -> usize {
+    let within = draft.ctx.policy.alerts.storm_within.delta();
+    let has_card = |group: &&Group| group.card_of.is_none() && group.incident.is_none() && !group.is_storm();
+    let lately = |group: &&Group| group.shown_at.is_some_and(|at| now - at <= within);
+    draft.alerts().iter().filter(has_card).filter(lately).count()
+}
+
+/// One card for everything that would be one too many.
+fn into_the_storm(draft: &mut Draft<'_>, group: &Group) {
+    let now = draft.now();
+    let standing = draft.alerts().iter().rev().find(|one| one.is_storm() && one.over.is_none()).cloned();
+    let critical = group.level == Level::Critical;
+    let repeat_at = critical.then(|| now + draft.ctx.policy.alerts.repeat_every.delta());
+    let host = match &standing {
+        Some(host) => host.id,
+        None => {
+            let id = draft.next_alert();
+            let (title, key) = (words::storm_title(), format!("{STORM} {id}"));
+            draft.alert(
+                id,
+                Happened::Opened {
+                    source: STORM.to_owned(),
+                    key,
+                    title,
+                    labels: Labels::new(),
+                    service: None,
+                    stage: Stage::Production,
+                    level: group.level,
+                    wait_until: None,
+                },
+            );
+            let reason = "too many cards at once".to_owned();
+            draft.alert(id, Happened::Shown { reason, pinged: critical, card_of: None, repeat_at });
+            let pings = if critical { whom(draft) } else { Vec::new() };
+            draft.alert_card(id, Target::Incidents, pings);
+            id
+        }
+    };
+    let reason = format!("too many cards at once: it stands on that of {host}");
+    draft.alert(group.id, Happened::Shown { reason, pinged: critical, card_of: Some(host), repeat_at: None });
+    if standing.as_ref().is_some_and(|host| group.level < host.level) {
+        draft.alert(host, Happened::Worsened { level: group.level });
+    }
+    let first_critical = critical && standing.as_ref().is_some_and(|host| !host.pinged);
+    if first_critical {
+        draft.alert(host, Happened::Repeated { repeat_at });
+        let message = pinging(draft, words::critical_in_storm(host, group), "it is critical");
+        draft.post(host, Target::Incidents, message);
+    }
+}
+
+/// Whom a critical alert pings: whoever level 1 calls.
+fn whom(draft: &Draft<'_>) -> Vec<Ping> {
+    match draft.ctx.on_call() {
+        Some((person, _)) => vec![Ping::Person(person)],
+        None => draft.ctx.level(1).0,
+    }
+}
+
+fn pinging(draft: &Draft<'_>, line: Text, reason: &str) -> Message {
+    let message = Message::line(line).and(text::reason(reason));
+    whom(draft).into_iter().fold(message, Message::ping)
+}
+
+/// A card that is gone from the chat is put up anew while its group fires.
+pub fn put_up_again(draft: &mut Draft<'_>, group: &Group) {
+    draft.alert(group.id, Happened::CardLost);
+    let to = group.incident.map_or(Target::Incidents, Target::Thread);
+    draft.alert_card(group.id, to, Vec::new());
+}
+
+impl Draft<'_> {
+    /// Something happened to a group of alerts.
+    pub fn alert(&mut self, id: AlertId, happened: Happened) {
+        self.fact(Thing::Alert(id), Fact::Alert { happened });
+    }
+
+    /// Puts up a group's card. While observing in the test channel, pinging no one.
+    pub fn alert_card(&mut self, id: AlertId, to: Target, pings: Vec<Ping>) {
+        let (to, pings) = self.shown_where(to, pings);
+        let urgency = if pings.is_empty() { Urgency::Talk } else { Urgency::Ping };
+        self.effect(Thing::Alert(id), urgency, EffectKind::AlertCard { alert: id, to, pings });
+    }
+}

@@ -1,0 +1,164 @@
+//! A tool that tells the bot what fires, as Alertmanager does: it repeats itself until it is answered, and again later for nothing.
+//!
+//! And the auditor of it: what was answered is on record as it was said, whatever died meanwhile; nobody is pinged about what
+//! somebody has, keeps quiet, or is over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::alerts::heard::{Heard, Incoming};
+use crate::domain::alerts::{Alerts, Happened};
+use crate::domain::fact::Fact;
+use crate::domain::ids::{AlertId, InputId, Thing};
+use crate::domain::input::InputKind;
+use crate::domain::state::Decided;
+use crate::log::torn::Dice;
+
+/// What it can say: name, service, severity, instance.
+const ALERTS: [(&str, &str, &str, &str); 8] = [
+    ("Errors", "checkout", "critical", "a"),
+    ("Errors", "checkout", "critical", "b"),
+    ("Slow", "checkout", "warning", "a"),
+    ("Memory", "search", "critical", "a"),
+    ("Memory", "search", "warning", "b"),
+    ("Disk", "", "warning", "a"),
+    ("Disk", "", "critical", "b"),
+    ("Queue", "", "critical", "a"),
+];
+
+#[derive(Debug, Clone, Copy, Default)]
+struct One {
+    fires: bool,
+    /// How often it has changed.
+    version: u64,
+    /// The change that was answered last.
+    answered: u64,
+}
+
+/// The tool.
+#[derive(Default)]
+pub struct Sender {
+    all: [One; ALERTS.len()],
+    sent: BTreeMap<InputId, (usize, u64)>,
+    count: u64,
+    /// Changes that were answered.
+    pub told: u64,
+}
+
+impl Sender {
+    /// Something begins to fire, or is over; or it repeats itself. What it says, and by which name.
+    pub fn speaks(&mut self, dice: &mut Dice) -> (InputId, InputKind) {
+        let which = dice.below(ALERTS.len() as u64) as usize;
+        let one = &mut self.all[which];
+        if dice.below(4) > 0 && one.answered == one.version {
+            one.fires = !one.fires;
+            one.version += 1;
+        }
+        self.says(which)
+    }
+
+    /// What was not answered is said again.
+    pub fn again(&mut self) -> Vec<(InputId, InputKind)> {
+        let open: Vec<usize> = (0..ALERTS.len()).filter(|which| self.all[*which].answered < self.all[*which].version).collect();
+        open.into_iter().map(|which| self.says(which)).collect()
+    }
+
+    /// Nothing fires any more.
+    pub fn calms(&mut self) -> Vec<(InputId, InputKind)> {
+        for one in self.all.iter_mut().filter(|one| one.fires) {
+            one.fires = false;
+            one.version += 1;
+        }
+        self.again()
+    }
+
+    fn says(&mut self, which: usize) -> (InputId, InputKind) {
+        let (name, service, severity, instance) = ALERTS[which];
+        let mut labels = BTreeMap::new();
+        for (key, value) in [("alertname", name), ("service", service), ("instance", instance)] {
+            if !value.is_empty() {
+                labels.insert(key.to_owned(), value.to_owned());
+            }
+        }
+        let incoming = Incoming {
+            fingerprint: fingerprint(which),
+            firing: self.all[which].fires,
+            name: name.to_owned(),
+            severity: severity.to_owned(),
+            labels,
+            ..Incoming::default()
+        };
+        self.count += 1;
+        let id = InputId::new(format!("hook:one:{}", self.count));
+        self.sent.insert(id.clone(), (which, self.all[which].version));
+        let heard = Heard { source: "one".to_owned(), alerts: vec![incoming.bounded()] };
+        (id, InputKind::Alerts(Box::new(heard)))
+    }
+
+    /// It was answered.
+    pub fn heard(&mut self, id: &InputId) {
+        let Some((which, version)) = self.sent.remove(id) else { return };
+        let one = &mut self.all[which];
+        // An answer to what was said before says nothing of now.
+        if version == one.version && one.answered < version {
+            one.answered = version;
+            self.told += 1;
+        }
+    }
+
+    /// Whether the record holds what was answered.
+    pub fn check(&self, alerts: &Alerts) -> Result<(), String> {
+        for (which, one) in self.all.iter().enumerate().filter(|(_, one)| one.version > 0 && one.answered == one.version) {
+            let of = alerts.iter().rev().find_map(|group| group.alerts.get(&fingerprint(which)));
+            let fires = of.is_some_and(|alert| alert.firing);
+            if fires != one.fires {
+                return Err(format!("1: of alert {which} was answered that it fires: {}; on record: {of:?}", one.fires));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fingerprint(which: usize) -> String {
+    format!("alert-{which}")
+}
+
+/// What is known of groups, from their facts alone.
+#[derive(Default)]
+pub struct Rings {
+    /// Groups that somebody has, keeps quiet, or that are over.
+    answered: BTreeSet<AlertId>,
+    /// Groups told.
+    pub told: u64,
+    /// Groups that stand on the card of another.
+    pub stormy: u64,
+}
+
+impl Rings {
+    /// Takes in one decision.
+    pub fn read(&mut self, decided: &Decided) -> Result<(), String> {
+        for (on, fact) in &decided.facts {
+            let (Thing::Alert(id), Fact::Alert { happened }) = (on, fact) else { continue };
+            match happened {
+                Happened::Acknowledged { .. } | Happened::Joined { .. } | Happened::Over => drop(self.answered.insert(*id)),
+                Happened::Quieted { quiet, .. } if quiet.is_some() => drop(self.answered.insert(*id)),
+                Happened::Quieted { .. } | Happened::Opened { .. } => drop(self.answered.remove(id)),
+                // A group that is back may ring again, unless somebody had it.
+                Happened::Again => drop(self.answered.remove(id)),
+                Happened::Shown { card_of, .. } => {
+                    self.told += 1;
+                    self.stormy += u64::from(card_of.is_some());
+                }
+                _ => {}
+            }
+        }
+        for effect in &decided.effects {
+            if let Thing::Alert(id) = effect.on
+                && effect.rings()
+                && self.answered.contains(&id)
+            {
+                return Err(format!("3: {id} rings, and somebody has it, keeps it quiet, or it is over"));
+            }
+        }
+        Ok(())
+    }
+}
