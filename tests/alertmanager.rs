@@ -5,6 +5,7 @@
 //! Debian's `prometheus-alertmanager`; skipped where it is not installed, an error in the gate.
 
 #[path = "support/killed.rs"]
+#[allow(dead_code, reason = "these deaths are no dice")]
 mod killed;
 
 use std::collections::BTreeMap;

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use crate::domain::alerts::heard::{Heard, Incoming};
 use crate::domain::alerts::{Alerts, Happened};
 use crate::domain::fact::Fact;
@@ -32,7 +34,12 @@ struct One {
     version: u64,
     /// The change that was answered last.
     answered: u64,
+    /// When it was spoken of last.
+    said: DateTime<Utc>,
 }
+
+/// How long a request may be on its way: nobody speaks of the same alert again before.
+const WIRE: TimeDelta = TimeDelta::seconds(1);
 
 /// The tool.
 #[derive(Default)]
@@ -46,32 +53,36 @@ pub struct Sender {
 
 impl Sender {
     /// Something begins to fire, or is over; or it repeats itself. What it says, and by which name.
-    pub fn speaks(&mut self, dice: &mut Dice) -> (InputId, InputKind) {
+    pub fn speaks(&mut self, now: DateTime<Utc>, dice: &mut Dice) -> Option<(InputId, InputKind)> {
         let which = dice.below(ALERTS.len() as u64) as usize;
         let one = &mut self.all[which];
+        if now - one.said < WIRE {
+            return None;
+        }
         if dice.below(4) > 0 && one.answered == one.version {
             one.fires = !one.fires;
             one.version += 1;
         }
-        self.says(which)
+        Some(self.says(which, now))
     }
 
     /// What was not answered is said again.
-    pub fn again(&mut self) -> Vec<(InputId, InputKind)> {
-        let open: Vec<usize> = (0..ALERTS.len()).filter(|which| self.all[*which].answered < self.all[*which].version).collect();
-        open.into_iter().map(|which| self.says(which)).collect()
+    pub fn again(&mut self, now: DateTime<Utc>) -> Vec<(InputId, InputKind)> {
+        let open: Vec<usize> =
+            (0..ALERTS.len()).filter(|which| self.all[*which].answered < self.all[*which].version).collect();
+        open.into_iter().map(|which| self.says(which, now)).collect()
     }
 
     /// Nothing fires any more.
-    pub fn calms(&mut self) -> Vec<(InputId, InputKind)> {
+    pub fn calms(&mut self, now: DateTime<Utc>) -> Vec<(InputId, InputKind)> {
         for one in self.all.iter_mut().filter(|one| one.fires) {
             one.fires = false;
             one.version += 1;
         }
-        self.again()
+        self.again(now)
     }
 
-    fn says(&mut self, which: usize) -> (InputId, InputKind) {
+    fn says(&mut self, which: usize, now: DateTime<Utc>) -> (InputId, InputKind) {
         let (name, service, severity, instance) = ALERTS[which];
         let mut labels = BTreeMap::new();
         for (key, value) in [("alertname", name), ("service", service), ("instance", instance)] {
@@ -87,6 +98,7 @@ impl Sender {
             labels,
             ..Incoming::default()
         };
+        self.all[which].said = now;
         self.count += 1;
         let id = InputId::new(format!("hook:one:{}", self.count));
         self.sent.insert(id.clone(), (which, self.all[which].version));
@@ -107,11 +119,16 @@ impl Sender {
 
     /// Whether the record holds what was answered.
     pub fn check(&self, alerts: &Alerts) -> Result<(), String> {
-        for (which, one) in self.all.iter().enumerate().filter(|(_, one)| one.version > 0 && one.answered == one.version) {
+        for (which, one) in
+            self.all.iter().enumerate().filter(|(_, one)| one.version > 0 && one.answered == one.version)
+        {
             let of = alerts.iter().rev().find_map(|group| group.alerts.get(&fingerprint(which)));
             let fires = of.is_some_and(|alert| alert.firing);
             if fires != one.fires {
-                return Err(format!("1: of alert {which} was answered that it fires: {}; on record: {of:?}", one.fires));
+                return Err(format!(
+                    "1: of alert {which} was answered that it fires: {}; on record: {of:?}",
+                    one.fires
+                ));
             }
         }
         Ok(())
@@ -125,8 +142,10 @@ fn fingerprint(which: usize) -> String {
 /// What is known of groups, from their facts alone.
 #[derive(Default)]
 pub struct Rings {
-    /// Groups that somebody has, keeps quiet, or that are over.
+    /// Groups that somebody has, or that are over.
     answered: BTreeSet<AlertId>,
+    /// Groups that somebody keeps quiet, and until when; until they stay over when none.
+    quiet: BTreeMap<AlertId, Option<DateTime<Utc>>>,
     /// Groups told.
     pub told: u64,
     /// Groups that stand on the card of another.
@@ -134,14 +153,21 @@ pub struct Rings {
 }
 
 impl Rings {
+    fn is_quiet(&self, id: AlertId, now: DateTime<Utc>) -> bool {
+        self.quiet.get(&id).is_some_and(|until| until.is_none_or(|until| now < until))
+    }
+
     /// Takes in one decision.
     pub fn read(&mut self, decided: &Decided) -> Result<(), String> {
         for (on, fact) in &decided.facts {
             let (Thing::Alert(id), Fact::Alert { happened }) = (on, fact) else { continue };
             match happened {
-                Happened::Acknowledged { .. } | Happened::Joined { .. } | Happened::Over => drop(self.answered.insert(*id)),
-                Happened::Quieted { quiet, .. } if quiet.is_some() => drop(self.answered.insert(*id)),
-                Happened::Quieted { .. } | Happened::Opened { .. } => drop(self.answered.remove(id)),
+                Happened::Acknowledged { .. } | Happened::Joined { .. } | Happened::Over => {
+                    drop(self.answered.insert(*id))
+                }
+                Happened::Quieted { quiet: Some(quiet), .. } => drop(self.quiet.insert(*id, quiet.until)),
+                Happened::Quieted { quiet: None, .. } => drop(self.quiet.remove(id)),
+                Happened::Opened { .. } => drop(self.answered.remove(id)),
                 // A group that is back may ring again, unless somebody had it.
                 Happened::Again => drop(self.answered.remove(id)),
                 Happened::Shown { card_of, .. } => {
@@ -154,7 +180,7 @@ impl Rings {
         for effect in &decided.effects {
             if let Thing::Alert(id) = effect.on
                 && effect.rings()
-                && self.answered.contains(&id)
+                && (self.answered.contains(&id) || self.is_quiet(id, decided.at))
             {
                 return Err(format!("3: {id} rings, and somebody has it, keeps it quiet, or it is over"));
             }

@@ -88,7 +88,7 @@ pub struct Setup {
 static READ: LazyLock<([Workspace; 2], Vec<Policy>)> = LazyLock::new(|| {
     let changed = [
         SHIPPED.to_owned(),
-        SHIPPED.replace("nudge_before = \"3m\"", "nudge_before = \"1m\""),
+        SHIPPED.replace("nudge_before = \"3m\"", "nudge_before = \"1m\"").replace("cards_max = 10", "cards_max = 2"),
         SHIPPED.replace("declare_when_down", "# declare_when_down"),
     ];
     // Two may deploy: with the shipped policy, each could say yes to their own.

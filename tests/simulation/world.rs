@@ -462,10 +462,11 @@ impl World {
             Event::Hardware(which, answers) => self.hosts[0].set_hardware(which, answers),
             Event::MidStep => self.dies_mid_step = true,
             Event::Tells(more) => {
-                let (id, kind) = self.sender.speaks(&mut self.dice);
-                let wire = TimeDelta::milliseconds(self.dice.below(300) as i64);
-                self.after(wire, Event::Deliver(id, kind));
-                self.insist_later();
+                if let Some((id, kind)) = self.sender.speaks(self.now, &mut self.dice) {
+                    let wire = TimeDelta::milliseconds(self.dice.below(300) as i64);
+                    self.after(wire, Event::Deliver(id, kind));
+                    self.insist_later();
+                }
                 self.about_an_alert();
                 if more > 0 && !self.healed {
                     let pause = match self.dice.below(3) {
@@ -835,7 +836,7 @@ impl World {
 
     /// Another tool says again what was not answered; or that everything is over.
     fn insist(&mut self, calm: bool) {
-        let says = if calm { self.sender.calms() } else { self.sender.again() };
+        let says = if calm { self.sender.calms(self.now) } else { self.sender.again(self.now) };
         if !says.is_empty() {
             self.insist_later();
         }

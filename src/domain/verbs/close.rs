@@ -295,19 +295,28 @@ pub fn reopen(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, why: Text) -> 
     Ok(Text::plain(format!("{id} is open again.")))
 }
 
-/// Opens it again under its number because what it was about is back: people are called anew.
+/// Opens it again under its number because what it was about is back. Whoever had it is told; where nobody had, people are called.
 ///
 /// # Errors
 /// When there is no such incident.
 pub fn reopen_by_itself(draft: &mut Draft<'_>, id: IncidentId, why: Text) -> Result<(), Refusal> {
     draft.fact(id, Fact::Reopened { by: None, why: why.clone() });
-    if draft.incident(id)?.promise(PromiseKind::Review).is_some() {
+    let incident = draft.incident(id)?;
+    let had = incident.acknowledged_by.clone().map(|by| incident.lead().cloned().unwrap_or(by));
+    if incident.promise(PromiseKind::Review).is_some() {
         draft.fact(id, Fact::PromiseWaived { promise: PromiseKind::Review, why: "reopened".to_owned() });
     }
-    promise_all(draft, id, true, false, true)?;
+    promise_all(draft, id, had.is_none(), false, true)?;
     let line = Text::plain(format!("{}: open again: ", text::head(draft.incident(id)?))).join(why).text(".");
-    draft.post(id, Target::Thread(id), Message::line(line));
-    escalate::call(draft, id, 1, EscalationReason::Reopened)
+    let Some(person) = had else {
+        draft.post(id, Target::Thread(id), Message::line(line));
+        return escalate::call(draft, id, 1, EscalationReason::Reopened);
+    };
+    draft.fact(id, Fact::PromiseKept { promise: PromiseKind::Acknowledge });
+    let ping = crate::domain::message::Ping::Person(person);
+    let message = Message::line(line).ping(ping).and(text::reason("you had it"));
+    draft.post(id, Target::Thread(id), message);
+    Ok(())
 }
 
 /// What was learned is written.
