@@ -55,6 +55,7 @@ zone = "America/Chicago"
 [discord]
 guild = "{guild}"
 api_url = "{api}"
+rest_after_restart = "0s"
 [channels]
 incidents = "incidents"
 test = "incidents-test"

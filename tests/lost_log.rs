@@ -11,7 +11,7 @@ use watchbell::domain::message::Text;
 use watchbell::domain::policy::Severity;
 use watchbell::domain::state::{Decided, State};
 use watchbell::ports::journal::{Journal as _, Views as _};
-use watchbell::shell::driver::{TEAM_DOC, team_doc};
+use watchbell::shell::driver::team_doc;
 use watchbell::shell::{load, record, recover};
 
 fn now() -> DateTime<Utc> {

@@ -35,6 +35,11 @@ impl Span {
         Self(TimeDelta::seconds(seconds))
     }
 
+    /// This many milliseconds.
+    pub const fn of_millis(millis: i64) -> Self {
+        Self(TimeDelta::milliseconds(millis))
+    }
+
     /// This many minutes.
     pub const fn minutes(minutes: i64) -> Self {
         Self(TimeDelta::minutes(minutes))

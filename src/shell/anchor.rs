@@ -7,8 +7,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::adapters::store::log::segment::LOG_DIR;
+use crate::domain::policy::Span;
 use crate::ports::journal::{AppendError, Committed, Entry, Head, Journal, Lines, Report};
 
 /// How the name of a segment ends that is not compressed.
@@ -52,6 +54,16 @@ impl<J: Journal> Anchored<J> {
         self.gone = Some(why.clone());
         Err(AppendError::Fatal(why))
     }
+}
+
+/// How long the chat is asked nothing after a start: so long as what the last life said may still be counted there. Whatever it
+/// said it wrote down at once, so the log's newest file tells when. None when that was long ago.
+pub fn rest(folder: &Path, long: Span) -> Option<Duration> {
+    let files = fs::read_dir(folder.join(LOG_DIR)).ok()?.filter_map(Result::ok);
+    let newest = files.filter_map(|file| file.metadata().ok()?.modified().ok()).max()?;
+    // A file from the future says nothing of how long ago that was.
+    let ago = newest.elapsed().unwrap_or_default();
+    Duration::from_millis(long.millis()).checked_sub(ago).filter(|left| !left.is_zero())
 }
 
 /// A segment that is not compressed, as the store names it.

@@ -172,6 +172,7 @@ pub async fn start(mut config: Config, settings: Settings) -> anyhow::Result<Bot
     let now_ms = clock.now().timestamp_millis();
     let mut options = store::Options::at(now_ms);
     options.sled = !settings.without_sled;
+    let rests = anchor::rest(&config.state_dir, config.discord.rest_after_restart);
     let known_aside = recover::set_aside(&config.state_dir);
     let store::Opened { mut journal, mut views, base, report, paused } =
         store::open(&config.state_dir, &options).context("the state folder")?;
@@ -215,6 +216,9 @@ pub async fn start(mut config: Config, settings: Settings) -> anyhow::Result<Bot
         limits: LaneLimits::default(),
     })
     .map_err(|error| anyhow!("{error}"))?;
+    if let Some(rests) = rests {
+        lane.rest(rests);
+    }
     let guild: u64 = config
         .discord
         .guild

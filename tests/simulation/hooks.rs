@@ -163,13 +163,14 @@ impl Rings {
             let (Thing::Alert(id), Fact::Alert { happened }) = (on, fact) else { continue };
             match happened {
                 Happened::Acknowledged { .. } | Happened::Joined { .. } | Happened::Over => {
-                    drop(self.answered.insert(*id))
+                    self.answered.insert(*id);
                 }
                 Happened::Quieted { quiet: Some(quiet), .. } => drop(self.quiet.insert(*id, quiet.until)),
                 Happened::Quieted { quiet: None, .. } => drop(self.quiet.remove(id)),
-                Happened::Opened { .. } => drop(self.answered.remove(id)),
                 // A group that is back may ring again, unless somebody had it.
-                Happened::Again => drop(self.answered.remove(id)),
+                Happened::Opened { .. } | Happened::Again => {
+                    self.answered.remove(id);
+                }
                 Happened::Shown { card_of, .. } => {
                     self.told += 1;
                     self.stormy += u64::from(card_of.is_some());

@@ -208,7 +208,7 @@ impl Wire {
         })?;
         let text = toml::to_string(&table).map_err(|error| error.to_string())?;
         let setup = format!(
-            "{text}\n[discord]\nguild = \"{}\"\napi_url = \"{}\"\n[http]\nprivate_bind = \"127.0.0.1:0\"\npublic_bind = \"127.0.0.1:0\"\n[state]\ndir = \"state\"\n",
+            "{text}\n[discord]\nguild = \"{}\"\napi_url = \"{}\"\nrest_after_restart = \"0s\"\n[http]\nprivate_bind = \"127.0.0.1:0\"\npublic_bind = \"127.0.0.1:0\"\n[state]\ndir = \"state\"\n",
             discord.guild_id(),
             discord.base_url()
         );

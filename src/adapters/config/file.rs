@@ -50,6 +50,13 @@ pub(super) struct File {
 pub(super) struct Discord {
     pub(super) guild: String,
     pub(super) api_url: Option<String>,
+    #[serde(default = "rest")]
+    pub(super) rest_after_restart: Span,
+}
+
+/// Discord counts what is posted to a channel over five seconds; half a second for what was still on its way.
+fn rest() -> Span {
+    Span::of_millis(5_500)
 }
 
 #[derive(Debug, Deserialize)]

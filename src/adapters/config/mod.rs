@@ -100,6 +100,8 @@ pub struct Discord {
     pub guild: String,
     /// Base address of another implementation, without `/api/v10`; Discord's own when none.
     pub api_url: Option<String>,
+    /// How long after the last life's last word the next one asks nothing of a channel.
+    pub rest_after_restart: Span,
     /// The bot's token.
     pub token: Option<SecretString>,
 }
@@ -238,6 +240,7 @@ impl Config {
             discord: Discord {
                 guild: file.discord.guild,
                 api_url: file.discord.api_url.map(|url| bare(&url)),
+                rest_after_restart: file.discord.rest_after_restart,
                 token: secret(DISCORD_TOKEN),
             },
             fly: Fly {

@@ -245,6 +245,13 @@ impl Lane {
         Ok(Self { inner: Arc::new(Inner { shared, pump }) })
     }
 
+    /// Asks nothing of a channel for so long: what a process before this one sent there is still counted, and nobody here
+    /// knows how much that was.
+    pub fn rest(&self, long: Duration) {
+        self.inner.shared.pace.lock().unwrap_or_else(PoisonError::into_inner).rest_until(Instant::now() + long);
+        self.inner.shared.changed.notify_one();
+    }
+
     /// Sends a request when its turn comes, and tells what Discord answered.
     ///
     /// Dropping the future frees the request's place; when it was on the wire already, it may have been done.

@@ -86,6 +86,8 @@ pub(super) struct Pace {
     global: Global,
     invalid: VecDeque<(Instant, u32)>,
     token: Token,
+    /// Before this nothing is asked of a channel: what a process before this one sent is still counted.
+    rests_until: Option<Instant>,
 }
 
 /// What Discord makes of the bot's token.
@@ -138,6 +140,7 @@ impl Pace {
             global: Global::default(),
             invalid: VecDeque::new(),
             token: Token::Untried,
+            rests_until: None,
         }
     }
 
@@ -207,8 +210,17 @@ impl Pace {
         heads.into_iter().map(|(_, seq)| seq).collect()
     }
 
+    /// Asks nothing of a channel before that.
+    pub fn rest_until(&mut self, at: Instant) {
+        self.rests_until = Some(at);
+    }
+
     fn gate(&mut self, seq: Seq, now: Instant) -> Option<Gate> {
         let waiter = self.waiting.get(&seq)?;
+        let rests = self.rests_until.filter(|at| now < *at && matches!(waiter.ticket.major, Major::Channel(_)));
+        if let Some(at) = rests {
+            return Some(Gate::Until(at));
+        }
         if let Some(at) = waiter.not_before.filter(|at| now < *at) {
             return Some(Gate::Until(at));
         }
