@@ -332,7 +332,8 @@ pub struct Policy {
     pub incidents: Incidents,
     /// Health.
     pub health: Health,
-    /// Alerts.
+    /// Alerts; as shipped where a policy says nothing of them.
+    #[serde(default)]
     pub alerts: Alerts,
     /// Changes at the host.
     pub deploys: Deploys,

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Span;
+use super::{SHIPPED, Span};
 use crate::domain::alerts::Level;
 use crate::domain::alerts::matching::Matchers;
 
@@ -35,6 +35,18 @@ pub struct Alerts {
     pub inhibit: Vec<Inhibit>,
 }
 
+impl Default for Alerts {
+    /// As shipped: a policy from before there were alerts says nothing of them.
+    fn default() -> Self {
+        #[derive(Deserialize)]
+        struct Shipped {
+            alerts: Alerts,
+        }
+        let shipped: Result<Shipped, _> = toml::from_str(SHIPPED);
+        shipped.map_or_else(|_| Self::none(), |shipped| shipped.alerts)
+    }
+}
+
 /// While an alert of one kind fires, those of another are told nobody.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +60,23 @@ pub struct Inhibit {
 }
 
 impl Alerts {
+    /// Everything by itself, and nobody pinged: what is left when there is nothing to go by.
+    fn none() -> Self {
+        Self {
+            group_by: Vec::new(),
+            wait: Span::seconds(0),
+            repeat_every: Span::minutes(240),
+            flapping_changes: 3,
+            flapping_within: Span::minutes(30),
+            flapping_pings_after: Span::minutes(10),
+            cards_max: 1,
+            storm_within: Span::minutes(5),
+            critical: Vec::new(),
+            info: Vec::new(),
+            inhibit: Vec::new(),
+        }
+    }
+
     /// How bad an alert is by its sender's word. A word that is not known is a warning.
     pub fn level(&self, severity: &str) -> Level {
         let is = |words: &[String]| words.iter().any(|word| word.eq_ignore_ascii_case(severity.trim()));
@@ -73,5 +102,34 @@ impl Alerts {
             return Err("[alerts] cards_max is at least 1".to_owned());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::policy::Policy;
+
+    #[test]
+    fn a_policy_that_says_nothing_of_alerts_has_the_shipped_ones() {
+        let shipped = Policy::parse(SHIPPED).expect("the shipped policy");
+        let mut table: toml::Table = SHIPPED.parse().expect("a table");
+        table.remove("alerts").expect("it has them");
+        let older = Policy::parse(&toml::to_string(&table).expect("a text")).expect("it holds together");
+        assert_eq!(older.alerts, shipped.alerts);
+        assert_eq!(older.alerts.level("Critical"), Level::Critical);
+        assert_eq!(older.alerts.level("none"), Level::Info);
+        assert_eq!(older.alerts.level("whatever"), Level::Warning);
+    }
+
+    #[test]
+    fn what_does_not_hold_together_is_said() {
+        let with = |key: &str, value: &str| {
+            let line = SHIPPED.lines().find(|line| line.starts_with(key)).expect("it is there");
+            Policy::parse(&SHIPPED.replace(line, &format!("{key} = {value}")))
+        };
+        for (key, value) in [("repeat_every", "\"0s\""), ("flapping_changes", "1"), ("cards_max", "0")] {
+            assert!(with(key, value).is_err_and(|says| says.contains(key)), "{key}");
+        }
     }
 }

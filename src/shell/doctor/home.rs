@@ -7,7 +7,9 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 use super::{Check, Findings};
-use crate::adapters::config::{CONTROL_TOKEN, Config, DEPLOY_SECRET, DEPLOY_SECRET_NEXT, is_placeholder};
+use crate::adapters::config::{
+    CONTROL_TOKEN, Config, DEPLOY_SECRET, DEPLOY_SECRET_NEXT, hook_variables, is_placeholder,
+};
 use crate::domain::schedule::Schedule;
 use crate::domain::workspace::Way;
 
@@ -40,6 +42,7 @@ pub(super) fn configuration(config: &Config) -> Vec<Check> {
         ));
     }
     pipeline(config, &mut found);
+    hooks(config, &mut found);
     if config.workspace.services.is_empty() {
         found.warn("no [[services]]: nothing is looked at");
     }
@@ -55,13 +58,32 @@ fn pipeline(config: &Config, found: &mut Findings) {
             .into_iter()
             .filter_map(|(there, name)| (!there).then_some(name))
             .collect();
-    match (missing.is_empty(), listens || has_pipeline || has_secret) {
+    let is_meant = has_pipeline || has_secret || (listens && config.workspace.hooks.is_empty());
+    match (missing.is_empty(), is_meant) {
         (true, _) if config.http.deploy_secrets.len() > 1 => found.ok(format!(
             "a pipeline may ask for deploys, with either of two secrets: take {DEPLOY_SECRET_NEXT} out once it signs with the new one"
         )),
         (true, _) => found.ok("a pipeline may ask for deploys"),
         (false, true) => found.warn(format!("no pipeline can ask for deploys yet: {} is not set", missing.join(" and "))),
         (false, false) => {}
+    }
+}
+
+/// Whether each tool of `[[hooks]]` can tell us what fires.
+fn hooks(config: &Config, found: &mut Findings) {
+    if !config.workspace.hooks.is_empty() && config.http.public_bind.is_none() {
+        found.bad("[[hooks]]: nobody can tell me anything: set [http] public_bind");
+    }
+    for hook in &config.workspace.hooks {
+        let [variable, next] = hook_variables(&hook.name);
+        match config.http.hook_secrets.get(&hook.name).map_or(0, Vec::len) {
+            0 => {
+                found.bad(format!("hook {}: set {variable} to what the tool shows: `openssl rand -hex 32`", hook.name))
+            }
+            1 => found.ok(format!("hook {}: what fires may be told at /hooks/{}", hook.name, hook.name)),
+            _ => found
+                .ok(format!("hook {}: with either of two secrets; take the old one out and {next} away", hook.name)),
+        }
     }
 }
 

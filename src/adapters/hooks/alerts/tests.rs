@@ -1,3 +1,5 @@
+//! The vendors' own bodies, kept beside the project, and what no vendor sends.
+
 use serde_json::json;
 
 use super::*;
