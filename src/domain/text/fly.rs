@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::deploy::{Deploy, Shipped, Verdict, plan};
+use crate::domain::deploy::{Deploy, Shipped, Verdict, known, plan};
 use crate::domain::draft::Ctx;
 use crate::domain::health::{AppHealth, Machine};
 use crate::domain::hosting::{Guest, Image, Inventory, Release, Running, Secret};
@@ -120,11 +120,20 @@ fn released(ctx: &Ctx<'_>, app: &str, release: &Release, runs: bool) -> Text {
         Some(deploy) => format!("me, {deploy}"),
         None => super::releases::person(&release.user),
     };
-    let mark = if runs { "▶" } else { "·" };
+    let why = known::against(ctx, app, &release.image);
+    let mark = match why {
+        _ if runs => "▶",
+        Some(_) => "⚠",
+        None => "·",
+    };
     let line = Text::plain(format!("{mark} v{} {}: {}, by {who}", release.version, release.image, release.status));
     // When it was seen first is the same at every look.
     let line = match known.and_then(|known| known.at).or(release.at) {
         Some(at) => line.text(", ").relative(at),
+        None => line,
+    };
+    let line = match why {
+        Some(why) => line.text(format!("; {}", super::releases::against(why))),
         None => line,
     };
     if runs { line.text(" (runs)") } else { line }

@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 
 use super::{back, deploy};
 use crate::domain::deploy::gates::Check;
-use crate::domain::deploy::{Deploy, Kind, Phase, Plan, Verdict, board, plan, run, scale};
+use crate::domain::deploy::{Deploy, Kind, Phase, Plan, Verdict, board, known, plan, run, scale};
 use crate::domain::draft::{Ctx, Draft};
 use crate::domain::fact::Fact;
-use crate::domain::hosting::{Image, Inventory};
+use crate::domain::hosting::Inventory;
 use crate::domain::ids::{DeployId, IncidentId, Place, Service};
 use crate::domain::input::{Actor, Answers, Query};
 use crate::domain::message::{Button, ButtonStyle, Message, Text};
@@ -193,7 +193,7 @@ pub fn wanted(ctx: &Ctx<'_>, about: About<'_>) -> Result<plan::Wanted, Refusal> 
         service: about.service.name.clone(),
         stage: about.stage,
         at_once_percent: ctx.policy.deploys.at_once_percent,
-        bad: bad(ctx, about.app()?),
+        bad: known::all(ctx, about.app()?),
     })
 }
 
@@ -209,15 +209,6 @@ pub fn told<'a>(answers: &'a Answers, app: &str) -> Result<&'a Inventory, Refusa
             "Fly did not say in time what runs. Nothing was changed. Try again, or do it by hand: see the README.",
         )),
     }
-}
-
-/// Images that were put on this app lately and did not do, or were rolled back from: nobody goes back to them unless they are named.
-fn bad(ctx: &Ctx<'_>, app: &str) -> Vec<Image> {
-    let here = || ctx.state.team.deploys.values().filter(|deploy| deploy.plan.app == app);
-    let failed = here().filter(|deploy| deploy.trouble().is_some_and(|(_, trouble, _)| trouble.is_of_the_image()));
-    let left = here().filter(|deploy| deploy.plan.kind == Kind::Rollback && deploy.started_at.is_some());
-    let failed = failed.map(|deploy| deploy.plan.to.image.clone());
-    failed.chain(left.map(|deploy| deploy.plan.from.image.clone())).collect()
 }
 
 fn waiting<'a>(ctx: &Ctx<'a>, app: &'a str) -> impl Iterator<Item = &'a Deploy> {
