@@ -7,6 +7,7 @@ use super::{Deploy, Kind, Verdict};
 use crate::domain::draft::Ctx;
 use crate::domain::hosting::Image;
 use crate::domain::ids::DeployId;
+use crate::domain::releases::Ours;
 
 /// What speaks against an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,9 @@ pub fn against(ctx: &Ctx<'_>, app: &str, image: &Image) -> Option<Against> {
     let releases = &ctx.state.team.releases.get(app)?.releases;
     let at = releases.iter().position(|release| release.image.is(image))?;
     let after = at.checked_sub(1).and_then(|after| releases.get(after)).and_then(|after| after.ours);
-    after.filter(|after| after.kind == Kind::Rollback).map(|back| Against::TakenBack(back.deploy))
+    let is_forgotten = |after: &Ours| !ctx.state.team.deploys.contains_key(&after.deploy);
+    let back = after.filter(|after| after.kind == Kind::Rollback).filter(is_forgotten);
+    back.map(|back| Against::TakenBack(back.deploy))
 }
 
 /// Everything that is known to speak against an image of an app.
