@@ -22,10 +22,8 @@ pub enum Against {
 pub fn against(ctx: &Ctx<'_>, app: &str, image: &Image) -> Option<Against> {
     let here = ctx.state.team.deploys.values().rev().filter(|deploy| deploy.plan.app == app);
     for deploy in here.filter(|deploy| deploy.started_at.is_some() && deploy.plan.kind.ships()) {
-        let (from, to) = (&deploy.plan.from.image, &deploy.plan.to.image);
-        // A rollback that came to nothing took nothing away.
-        let took_some = deploy.is_running() || deploy.done() > 0;
-        if deploy.plan.kind == Kind::Rollback && took_some && from.is(image) && !to.is(image) {
+        let to = &deploy.plan.to.image;
+        if takes_back(deploy, image) && !to.is(image) {
             return Some(Against::TakenBack(deploy.id));
         }
         if to.is(image) && is_bad(deploy) {
@@ -75,7 +73,13 @@ pub fn taken_back_by<'a>(deploys: impl DoubleEndedIterator<Item = &'a Deploy>, d
     };
     let mut later = deploys.filter(later);
     let first = later.next().filter(|_| plan.kind.ships())?;
-    (first.plan.kind == Kind::Rollback && first.plan.from.image.is(&plan.to.image)).then_some(first.id)
+    takes_back(first, &plan.to.image).then_some(first.id)
+}
+
+/// Whether it takes an image away, or has. A rollback that came to nothing took nothing away.
+fn takes_back(deploy: &Deploy, image: &Image) -> bool {
+    let took_some = deploy.is_running() || deploy.done() > 0;
+    deploy.plan.kind == Kind::Rollback && took_some && deploy.plan.from.image.is(image)
 }
 
 /// Whether it is the image that did not do. What a lease or Fly itself stood in the way of says nothing about it.

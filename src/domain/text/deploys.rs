@@ -30,11 +30,18 @@ pub fn intent(plan: &Plan) -> String {
 /// "DEP-3 Roll back checkout to v41".
 pub fn headline(deploy: &Deploy) -> String {
     let plan = &deploy.plan;
-    if deploy.then.is_empty() {
+    // What ended on one stage is of that stage: the next was never begun.
+    if deploy.then.is_empty() || ended_here(deploy) {
         return format!("{} {}", deploy.id, capital(&intent(plan)));
     }
     let stages: Vec<&str> = deploy.stages().map(|plan| plan.stage.name()).collect();
     format!("{} Deploy {} to {} ({})", deploy.id, plan.to.image, plan.service, stages.join(", then "))
+}
+
+/// Whether it was started and is over, with stages left that were not begun.
+pub fn ended_here(deploy: &Deploy) -> bool {
+    let is_judged = deploy.verdict.is_some_and(|verdict| verdict != Verdict::Cancelled);
+    is_judged && deploy.started_at.is_some() && !deploy.then.is_empty()
 }
 
 /// Somebody said yes.
@@ -67,7 +74,12 @@ pub fn late(deploy: &Deploy, now: DateTime<Utc>) -> Text {
 pub fn judged(deploy: &Deploy, verdict: Verdict, seen: &str, now: DateTime<Utc>) -> Text {
     let took = deploy.started_at.map(|at| span(now - at)).unwrap_or_default();
     let seen = capital(seen.trim_end_matches('.'));
-    Text::plain(format!("{}: {}. {seen}. It took {took}.", headline(deploy), verdict.words()))
+    // Who is woken by it must not go looking at production.
+    let spared = match deploy.plan.stage {
+        Stage::Staging if !verdict.is_good() => " Production was not touched.",
+        _ => "",
+    };
+    Text::plain(format!("{}: {}.{spared} {seen}. It took {took}.", headline(deploy), verdict.words()))
 }
 
 /// Who asked is told what to do next.
@@ -251,8 +263,12 @@ pub fn waits(deploy: &Deploy, what: &str) -> Text {
 pub fn taken_back(failed: &Deploy, back: DeployId) -> Text {
     let (id, plan) = (failed.id, &failed.plan);
     let (image, service) = (&plan.to.image, &plan.service);
+    let (place, spared) = match plan.stage {
+        Stage::Production => ("", ""),
+        Stage::Staging => ("staging of ", " Production was not touched."),
+    };
     Text::plain(format!(
-        "I am taking back {id}, {image} on {service}: it did not do well. The card of {back} shows how far."
+        "I am taking back {id}, {image} on {place}{service}: it did not do well.{spared} The card of {back} shows how far."
     ))
 }
 
