@@ -2,11 +2,12 @@
 //!
 //! Pure. One function a sentence, as in `text.rs`.
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use crate::domain::deploy::gates::{Freeze, Gate, Lock};
 use crate::domain::draft::Ctx;
-use crate::domain::ids::Role;
+use crate::domain::hosting::Image;
+use crate::domain::ids::{DeployId, Role};
 use crate::domain::incident::Incident;
 use crate::domain::message::Text;
 
@@ -74,6 +75,12 @@ pub fn way_past(gate: Gate, holders: &[Role]) -> String {
 /// Staging runs the image and was seen to be well a moment ago.
 pub fn is_well_on_staging() -> String {
     "it runs there and is well: not put up there again".to_owned()
+}
+
+/// The image failed on staging, and has not done well there since.
+pub fn failed_on_staging(ctx: &Ctx<'_>, image: &Image, at: DateTime<Utc>, deploy: DeployId) -> String {
+    let at = super::clock_of_day(at, ctx.now, ctx.workspace.team.zone);
+    format!("{image} failed there at {at} ({deploy})")
 }
 
 /// The image did well on staging, so long ago.

@@ -78,7 +78,7 @@ pub(super) fn plan(
     let staging = app_of(Stage::Staging).ok().and_then(|app| answers.inventory(app)?.as_ref().ok());
     let image = plan::candidate(inventory, staging.filter(|_| last == Stage::Production), asked.image.as_deref());
     let image = image.map_err(Refusal::Because)?;
-    let is_known = ctx.state.team.validated.iter().any(|one| one.service == service.name && one.image.is(&image));
+    let is_known = gates::did_well(&ctx, &service.name, &image).is_some();
     let runs_well =
         !is_known && last == Stage::Production && runs_well_on_staging(&ctx, service, staging, &image, answers);
     let stages = match asked.stage {
