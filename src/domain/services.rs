@@ -3,6 +3,7 @@
 //! Pure. A look is no fact; only what changes is. State's `measured` must have taken the look in before this decides
 //! (`observe`), and hands over what changed.
 
+use super::deploy::known;
 use super::draft::Draft;
 use super::due::{concerned, verify_length};
 use super::effect::Target;
@@ -16,7 +17,7 @@ use super::policy::Severity;
 use super::promise::PromiseKind;
 use super::refusal::Refusal;
 use super::state::State;
-use super::text;
+use super::text::{self, deploys};
 use super::verbs::open::{Declared, Opener, open};
 use super::workspace::Stage;
 
@@ -112,7 +113,8 @@ fn down(
 fn up(draft: &mut Draft<'_>, look: &Measurement, since: chrono::DateTime<chrono::Utc>) -> Result<(), Refusal> {
     let (service, stage, now) = (look.service.clone(), look.stage, draft.now());
     draft.fact(Thing::Team, Fact::ServiceUp { service: service.clone(), stage, since });
-    let line = text::service_up(&service, stage.name(), since, now);
+    let ours = known::since(&draft.ctx, &service, since).filter(|_| stage == Stage::Production);
+    let line = text::service_up(&service, stage.name(), since, now, ours.map(deploys::did));
     let concerned = if stage == Stage::Production { about(draft, &service) } else { Vec::new() };
     if concerned.is_empty() {
         draft.post(Thing::Team, Target::Incidents, Message::line(line.clone()));
@@ -142,8 +144,8 @@ fn recovered(draft: &mut Draft<'_>, id: IncidentId, service: &Service, line: &Te
         draft.fact(id, Fact::PromiseKept { promise: PromiseKind::Mitigate });
     }
     if !draft.incident(id)?.is_acknowledged() {
-        escalate::stop(draft, id, "the service answers again by itself");
-        message = message.and(text::recovered(service));
+        escalate::stop(draft, id, "the service answers again");
+        message = message.and(text::calling_stopped());
     }
     draft.post(id, Target::Thread(id), message);
     Ok(())

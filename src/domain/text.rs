@@ -339,15 +339,21 @@ pub fn nothing_named() -> Text {
 }
 
 /// A service answers again.
-pub fn service_up(service: &Service, stage: &str, since: DateTime<Utc>, now: DateTime<Utc>) -> Text {
-    Text::plain(format!("{service} ({stage}) answers again after {}.", span(now - since)))
+pub fn service_up(
+    service: &Service,
+    stage: &str,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+    ours: Option<String>,
+) -> Text {
+    // What of it is our doing nobody knows; what we did meanwhile stands beside it.
+    let ours = ours.map_or(String::new(), |did| format!("; {did}"));
+    Text::plain(format!("{service} ({stage}) answers again after {}{ours}.", span(now - since)))
 }
 
 /// It recovered before anybody came.
-pub fn recovered(service: &Service) -> Text {
-    Text::plain(format!(
-        "{service} answers again by itself. I stopped calling people. It stays open until somebody resolves it."
-    ))
+pub fn calling_stopped() -> Text {
+    Text::plain("I stopped calling people. It stays open until somebody resolves it.")
 }
 
 /// Verification begins.

@@ -4,6 +4,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::deploy::known;
 use super::draft::Ctx;
 use super::fact::{Moment, Part, Status};
 use super::incident::Incident;
@@ -34,7 +35,7 @@ pub fn card(ctx: &Ctx<'_>, incident: &Incident) -> Message {
     let ack_by = incident.promise(PromiseKind::Acknowledge).map(|promise| promise.due);
     let mut card = Card::new(format!("{} · {}", incident.id, incident.title), tone(incident));
     card = card.field("Severity", incident.severity.to_string());
-    card = card.field("Status", status_line(incident));
+    card = card.field("Status", status_line(ctx, incident));
     card = card.field(
         "Lead",
         match incident.lead() {
@@ -83,13 +84,20 @@ fn tone(incident: &Incident) -> Tone {
     }
 }
 
-fn status_line(incident: &Incident) -> Text {
+fn status_line(ctx: &Ctx<'_>, incident: &Incident) -> Text {
     let line = Text::plain(incident.status.name());
     match (&incident.acknowledged_by, incident.status.is_open()) {
-        (None, true) if incident.recovered => line.text(", answers again by itself"),
+        (None, true) if incident.recovered => line.text(", answers again").text(because(ctx, incident)),
         (None, true) => line.text(", not acknowledged"),
         _ => line,
     }
+}
+
+/// What was done meanwhile, beside that it answers again.
+fn because(ctx: &Ctx<'_>, incident: &Incident) -> String {
+    let since = incident.time(Moment::Started).unwrap_or(ctx.now);
+    let did = incident.services.iter().find_map(|service| known::since(ctx, service, since));
+    did.map_or(String::new(), |deploy| format!("; {}", text::deploys::did(deploy)))
 }
 
 fn running(incident: &Incident, now: DateTime<Utc>) -> Text {

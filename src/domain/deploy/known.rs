@@ -5,9 +5,11 @@
 
 use super::{Deploy, Kind, Verdict};
 use crate::domain::draft::Ctx;
+use crate::domain::fact::At;
 use crate::domain::hosting::Image;
-use crate::domain::ids::DeployId;
+use crate::domain::ids::{DeployId, Service};
 use crate::domain::releases::Ours;
+use crate::domain::workspace::Stage;
 
 /// What speaks against an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +76,15 @@ pub fn taken_back_by<'a>(deploys: impl DoubleEndedIterator<Item = &'a Deploy>, d
     let mut later = deploys.filter(later);
     let first = later.next().filter(|_| plan.kind.ships())?;
     takes_back(first, &plan.to.image).then_some(first.id)
+}
+
+/// The newest change of ours to a service's production since an instant: where the service answers again, that may be why.
+pub fn since<'a>(ctx: &Ctx<'a>, service: &Service, since: At) -> Option<&'a Deploy> {
+    let is_it = |deploy: &&Deploy| {
+        let is_here = deploy.plan.service == *service && deploy.plan.stage == Stage::Production;
+        is_here && deploy.done() > 0 && deploy.started_at.is_some_and(|at| at >= since)
+    };
+    ctx.state.team.deploys.values().rfind(is_it)
 }
 
 /// Whether it takes an image away, or has. A rollback that came to nothing took nothing away.

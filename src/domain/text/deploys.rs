@@ -277,6 +277,17 @@ pub fn undo_why(deploy: &Deploy) -> Text {
     Text::plain(format!("{} failed", deploy.id))
 }
 
+/// "DEP-5 took v43 back".
+pub fn did(deploy: &Deploy) -> String {
+    let (id, plan) = (deploy.id, &deploy.plan);
+    match plan.kind {
+        Kind::Rollback => format!("{id} took {} back", plan.from.short()),
+        Kind::Deploy => format!("{id} put {} up", plan.to.image),
+        Kind::Restart => format!("{id} restarted it"),
+        Kind::Scale => format!("{id} was to {}", intent(plan)),
+    }
+}
+
 /// It is over, or never was.
 pub fn not_waiting(deploy: &Deploy) -> String {
     match (deploy.verdict, &deploy.started_by) {

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::domain::deploy::{Deploy, Kind};
 use crate::domain::draft::Draft;
 use crate::domain::effect::{EffectKind, Target, Urgency};
 use crate::domain::escalate;
@@ -14,6 +15,7 @@ use crate::domain::policy::{Right, Severity};
 use crate::domain::promise::{Next, PromiseKind, Step, first};
 use crate::domain::refusal::Refusal;
 use crate::domain::text;
+use crate::domain::workspace::Stage;
 
 /// The longest title, in characters. Longer ones are cut and the whole goes into the details.
 pub const TITLE_CHARS_MAX: usize = 120;
@@ -168,6 +170,16 @@ pub fn open(draft: &mut Draft<'_>, opener: Opener<'_>, declared: Declared) -> Re
         let next = incident.promise(PromiseKind::NextUpdate).map(|promise| promise.due);
         let notice = Message::line(text::notice(incident, &what, next));
         draft.post(id, Target::Announce, notice);
+    }
+    // Whoever comes must not begin what is at work already.
+    let ctx = draft.ctx;
+    let is_at_work = |deploy: &&Deploy| {
+        let plan = &deploy.plan;
+        let is_here = plan.stage == Stage::Production && declared.services.contains(&plan.service);
+        is_here && plan.kind == Kind::Rollback && deploy.is_started() && deploy.verdict.is_none()
+    };
+    for deploy in ctx.state.team.deploys.values().filter(is_at_work) {
+        draft.post(id, Target::Thread(id), Message::line(text::deploys::going_back(&ctx, deploy)));
     }
     draft.effect(Thing::Incident(id), Urgency::Talk, EffectKind::Look { incident: id, services: declared.services });
     Ok(id)
