@@ -78,11 +78,11 @@ pub fn taken_back_by<'a>(deploys: impl DoubleEndedIterator<Item = &'a Deploy>, d
     takes_back(first, &plan.to.image).then_some(first.id)
 }
 
-/// The newest change of ours to a service's production since an instant: where the service answers again, that may be why.
-pub fn since<'a>(ctx: &Ctx<'a>, service: &Service, since: At) -> Option<&'a Deploy> {
+/// The newest change of ours to a service's production between two instants: where the service answers again, that may be why.
+pub fn between<'a>(ctx: &Ctx<'a>, service: &Service, since: At, until: At) -> Option<&'a Deploy> {
     let is_it = |deploy: &&Deploy| {
         let is_here = deploy.plan.service == *service && deploy.plan.stage == Stage::Production;
-        is_here && deploy.done() > 0 && deploy.started_at.is_some_and(|at| at >= since)
+        is_here && deploy.done() > 0 && deploy.started_at.is_some_and(|at| at >= since && at <= until)
     };
     ctx.state.team.deploys.values().rfind(is_it)
 }

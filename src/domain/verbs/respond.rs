@@ -13,6 +13,7 @@ use crate::domain::policy::Right;
 use crate::domain::promise::{Next, PromiseKind, Step};
 use crate::domain::refusal::Refusal;
 use crate::domain::text;
+use crate::domain::verbs::open::promise_again;
 use crate::domain::verbs::still_open;
 
 /// Acknowledges, and takes the lead when nobody has it. Pressing twice does no harm and says so.
@@ -64,7 +65,7 @@ fn take_up(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, by_rolling_back: 
 fn plan_updates(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
     let now = draft.now();
     let incident = draft.incident(id)?;
-    let Some(promise) = incident.promise(PromiseKind::NextUpdate) else { return Ok(()) };
+    let Some(promise) = incident.promise(PromiseKind::NextUpdate) else { return promise_again(draft, id) };
     let (severity, due) = (incident.severity, promise.due);
     let reminders = &draft.ctx.policy.reminders;
     let nudge = due - reminders.nudge_before.delta();
