@@ -205,8 +205,11 @@ pub fn update_nudge(incident: &Incident, due: DateTime<Utc>) -> Text {
     Text::plain(format!("{}: update due ", head(incident))).relative(due).text(".")
 }
 
-/// A reminder that an update is due.
-pub fn update_due(incident: &Incident, what: &str) -> Text {
+/// A reminder that an update is due, or has been for so long.
+pub fn update_due(incident: &Incident, what: &str, late: TimeDelta) -> Text {
+    if late >= TimeDelta::minutes(1) {
+        return update_late(incident, what, late);
+    }
     Text::plain(format!("{}: {what} is due now.", head(incident)))
 }
 

@@ -74,8 +74,8 @@ fn plan_updates(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
     } else if due > now {
         Next { step: Step::Due, at: due }
     } else {
-        // They have just come; a moment to look before the first question.
-        Next { step: Step::Late, at: now + reminders.nudge_before.delta() }
+        // They have just come; a moment to look before the first question, which is to them alone.
+        Next { step: Step::Due, at: now + reminders.nudge_before.delta() }
     };
     let next = Next { at: draft.ctx.may_ping_at(severity, next.at), ..next };
     draft.fact(id, Fact::Replanned { promise: PromiseKind::NextUpdate, next: Some(next) });
@@ -189,8 +189,14 @@ pub fn snooze(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, length: TimeDe
         let line = Text::plain("There is nothing to snooze yet: the next reminder comes ").relative(next.at);
         return Ok(line.text("."));
     }
-    let step = if now + length >= promise.due { Step::Due } else { Step::Nudge };
-    let next = Next { step, at: now + length };
+    let at = now + length;
+    let step = match () {
+        // Put off so far that others wait for it: they hear of it too.
+        () if at >= promise.due + reminders.late_after.delta() => Step::Late,
+        () if at >= promise.due => Step::Due,
+        () => Step::Nudge,
+    };
+    let next = Next { step, at };
     draft.fact(id, Fact::Snoozed { promise: PromiseKind::NextUpdate, by: who.person.clone(), next });
     let line = Text::default()
         .person(&who.person)
