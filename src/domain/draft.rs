@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::Answer;
-use super::deploy::{Deploy, gates};
+use super::deploy::Deploy;
 use super::effect::{Effect, EffectKind, Target, Urgency};
 use super::fact::Fact;
+use super::hosting::Image;
 use super::ids::{DeployId, EffectId, IncidentId, InputId, Person, Role, Thing};
 use super::incident::Incident;
 use super::input::Actor;
@@ -181,14 +182,14 @@ impl<'a> Draft<'a> {
     }
 
     /// The boxes that are ticked for an image, as it will be after this decision.
-    pub fn ticked(&self, image: &str) -> BTreeSet<String> {
+    pub fn ticked(&self, image: &Image) -> BTreeSet<String> {
         let mut ticked = self.ctx.state.team.ticked(image).clone();
         for (_, fact) in &self.facts {
             match fact {
-                Fact::Ticked { image: of, item, is_ticked: true, .. } if gates::key(of) == image => {
+                Fact::Ticked { image: of, item, is_ticked: true, .. } if of.is(image) => {
                     ticked.insert(item.clone());
                 }
-                Fact::Ticked { image: of, item, is_ticked: false, .. } if gates::key(of) == image => {
+                Fact::Ticked { image: of, item, is_ticked: false, .. } if of.is(image) => {
                     ticked.remove(item);
                 }
                 _ => {}

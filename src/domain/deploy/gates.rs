@@ -3,8 +3,10 @@
 //! Pure. Each check says why, in words; none is passed but by its condition or a written reason on record. A rollback knows
 //! none of them. What was not looked at is said to be so, never ✓.
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Deploy, Plan, known};
 use crate::domain::calendar::{Closed, Opening, window_state};
@@ -165,9 +167,23 @@ pub struct Validated {
     pub at: At,
 }
 
-/// What is remembered about an image: by digest when that is known.
-pub fn key(image: &Image) -> &str {
-    image.digest.as_deref().unwrap_or(&image.reference)
+/// The boxes that are ticked for an image, by the names of their items.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticks(#[serde(deserialize_with = "image_or_key")] pub Image, pub BTreeSet<String>);
+
+/// Copies of the state from before this type named an image by its digest or its reference alone.
+fn image_or_key<'de, D: Deserializer<'de>>(from: D) -> Result<Image, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Known {
+        Image(Image),
+        Key(String),
+    }
+    Ok(match Known::deserialize(from)? {
+        Known::Image(image) => image,
+        Known::Key(key) if key.starts_with("sha256:") => Image { digest: Some(key.clone()), reference: key },
+        Known::Key(key) => Image::new(key),
+    })
 }
 
 /// What the checks are about.
@@ -327,7 +343,7 @@ fn host(about: &About<'_>) -> (Finding, String) {
 
 fn checklist(ctx: &Ctx<'_>, image: &Image) -> (Finding, String) {
     let items = &ctx.policy.deploys.checklist;
-    let ticked = ctx.state.team.ticked(key(image));
+    let ticked = ctx.state.team.ticked(image);
     let open: Vec<&str> =
         items.iter().filter(|item| !ticked.contains(&item.name)).map(|item| item.name.as_str()).collect();
     if open.is_empty() {

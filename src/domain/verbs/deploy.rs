@@ -370,7 +370,7 @@ pub fn tick(draft: &mut Draft<'_>, who: &Actor, id: DeployId, box_number: usize)
     let item = draft.ctx.policy.deploys.checklist.get(box_number);
     let item = item.ok_or_else(|| Refusal::because("That box is no longer on the checklist."))?.name.clone();
     let image = deploy.plan.to.image.clone();
-    let on = !draft.ticked(gates::key(&image)).contains(&item);
+    let on = !draft.ticked(&image).contains(&item);
     draft.fact(id, Fact::Ticked { image, item, by: who.person.clone(), is_ticked: on });
     ask_approval(draft, id);
     checklist(draft, id)
@@ -382,7 +382,7 @@ pub fn tick(draft: &mut Draft<'_>, who: &Actor, id: DeployId, box_number: usize)
 /// When the deploy does not wait any more.
 pub fn checklist(draft: &Draft<'_>, id: DeployId) -> Result<Message, Refusal> {
     let deploy = waiting(draft, id)?;
-    let ticked = draft.ticked(gates::key(&deploy.plan.to.image));
+    let ticked = draft.ticked(&deploy.plan.to.image);
     let mut message = Message::line(deploys::checklist(&deploy));
     for (at, item) in draft.ctx.policy.deploys.checklist.iter().enumerate() {
         let is_ticked = ticked.contains(&item.name);
