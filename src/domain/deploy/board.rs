@@ -193,14 +193,16 @@ pub fn status(deploy: &Deploy) -> Text {
         Phase::Opening => Text::plain("started; telling Fly's list of releases"),
         Phase::Rolling => stopped(Text::plain(bar(deploy))),
         Phase::Closing => stopped(Text::plain(format!("{}; telling Fly's list of releases", bar(deploy)))),
-        Phase::Settling { until } => Text::plain(format!("{}; looked at ", bar(deploy))).relative(*until),
+        Phase::Settling { until } => {
+            deploys::stopped(Text::plain(bar(deploy)), deploy).text("; looked at ").relative(*until)
+        }
         Phase::Judging => Text::plain("being looked at from outside"),
         Phase::Watching { until } => {
-            let word = deploy.verdict.map_or("", Verdict::words);
-            Text::plain(format!("{word}; watched until ")).clock(*until)
+            let word = Text::plain(deploy.verdict.map_or("", Verdict::words));
+            deploys::stopped(word, deploy).text("; watched until ").clock(*until)
         }
         Phase::LastLook => Text::plain("the last look is being taken"),
-        Phase::Over => Text::plain(deploy.verdict.map_or("over", Verdict::words)),
+        Phase::Over => deploys::stopped(Text::plain(deploy.verdict.map_or("over", Verdict::words)), deploy),
     }
 }
 

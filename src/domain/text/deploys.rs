@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{capital, span};
 use crate::domain::deploy::gates::{self, Check, Gate};
-use crate::domain::deploy::{Deploy, Kind, Plan, Verdict};
+use crate::domain::deploy::{Deploy, Kind, Machine, Phase, Plan, Verdict};
 use crate::domain::draft::Ctx;
 use crate::domain::ids::{DeployId, Person, Role};
 use crate::domain::message::Text;
@@ -79,7 +79,36 @@ pub fn judged(deploy: &Deploy, verdict: Verdict, seen: &str, now: DateTime<Utc>)
         Stage::Staging if !verdict.is_good() => " Production was not touched.",
         _ => "",
     };
-    Text::plain(format!("{}: {}.{spared} {seen}. It took {took}.", headline(deploy), verdict.words()))
+    let line = Text::plain(format!("{}: {}", headline(deploy), verdict.words()));
+    stopped(line, deploy).text(format!(".{spared} {seen}. It took {took}."))
+}
+
+/// "; stopped by @ana", behind what came of it; nothing where nobody said stop.
+pub fn stopped(line: Text, deploy: &Deploy) -> Text {
+    let Some(by) = &deploy.stopped_by else { return line };
+    let left_some = !deploy.then.is_empty() || deploy.machines.contains(&Machine::Left);
+    match left_some {
+        true => line.text("; stopped by ").person(by),
+        false => line.text("; ").person(by).text(" said stop when the last machine was in hand"),
+    }
+}
+
+/// What a stop still does, for whoever says it.
+pub fn stops(deploy: &Deploy) -> Text {
+    let (id, plan) = (deploy.id, &deploy.plan);
+    let next = if deploy.then.is_empty() { "" } else { " The next stage is not begun." };
+    let is_under_way = matches!(deploy.phase, Phase::Opening | Phase::Preparing { .. } | Phase::Rolling);
+    let has_waiting = deploy.machines.contains(&Machine::Waiting);
+    let line = match (is_under_way, has_waiting) {
+        (false, _) => return Text::plain(format!("{id} stops: what is done stays done, the next stage is not begun.")),
+        (true, true) => format!("{id} stops: the machine in hand is finished, no other is begun."),
+        (true, false) if plan.kind.ships() => {
+            let back = Text::plain(format!("{id}: the last machine is in hand; all will run {}.{next}", plan.to.short()));
+            return back.text(" To go back: ").code("/rollback").text(".");
+        }
+        (true, false) => format!("{id}: the last machine is in hand; nothing is left to stop."),
+    };
+    Text::plain(format!("{line}{next}"))
 }
 
 /// Who asked is told what to do next.

@@ -391,10 +391,7 @@ pub fn stop(draft: &mut Draft<'_>, who: &Actor, id: DeployId) -> Result<Text, Re
         return Ok(crate::domain::text::already(by, "stopped it"));
     }
     run::stop(draft, id, &who.person);
-    if !is_under_way {
-        return Ok(Text::plain(format!("{id} stops: what is done stays done, the next stage is not begun.")));
-    }
-    Ok(Text::plain(format!("{id} stops: the machine in hand is finished, no other is begun.")))
+    Ok(deploys::stops(&deploy))
 }
 
 /// The service that an incident's card offers to act on; none when none has an app.
