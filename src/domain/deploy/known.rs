@@ -66,8 +66,8 @@ pub fn failed<'a>(ctx: &Ctx<'a>, app: &str, image: &Image) -> Option<&'a Deploy>
     ctx.state.team.deploys.values().rev().filter(tried).find(is_told).filter(|deploy| is_bad(deploy))
 }
 
-/// The rollback that took a change away; none when nothing did.
-pub fn taken_back_by<'a>(deploys: impl DoubleEndedIterator<Item = &'a Deploy>, deploy: &Deploy) -> Option<DeployId> {
+/// The rollback that took a change away; none when nothing did. `deploys` are the changes that are known, the oldest first.
+pub fn taken_back_by<'a>(deploys: impl Iterator<Item = &'a Deploy>, deploy: &Deploy) -> Option<DeployId> {
     let (id, plan) = (deploy.id, &deploy.plan);
     // The first that came after it says what became of it: a rollback of something later is none of this one.
     let later = |other: &&Deploy| {

@@ -103,7 +103,8 @@ pub fn stops(deploy: &Deploy) -> Text {
         (false, _) => return Text::plain(format!("{id} stops: what is done stays done, the next stage is not begun.")),
         (true, true) => format!("{id} stops: the machine in hand is finished, no other is begun."),
         (true, false) if plan.kind.ships() => {
-            let back = Text::plain(format!("{id}: the last machine is in hand; all will run {}.{next}", plan.to.short()));
+            let back =
+                Text::plain(format!("{id}: the last machine is in hand; all will run {}.{next}", plan.to.short()));
             return back.text(" To go back: ").code("/rollback").text(".");
         }
         (true, false) => format!("{id}: the last machine is in hand; nothing is left to stop."),
