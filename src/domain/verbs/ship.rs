@@ -18,7 +18,7 @@ use crate::domain::message::{Button, ButtonStyle, Message, Text};
 use crate::domain::pipeline::Request;
 use crate::domain::policy::Right;
 use crate::domain::refusal::Refusal;
-use crate::domain::text::deploys;
+use crate::domain::text::{deploys, gates};
 use crate::domain::workspace::{ServiceSpec, Stage};
 
 /// Which copy of which service.
@@ -261,7 +261,12 @@ pub struct Proposal {
 
 /// Puts a plan up. What waited for the same apps is called off: there is one plan at a time for each.
 pub fn propose(draft: &mut Draft<'_>, who: &Actor, proposal: Proposal) -> DeployId {
-    let Proposal { plan, then, checks, why, request } = proposal;
+    let Proposal { mut plan, then, checks, why, request } = proposal;
+    // A deploy has a check for it. What a lock does not refuse still says whose work it goes into.
+    let lock = draft.ctx.state.team.locks.get(&plan.app).filter(|lock| lock.by != who.person);
+    if let Some(lock) = lock.filter(|_| plan.kind != Kind::Deploy) {
+        plan.notes.insert(0, format!("⚠ {}.", gates::held(&draft.ctx, &plan.app, lock)));
+    }
     let apps: Vec<&str> = [&plan].into_iter().chain(&then).map(|plan| plan.app.as_str()).collect();
     let older: BTreeSet<DeployId> =
         apps.iter().flat_map(|app| waiting(&draft.ctx, app)).map(|deploy| deploy.id).collect();
