@@ -137,7 +137,7 @@ fn later(plan: &Plan) -> String {
 }
 
 /// At most so long, by what one machine may take.
-fn expected(ctx: &Ctx<'_>, deploy: &Deploy) -> String {
+pub fn expected(ctx: &Ctx<'_>, deploy: &Deploy) -> String {
     let policy = &ctx.policy.deploys;
     let waves = |plan: &Plan| {
         let awake = plan.machines.iter().filter(|machine| machine.is_up()).count().max(1);

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{capital, span};
 use crate::domain::deploy::gates::{self, Check, Gate};
-use crate::domain::deploy::{Deploy, Kind, Machine, Phase, Plan, Verdict};
+use crate::domain::deploy::{Deploy, Kind, Machine, Phase, Plan, Verdict, board};
 use crate::domain::draft::Ctx;
 use crate::domain::ids::{DeployId, Person, Role};
 use crate::domain::message::Text;
@@ -93,6 +93,17 @@ pub fn stopped(line: Text, deploy: &Deploy) -> Text {
     }
 }
 
+/// Somebody said yes, and it runs: what, and where it can be watched.
+pub fn runs(ctx: &Ctx<'_>, deploy: &Deploy) -> Text {
+    // "Give checkout 512 MB of memory runs" is no sentence.
+    let what = if deploy.plan.kind == Kind::Scale { deploy.id.to_string() } else { headline(deploy) };
+    let thread = deploy.incident.and_then(|id| ctx.state.incidents.get(&id)?.thread.as_ref());
+    match thread {
+        Some(thread) => Text::plain(format!("{what} runs. Its card, in ")).place(thread).text(", shows how far it is."),
+        None => Text::plain(format!("{what} runs. Its card shows how far it is.")),
+    }
+}
+
 /// What a stop still does, for whoever says it.
 pub fn stops(deploy: &Deploy) -> Text {
     let (id, plan) = (deploy.id, &deploy.plan);
@@ -113,11 +124,21 @@ pub fn stops(deploy: &Deploy) -> Text {
 }
 
 /// Who asked is told what to do next.
-pub fn planned(deploy: &Deploy, until: DateTime<Utc>) -> Text {
+pub fn planned(ctx: &Ctx<'_>, deploy: &Deploy, until: DateTime<Utc>) -> Text {
     let plan = &deploy.plan;
     let now = if plan.kind == Kind::Scale { super::scale::now(plan) } else { plan.from.words() };
-    Text::plain(format!("{}, now {now}. Nothing is done before somebody presses ", headline(deploy)))
-        .bold(super::super::deploy::board::yes(plan))
+    // A number says little at 3 a.m.: the image is what people know.
+    let image = plan.to.version.filter(|_| plan.kind == Kind::Rollback).map(|_| format!(" ({})", plan.to.image));
+    let mut line = Text::plain(format!("{}{}, now {now}. ", headline(deploy), image.unwrap_or_default()));
+    if plan.kind != Kind::Scale {
+        let machines = super::gates::machines(plan.machines.len());
+        line = line.text(format!("{machines}, {} at once; {}. ", plan.at_once, board::expected(ctx, deploy)));
+    }
+    for warning in plan.notes.iter().filter(|note| note.starts_with('⚠')) {
+        line = line.text(format!("{warning} "));
+    }
+    line.text("Nothing is done before somebody presses ")
+        .bold(board::yes(plan))
         .text("; that counts until ")
         .clock(until)
         .text(".")

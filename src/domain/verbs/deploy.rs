@@ -327,7 +327,7 @@ fn set_off(draft: &mut Draft<'_>, who: &Actor, deploy: &Deploy, fresh: Fresh) ->
     let machines: Option<Vec<Running>> = fresh.plans.first().map(|plan| plan.machines.clone());
     let machines = machines.filter(|machines| *machines != deploy.plan.machines);
     run::start(draft, deploy.id, &who.person, machines, fresh.checks);
-    Ok(Text::plain(format!("{} runs. Its card shows how far it is.", deploys::headline(deploy))))
+    Ok(deploys::runs(&draft.ctx, deploy))
 }
 
 fn refused(ctx: &Ctx<'_>, refusing: &[Check]) -> String {

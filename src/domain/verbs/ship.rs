@@ -160,7 +160,7 @@ pub fn plan(
         propose(draft, who, Proposal { plan, then: Vec::new(), checks: Vec::new(), why: asked.why, request: None });
     let deploy = draft.deploy(id).ok_or(Refusal::Broken)?;
     let until = deploy.next_due().unwrap_or(draft.ctx.now);
-    let message = back::with_yes(draft, id, deploys::planned(deploy, until));
+    let message = back::with_yes(draft, id, deploys::planned(&draft.ctx, deploy, until));
     Ok(match busy {
         Some(busy) => {
             let stop = Button::new(format!("stop:{}", busy.id.0), format!("Stop {}", busy.id), ButtonStyle::Plain);
@@ -330,9 +330,7 @@ pub fn go(draft: &mut Draft<'_>, who: &Actor, id: DeployId, answers: &Answers) -
         run::stop(draft, other, &who.person);
     }
     run::start(draft, id, &who.person, machines, Vec::new());
-    // "Give checkout 512 MB of memory runs" is no sentence.
-    let what = if deploy.plan.kind == Kind::Scale { id.to_string() } else { deploys::headline(&deploy) };
-    Ok(Text::plain(format!("{what} runs. Its card shows how far it is.")))
+    Ok(deploys::runs(&draft.ctx, &deploy))
 }
 
 /// What is at work on the app, or about to be: it is stopped.
