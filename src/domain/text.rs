@@ -19,7 +19,7 @@ use super::fact::{EscalationReason, Status};
 use super::ids::{IncidentId, Person, Role, Service};
 use super::incident::Incident;
 use super::input::RecordHead;
-use super::message::{Ping, Text};
+use super::message::{Ping, Text, TimeStyle};
 use super::policy::Severity;
 
 /// How long, for people: "12 min", "1 h 05 min", "3 d 2 h".
@@ -202,7 +202,7 @@ pub fn acknowledged(by: &Person, by_declaring: bool, leads: bool) -> Text {
 
 /// A reminder before an update is due.
 pub fn update_nudge(incident: &Incident, due: DateTime<Utc>) -> Text {
-    Text::plain(format!("{}: update due ", head(incident))).relative(due).text(".")
+    Text::plain(format!("{}: update due at ", head(incident))).clock(due).text(".")
 }
 
 /// A reminder that an update is due, or has been for so long.
@@ -287,7 +287,7 @@ pub fn review_due(incident: &Incident, due: DateTime<Utc>, now: DateTime<Utc>) -
     if now > due {
         line.text(format!("is {} late. What happened, what helped, what changes?", span(now - due)))
     } else {
-        line.text("is due ").relative(due).text(". What happened, what helped, what changes?")
+        line.text("is due ").time(due, TimeStyle::Full).text(". What happened, what helped, what changes?")
     }
 }
 
@@ -302,7 +302,7 @@ pub fn still_there(lead: Option<&Person>, escalate_at: DateTime<Utc>) -> Text {
         Some(lead) => Text::default().person(lead).text(", are you still on it?"),
         None => Text::plain("Is anybody still on it?"),
     };
-    line.text(" Without a word the next level is called ").relative(escalate_at).text(".")
+    line.text(" Without a word the next level is called at ").clock(escalate_at).text(".")
 }
 
 /// "SEV-1 INC-7 checkout is down", short enough for a reminder.

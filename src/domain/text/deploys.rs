@@ -267,8 +267,8 @@ pub fn going_back(ctx: &Ctx<'_>, deploy: &Deploy) -> Text {
     let (done, all) = (deploy.done(), deploy.machines.len());
     let line = Text::plain(format!("{} is under way: {done} of {all} machines", headline(deploy)));
     let line = match by {
-        Some(by) if deploy.is_late_at(ctx.now) => line.text("; late, it was to be done ").relative(by),
-        Some(by) => line.text("; to be done ").relative(by),
+        Some(by) if deploy.is_late_at(ctx.now) => line.text("; late, it was to be done by ").clock(by),
+        Some(by) => line.text("; to be done by ").clock(by),
         None => line,
     };
     line.text(".")

@@ -156,7 +156,7 @@ pub fn hand_over(
     let mut line = Text::plain(format!("{}: ", text::head(incident))).person(to).text(" leads now, handed over by ");
     line = line.person(&who.person).text(".");
     if let Some(promise) = incident.promise(PromiseKind::NextUpdate) {
-        line = line.text(" Next update due ").relative(promise.due).text(".");
+        line = line.text(" Next update due at ").clock(promise.due).text(".");
     }
     let message = Message::line(line).ping(Ping::Person(to.clone())).and(text::reason("the lead was handed to you"));
     draft.post(id, Target::Thread(id), message);
@@ -186,7 +186,7 @@ pub fn snooze(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, length: TimeDe
         return Err(Refusal::because(format!("A snooze is 1 min to {}.", text::span(reminders.snooze_max.delta()))));
     }
     if let Some(next) = promise.next.filter(|next| next.at > now + length) {
-        let line = Text::plain("There is nothing to snooze yet: the next reminder comes ").relative(next.at);
+        let line = Text::plain("There is nothing to snooze yet: the next reminder comes at ").clock(next.at);
         return Ok(line.text("."));
     }
     let at = now + length;
@@ -200,11 +200,11 @@ pub fn snooze(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, length: TimeDe
     draft.fact(id, Fact::Snoozed { promise: PromiseKind::NextUpdate, by: who.person.clone(), next });
     let line = Text::default()
         .person(&who.person)
-        .text(format!(" snoozed the reminder for {}; the update itself stays due ", text::span(length)))
-        .relative(draft.incident(id)?.promise(PromiseKind::NextUpdate).map_or(now, |promise| promise.due))
+        .text(format!(" snoozed the reminder for {}; the update itself stays due at ", text::span(length)))
+        .clock(draft.incident(id)?.promise(PromiseKind::NextUpdate).map_or(now, |promise| promise.due))
         .text(".");
     draft.post(id, Target::Thread(id), Message::line(line));
-    Ok(Text::plain("Snoozed: I ask again ").relative(next.at).text("."))
+    Ok(Text::plain("Snoozed: I ask again at ").clock(next.at).text("."))
 }
 
 /// The lead says that they are still there.
