@@ -13,6 +13,9 @@ use crate::domain::message::Text;
 use crate::domain::policy::Right;
 use crate::domain::workspace::Stage;
 
+/// Characters of what a probe says that are shown.
+const SAYS_CHARS_MAX: usize = 160;
+
 /// "roll back checkout to v41", "restart checkout (staging)".
 pub fn intent(plan: &Plan) -> String {
     let service = match plan.stage {
@@ -81,6 +84,12 @@ pub fn judged(deploy: &Deploy, verdict: Verdict, seen: &str, now: DateTime<Utc>)
     };
     let line = Text::plain(format!("{}: {}", headline(deploy), verdict.words()));
     stopped(line, deploy).text(format!(".{spared} {seen}. It took {took}."))
+}
+
+/// What a probe saw that was not well: "health: answered 500 in 12 ms".
+pub fn failing(probe: &str, says: &str, answered: bool) -> String {
+    let says = super::short(says, SAYS_CHARS_MAX);
+    if answered { format!("{probe}: {says}, far too slow") } else { format!("{probe}: {says}") }
 }
 
 /// "; stopped by @ana", behind what came of it; nothing where nobody said stop.
