@@ -96,6 +96,11 @@ pub fn is_well_on_staging() -> String {
     "it runs there and is well: not put up there again".to_owned()
 }
 
+/// Staging runs the image already, and it is put up there again.
+pub fn there_again(why: &str) -> String {
+    format!("Staging runs it already; it is put up there again, because {why}.")
+}
+
 /// The image failed on staging, and has not done well there since.
 pub fn failed_on_staging(ctx: &Ctx<'_>, image: &Image, at: DateTime<Utc>, deploy: DeployId) -> String {
     let at = super::clock_of_day(at, ctx.now, ctx.workspace.team.zone);
