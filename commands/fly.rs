@@ -5,8 +5,8 @@ use super::rollback::{about, meant};
 use super::{Command, only_you};
 use crate::domain::answer::Answer;
 use crate::domain::command_spec::{CommandSpec, OptionKind};
-use crate::domain::deploy::Deploy;
 use crate::domain::deploy::scale::Scale;
+use crate::domain::deploy::{Deploy, known};
 use crate::domain::draft::{Ctx, Decision, Draft};
 use crate::domain::hosting::Autostop;
 use crate::domain::input::{Answers, Call, Query};
@@ -94,9 +94,12 @@ pub const HISTORY: Command = Command {
         let is_all = answers.changes.is_some() && all.len() >= ctx.state.team.deploys_used as usize;
         let is_meant = |deploy: &&Deploy| {
             let passed = deploy.passed.iter().any(|passed| passed.stage == about.stage);
-            deploy.plan.service == *name && (deploy.plan.stage == about.stage || passed)
+            // One that ended before the stage was on its way to it.
+            let was_to_come = deploy.stages().any(|plan| plan.stage == about.stage);
+            deploy.plan.service == *name && (was_to_come || passed)
         };
-        let message = fly::history(name.as_str(), all.into_iter().filter(is_meant), is_all);
+        let taken_back_by = |deploy: &Deploy| known::taken_back_by(all.iter().rev().copied(), deploy);
+        let message = fly::history(name.as_str(), all.iter().copied().filter(is_meant), taken_back_by, is_all);
         Ok(Draft::new(ctx).done(only_you(message)))
     },
 };

@@ -23,12 +23,13 @@ use std::collections::BTreeMap;
 use crate::domain::answer::{Answer, CompletionAsk};
 use crate::domain::bot;
 use crate::domain::command_spec::CommandSpec;
+use crate::domain::deploy::known;
 use crate::domain::draft::{Ctx, Decision};
 use crate::domain::health::Transition;
 use crate::domain::input::{Answers, Arg, Call, InputKind, Query};
 use crate::domain::message::{Choice, Message, Text};
 use crate::domain::refusal::Refusal;
-use crate::domain::releases::ledger;
+use crate::domain::releases::{Released, ledger};
 use crate::domain::text::releases as words;
 use crate::domain::workspace::Stage;
 use crate::domain::{press, text};
@@ -191,18 +192,22 @@ fn of_releases(ctx: &Ctx<'_>) -> (ByStage, ByStage) {
     let zone = ctx.workspace.team.zone;
     let (mut releases, mut images) = (ByStage::new(), ByStage::new());
     for service in &ctx.workspace.services {
-        for (stage, _) in service.stages() {
+        for (stage, spec) in service.stages() {
             let Some(ledger) = ledger(ctx, &service.name, stage) else { continue };
             let key = (service.name.to_string(), stage.name().to_owned());
-            let earlier =
-                ledger.earlier().map(|one| Choice::new(format!("v{}", one.version), words::choice(one, zone)));
+            let against = |one: &Released| known::against(ctx, spec.fly_app.as_deref()?, &one.image);
+            let choice = |one: &Released| words::choice(one, against(one), zone);
+            // What was taken back is there for whoever wants it, behind what was not.
+            let mut earlier: Vec<&Released> = ledger.earlier().collect();
+            earlier.sort_by_key(|one| against(one).is_some());
+            let earlier = earlier.into_iter().map(|one| Choice::new(format!("v{}", one.version), choice(one)));
             releases.insert(key.clone(), earlier.collect());
             let mut once: Vec<Choice> = Vec::new();
             for one in &ledger.releases {
                 // What a chat cannot carry as a choice can still be typed.
                 let fits = one.image.reference.chars().count() <= VALUE_CHARS_MAX;
                 if fits && !once.iter().any(|known| known.value == one.image.reference) {
-                    once.push(Choice::new(one.image.reference.clone(), words::choice(one, zone)));
+                    once.push(Choice::new(one.image.reference.clone(), choice(one)));
                 }
             }
             images.insert(key, once);

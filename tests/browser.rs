@@ -170,7 +170,11 @@ async fn an_incident_is_run_by_hand() {
     // Somebody who is not on call declares, with completion and the keyboard alone.
     browser.see("button.actor", "Dmitri").await;
     browser.click("#channel-composer textarea", "").await;
-    browser.keys("/sev").await;
+    // What one needs first comes first, and that there is more is said.
+    browser.keys("/").await;
+    browser.see("#channel-composer .offers li:first-child", "/sev1").await;
+    browser.see("#channel-composer .offer-hint", "more: type on").await;
+    browser.keys("sev").await;
     browser.see("#channel-composer .offers", "/sev2").await;
     browser.picture("hand-0-completion-wide").await;
     browser.keys(TAB).await;
@@ -179,6 +183,7 @@ async fn an_incident_is_run_by_hand() {
     browser.click("#channel-composer .chip", "service").await;
     browser.keys("agent").await;
     browser.see("#channel-composer .offers", "hotdash-agent-service").await;
+    browser.see("#channel-composer .offer-hint", "Enter or Tab takes the marked one").await;
     browser.picture("hand-1-options-wide").await;
     browser.keys(TAB).await;
     browser.keys(ENTER).await;

@@ -306,7 +306,7 @@ async fn a_person_a_check_and_a_file_that_differs_refuse_it() {
     asks.env("WATCHBELL_HOOK_DEPLOY_SECRET", NEXT);
     let (exit, said) = code(&asks.output().await.expect("it ends"));
     assert_eq!(exit, Some(2), "{said}");
-    assert!(said.contains("✗ freeze: everything is frozen by ana: a big day. To pass: "), "{said}");
+    assert!(said.contains("✗ freeze: everything is frozen by ana: a big day (/fly thaw ends it). To pass: "), "{said}");
 
     // A bot that is not there, a secret that is not its own, an address where others can read.
     let (exit, said) = code(&world.cli("another secret altogether", &image).output().await.expect("it ends"));

@@ -321,6 +321,27 @@ fn what_can_be_gone_back_to_is_offered_once_the_service_is_typed() {
 }
 
 #[test]
+fn what_was_taken_back_is_offered_last_and_once_and_says_so() {
+    let mut told = Told::new();
+    told.release_of(43, image(41), "complete");
+    told.release(44, "complete");
+    told.runs = 44;
+    told.look();
+    // v44 is rolled back from, to v43; what that has stands on the list three times by then.
+    told.start_rollback();
+    let release = Some(ReleaseRef { id: "rel-45".to_owned(), version: 45 });
+    told.stepped(Stepped::Done { before: None, after: None, release });
+    told.release_of(45, image(41), "complete");
+    told.release(46, "complete");
+    told.runs = 46;
+    told.look();
+    let offered = told.complete("to", &[("service", "checkout")], "");
+    let values: Vec<&str> = offered.iter().map(|(value, _)| value.as_str()).collect();
+    assert_eq!(values, ["v45", "v42", "v40", "v44"], "each image once, the bad one last: {offered:?}");
+    assert_eq!(offered[3].1, "v44 · deployment-44 · ⚠ taken back by DEP-1 · 24 Nov 09:00 · carol");
+}
+
+#[test]
 fn what_a_rollback_does_not_undo_is_said_before() {
     let mut told = Told::new();
     told.now += TimeDelta::days(40);

@@ -9,9 +9,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::alerts::{Alerts, Group};
 use super::answer::Answer;
-use super::deploy::{Deploy, gates};
+use super::deploy::Deploy;
 use super::effect::{Effect, EffectKind, Target, Urgency};
 use super::fact::Fact;
+use super::hosting::Image;
 use super::ids::{AlertId, DeployId, EffectId, IncidentId, InputId, Person, Role, Thing};
 use super::incident::Incident;
 use super::input::Actor;
@@ -199,14 +200,14 @@ impl<'a> Draft<'a> {
     }
 
     /// The boxes that are ticked for an image, as it will be after this decision.
-    pub fn ticked(&self, image: &str) -> BTreeSet<String> {
+    pub fn ticked(&self, image: &Image) -> BTreeSet<String> {
         let mut ticked = self.ctx.state.team.ticked(image).clone();
         for (_, fact) in &self.facts {
             match fact {
-                Fact::Ticked { image: of, item, is_ticked: true, .. } if gates::key(of) == image => {
+                Fact::Ticked { image: of, item, is_ticked: true, .. } if of.is(image) => {
                     ticked.insert(item.clone());
                 }
-                Fact::Ticked { image: of, item, is_ticked: false, .. } if gates::key(of) == image => {
+                Fact::Ticked { image: of, item, is_ticked: false, .. } if of.is(image) => {
                     ticked.remove(item);
                 }
                 _ => {}

@@ -204,16 +204,18 @@ fn update(
     let before = incident.promises.get(&kind).map_or(0, |promise| promise.missed);
     let fell_due = if now >= due { 1 + missed(due, every, now) } else { 0 };
     // The step that stands for this moment; while away several may have passed, and one message is for all of them.
+    // The first reminder may come after its time: whoever has just taken it up is asked a little later, and alone.
+    let asked = if next.step == Step::Due { due.max(next.at) } else { due };
     let step = if now < due {
         Step::Nudge
-    } else if now < due + draft.ctx.policy.reminders.late_after.delta() {
+    } else if now < asked + draft.ctx.policy.reminders.late_after.delta() {
         Step::Due
     } else if next.step <= Step::Late {
         Step::Late
     } else {
         Step::Again
     };
-    let planned = after(&draft.ctx.policy.reminders, due, step, every, now);
+    let planned = after(&draft.ctx.policy.reminders, if step == Step::Due { asked } else { due }, step, every, now);
     let planned = Next { at: draft.ctx.may_ping_at(severity, planned.at), ..planned };
     draft.fact(id, Fact::Reminded { promise: kind, step, due: next.at, missed: fell_due, next: Some(planned) });
 
@@ -238,8 +240,10 @@ fn update(
             reminder.ping(lead, "you lead, and the next update is nearly due");
         }
         (None, Step::Due) => {
-            reminder.lines.push(text::update_due(incident, what));
-            reminder.ping(lead.or_else(role), "the update is due");
+            reminder.lines.push(text::update_due(incident, what, now - due));
+            let is_late = now - due >= TimeDelta::minutes(1);
+            let why = if is_late { "the update is late" } else { "the update is due" };
+            reminder.ping(lead.or_else(role), why);
         }
         (None, Step::Late) => {
             reminder.lines.push(text::update_late(incident, what, now - due));

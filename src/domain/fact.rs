@@ -371,7 +371,7 @@ pub enum Fact {
         /// Who.
         by: Person,
     },
-    /// The service answers again by itself.
+    /// The service answers again.
     Recovered {
         /// Which.
         service: Service,

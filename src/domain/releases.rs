@@ -119,11 +119,15 @@ impl Ledger {
         self.releases.first()
     }
 
-    /// What could be gone back to, newest first: complete ones older than the newest, with another image than it has.
+    /// What could be gone back to, newest first: complete ones older than the newest, with another image than it has, each image once.
     pub fn earlier(&self) -> impl Iterator<Item = &Released> {
         let newest = self.newest();
         let is_another = move |one: &&Released| newest.is_some_and(|newest| !newest.image.is(&one.image));
-        self.releases.iter().skip(1).filter(|one| one.is_complete()).filter(is_another)
+        let complete = || self.releases.iter().skip(1).filter(|one| one.is_complete());
+        let is_newest = move |one: &&Released| {
+            complete().find(|other| other.image.is(&one.image)).is_none_or(|first| first.version == one.version)
+        };
+        complete().filter(is_another).filter(is_newest)
     }
 
     fn take(&mut self, release: Released) {

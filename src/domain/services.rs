@@ -3,6 +3,7 @@
 //! Pure. A look is no fact; only what changes is. State's `measured` must have taken the look in before this decides
 //! (`observe`), and hands over what changed.
 
+use super::deploy::known;
 use super::draft::Draft;
 use super::due::{concerned, verify_length};
 use super::effect::Target;
@@ -16,8 +17,8 @@ use super::policy::Severity;
 use super::promise::PromiseKind;
 use super::refusal::Refusal;
 use super::state::State;
-use super::text;
-use super::verbs::open::{Declared, Opener, open};
+use super::text::{self, deploys};
+use super::verbs::open::{Declared, Opener, open, promise_again};
 use super::workspace::Stage;
 
 /// Takes a look in. What changed by it, if anything.
@@ -80,9 +81,11 @@ fn down(
         draft.fact(id, Fact::Relapsed { service, why: why.to_owned() });
         draft.post(id, Target::Thread(id), Message::line(line));
         let incident = draft.incident(id)?;
+        let level = incident.level.max(1);
         if !incident.is_acknowledged() && incident.escalate_at.is_none() {
             // Calling had stopped because it recovered; now somebody is needed after all.
-            escalate::call(draft, id, incident.level.max(1), EscalationReason::GotWorse)?;
+            promise_again(draft, id)?;
+            escalate::call(draft, id, level, EscalationReason::GotWorse)?;
         }
         return Ok(());
     }
@@ -112,7 +115,8 @@ fn down(
 fn up(draft: &mut Draft<'_>, look: &Measurement, since: chrono::DateTime<chrono::Utc>) -> Result<(), Refusal> {
     let (service, stage, now) = (look.service.clone(), look.stage, draft.now());
     draft.fact(Thing::Team, Fact::ServiceUp { service: service.clone(), stage, since });
-    let line = text::service_up(&service, stage.name(), since, now);
+    let ours = known::between(&draft.ctx, &service, since, now).filter(|_| stage == Stage::Production);
+    let line = text::service_up(&service, stage.name(), since, now, ours.map(deploys::did));
     let concerned = if stage == Stage::Production { about(draft, &service) } else { Vec::new() };
     if concerned.is_empty() {
         draft.post(Thing::Team, Target::Incidents, Message::line(line.clone()));
@@ -142,8 +146,15 @@ fn recovered(draft: &mut Draft<'_>, id: IncidentId, service: &Service, line: &Te
         draft.fact(id, Fact::PromiseKept { promise: PromiseKind::Mitigate });
     }
     if !draft.incident(id)?.is_acknowledged() {
-        escalate::stop(draft, id, "the service answers again by itself");
-        message = message.and(text::recovered(service));
+        let why = "the service answers again";
+        escalate::stop(draft, id, why);
+        // Nobody is asked any more: what nobody is asked for is not late. Both are promised again when somebody comes, or is called.
+        for promise in [PromiseKind::Acknowledge, PromiseKind::NextUpdate] {
+            if draft.incident(id)?.promise(promise).is_some() {
+                draft.fact(id, Fact::PromiseWaived { promise, why: why.to_owned() });
+            }
+        }
+        message = message.and(text::calling_stopped());
     }
     draft.post(id, Target::Thread(id), message);
     Ok(())

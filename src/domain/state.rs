@@ -9,11 +9,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::alerts::Alerts;
-use super::deploy::gates::{self, Freeze, Lock, Validated};
+use super::deploy::gates::{Freeze, Lock, Ticks, Validated};
 use super::deploy::{Deploy, scale};
 use super::effect::{Effect, EffectKind};
 use super::fact::{At, Fact};
 use super::health::Watched;
+use super::hosting::Image;
 use super::ids::{AlertId, DeployId, EffectId, IncidentId, InputId, Person, Posted, Service, Thing};
 use super::incident::Incident;
 use super::oncall::Override;
@@ -71,7 +72,7 @@ pub struct TeamState {
     pub validated: Vec<Validated>,
     /// Boxes ticked, by image; the newest image last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ticks: Vec<(String, BTreeSet<String>)>,
+    pub ticks: Vec<Ticks>,
     /// Requests of pipelines that were taken, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Known>,
@@ -82,23 +83,25 @@ pub struct TeamState {
 
 impl TeamState {
     /// The boxes that are ticked for an image.
-    pub fn ticked(&self, image: &str) -> &BTreeSet<String> {
+    pub fn ticked(&self, image: &Image) -> &BTreeSet<String> {
         static NONE: BTreeSet<String> = BTreeSet::new();
-        self.ticks.iter().find(|(known, _)| known == image).map_or(&NONE, |(_, ticked)| ticked)
+        self.ticks.iter().rfind(|Ticks(known, _)| known.is(image)).map_or(&NONE, |Ticks(_, ticked)| ticked)
     }
 
-    fn tick(&mut self, image: &str, item: &str, on: bool) {
-        let known = self.ticks.iter().position(|(known, _)| known == image);
-        let (image, mut ticked) = match known {
+    fn tick(&mut self, image: &Image, item: &str, on: bool) {
+        let known = self.ticks.iter().rposition(|Ticks(known, _)| known.is(image));
+        let Ticks(known, mut ticked) = match known {
             Some(at) => self.ticks.remove(at),
-            None => (image.to_owned(), BTreeSet::new()),
+            None => Ticks(image.clone(), BTreeSet::new()),
         };
+        // A digest that was not known at the first tick is, from now on.
+        let image = if known.digest.is_some() { known } else { image.clone() };
         if on {
             ticked.insert(item.to_owned());
         } else {
             ticked.remove(item);
         }
-        self.ticks.push((image, ticked));
+        self.ticks.push(Ticks(image, ticked));
         keep_newest(&mut self.ticks, IMAGES_REMEMBERED);
     }
 }
@@ -306,7 +309,7 @@ impl State {
         let team = &mut self.team;
         // Ticked on a deploy's card, and true of its image wherever that goes.
         if let Fact::Ticked { image, item, is_ticked: on, .. } = fact {
-            team.tick(gates::key(image), item, *on);
+            team.tick(image, item, *on);
         }
         if let Fact::DeployPlanned { request: Some(request), .. } = fact {
             team.requests.push(Known { id: request.id.clone(), body: request.body.clone(), deploy: id });
@@ -534,4 +537,39 @@ pub struct Kept<'a> {
     pub incidents: &'a BTreeMap<IncidentId, Incident>,
     /// What waits to be done.
     pub pending: &'a BTreeMap<EffectId, Effect>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(reference: &str, digest: Option<&str>) -> Image {
+        Image { reference: reference.to_owned(), digest: digest.map(str::to_owned) }
+    }
+
+    #[test]
+    fn ticks_stay_with_an_image_whether_its_digest_is_known_or_not() {
+        let mut team = TeamState::default();
+        let (named, known) = (image("shop:7", None), image("shop:7", Some("sha256:aa")));
+        team.tick(&named, "code", true);
+        team.tick(&known, "environment", true);
+        for image in [&named, &known] {
+            assert_eq!(team.ticked(image).iter().collect::<Vec<_>>(), ["code", "environment"], "{image:?}");
+        }
+        assert!(team.ticked(&image("shop:7", Some("sha256:bb"))).is_empty(), "a tag that was moved is another image");
+        team.tick(&named, "code", false);
+        assert_eq!(team.ticked(&known).len(), 1);
+        assert_eq!(team.ticks.len(), 1);
+    }
+
+    #[test]
+    fn a_copy_that_names_an_image_by_one_word_is_still_read() {
+        let old = r#"[["sha256:aa",["code"]],["shop:8",["environment"]]]"#;
+        let ticks: Vec<Ticks> = serde_json::from_str(old).expect("it is read");
+        let team = TeamState { ticks, ..TeamState::default() };
+        assert!(team.ticked(&image("shop:7", Some("sha256:aa"))).contains("code"));
+        assert!(team.ticked(&image("shop:8", None)).contains("environment"));
+        let again = serde_json::to_string(&team.ticks).expect("it is written");
+        assert_eq!(serde_json::from_str::<Vec<Ticks>>(&again).expect("and read"), team.ticks);
+    }
 }

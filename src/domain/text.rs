@@ -20,7 +20,7 @@ use super::fact::{EscalationReason, Status};
 use super::ids::{IncidentId, Person, Role, Service};
 use super::incident::Incident;
 use super::input::RecordHead;
-use super::message::{Ping, Text};
+use super::message::{Ping, Text, TimeStyle};
 use super::policy::Severity;
 
 /// How long, for people: "12 min", "1 h 05 min", "3 d 2 h".
@@ -203,11 +203,14 @@ pub fn acknowledged(by: &Person, by_declaring: bool, leads: bool) -> Text {
 
 /// A reminder before an update is due.
 pub fn update_nudge(incident: &Incident, due: DateTime<Utc>) -> Text {
-    Text::plain(format!("{}: update due ", head(incident))).relative(due).text(".")
+    Text::plain(format!("{}: update due at ", head(incident))).clock(due).text(".")
 }
 
-/// A reminder that an update is due.
-pub fn update_due(incident: &Incident, what: &str) -> Text {
+/// A reminder that an update is due, or has been for so long.
+pub fn update_due(incident: &Incident, what: &str, late: TimeDelta) -> Text {
+    if late >= TimeDelta::minutes(1) {
+        return update_late(incident, what, late);
+    }
     Text::plain(format!("{}: {what} is due now.", head(incident)))
 }
 
@@ -285,7 +288,7 @@ pub fn review_due(incident: &Incident, due: DateTime<Utc>, now: DateTime<Utc>) -
     if now > due {
         line.text(format!("is {} late. What happened, what helped, what changes?", span(now - due)))
     } else {
-        line.text("is due ").relative(due).text(". What happened, what helped, what changes?")
+        line.text("is due ").time(due, TimeStyle::Full).text(". What happened, what helped, what changes?")
     }
 }
 
@@ -300,7 +303,7 @@ pub fn still_there(lead: Option<&Person>, escalate_at: DateTime<Utc>) -> Text {
         Some(lead) => Text::default().person(lead).text(", are you still on it?"),
         None => Text::plain("Is anybody still on it?"),
     };
-    line.text(" Without a word the next level is called ").relative(escalate_at).text(".")
+    line.text(" Without a word the next level is called at ").clock(escalate_at).text(".")
 }
 
 /// "SEV-1 INC-7 checkout is down", short enough for a reminder.
@@ -340,15 +343,21 @@ pub fn nothing_named() -> Text {
 }
 
 /// A service answers again.
-pub fn service_up(service: &Service, stage: &str, since: DateTime<Utc>, now: DateTime<Utc>) -> Text {
-    Text::plain(format!("{service} ({stage}) answers again after {}.", span(now - since)))
+pub fn service_up(
+    service: &Service,
+    stage: &str,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+    ours: Option<String>,
+) -> Text {
+    // What of it is our doing nobody knows; what we did meanwhile stands beside it.
+    let ours = ours.map_or(String::new(), |did| format!("; {did}"));
+    Text::plain(format!("{service} ({stage}) answers again after {}{ours}.", span(now - since)))
 }
 
 /// It recovered before anybody came.
-pub fn recovered(service: &Service) -> Text {
-    Text::plain(format!(
-        "{service} answers again by itself. I stopped calling people. It stays open until somebody resolves it."
-    ))
+pub fn calling_stopped() -> Text {
+    Text::plain("I stopped calling people. It stays open until somebody resolves it.")
 }
 
 /// Verification begins.

@@ -4,8 +4,9 @@
 
 use chrono::{DateTime, Utc};
 
+use super::deploy::known;
 use super::draft::Ctx;
-use super::fact::{Moment, Part, Status};
+use super::fact::{Fact, Moment, Part, Status};
 use super::incident::Incident;
 use super::message::{Button, ButtonStyle, Card, Choice, Menu, Message, Text, Tone};
 use super::policy::Severity;
@@ -34,7 +35,7 @@ pub fn card(ctx: &Ctx<'_>, incident: &Incident) -> Message {
     let ack_by = incident.promise(PromiseKind::Acknowledge).map(|promise| promise.due);
     let mut card = Card::new(format!("{} · {}", incident.id, incident.title), tone(incident));
     card = card.field("Severity", incident.severity.to_string());
-    card = card.field("Status", status_line(incident));
+    card = card.field("Status", status_line(ctx, incident));
     card = card.field(
         "Lead",
         match incident.lead() {
@@ -64,7 +65,7 @@ pub fn card(ctx: &Ctx<'_>, incident: &Incident) -> Message {
         card = card.row("Last update", line);
     }
     if !incident.details.is_blank() && incident.last_update.is_none() {
-        card = card.row("Details", incident.details.clone());
+        card = card.row("Details", details(incident));
     }
     card = card.row("Promises", text::capital(&text::kept(incident, ctx.now)));
     let mut message = Message::line(text::card_line(incident, ack_by.filter(|_| incident.status.is_open())));
@@ -83,13 +84,33 @@ fn tone(incident: &Incident) -> Tone {
     }
 }
 
-fn status_line(incident: &Incident) -> Text {
+fn status_line(ctx: &Ctx<'_>, incident: &Incident) -> Text {
     let line = Text::plain(incident.status.name());
+    let is_worked_on = matches!(incident.status, Status::Investigating | Status::Mitigating);
     match (&incident.acknowledged_by, incident.status.is_open()) {
-        (None, true) if incident.recovered => line.text(", answers again by itself"),
+        // How the service is now is worth more than who is there: that stands in the next line.
+        _ if incident.recovered && is_worked_on => line.text(", answers again").text(because(ctx, incident)),
         (None, true) => line.text(", not acknowledged"),
         _ => line,
     }
+}
+
+/// What was seen when it opened by itself is no news once the service answers: it says of when it is.
+fn details(incident: &Incident) -> Text {
+    let is_over = incident.recovered || !incident.status.is_open();
+    match incident.time(Moment::Detected).filter(|_| is_over && incident.declared_by.is_none()) {
+        Some(at) => Text::plain("at ").clock(at).text(", when it opened: ").join(incident.details.clone()),
+        None => incident.details.clone(),
+    }
+}
+
+/// What was done meanwhile, beside that it answers again.
+fn because(ctx: &Ctx<'_>, incident: &Incident) -> String {
+    let since = incident.time(Moment::Started).unwrap_or(ctx.now);
+    let recovered = incident.timeline.iter().rev().find(|entry| matches!(entry.fact, Fact::Recovered { .. }));
+    let until = recovered.map_or(ctx.now, |entry| entry.at);
+    let did = incident.services.iter().find_map(|service| known::between(ctx, service, since, until));
+    did.map_or(String::new(), |deploy| format!("; {}", text::deploys::did(deploy)))
 }
 
 fn running(incident: &Incident, now: DateTime<Utc>) -> Text {

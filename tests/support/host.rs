@@ -270,7 +270,8 @@ impl Host {
                 cordoned: false,
                 checks_passing,
                 checks: 1,
-                failing: Vec::new(),
+                // The real one says what its check saw; a machine that says nothing has not been checked yet.
+                failing: if is_well { Vec::new() } else { vec!["its checks fail".to_owned()] },
                 restarts: Some(0),
                 image: machine.image.reference.clone(),
                 autostop: machine.may_sleep,

@@ -4,7 +4,7 @@
 
 use super::gates::{self, Gate};
 use super::scale::Scale;
-use super::{Deploy, Kind, Machine, Phase, Plan, Verdict};
+use super::{Deploy, Kind, Machine, Phase, Plan, Verdict, known};
 use crate::domain::draft::Ctx;
 use crate::domain::fact::Fact;
 use crate::domain::hosting::Running;
@@ -61,6 +61,9 @@ pub fn card(ctx: &Ctx<'_>, deploy: &Deploy) -> Message {
     if let Some(incident) = deploy.incident {
         card = card.field("For", incident.to_string());
     }
+    if let Some(back) = known::taken_back_by(ctx.state.team.deploys.values(), deploy) {
+        card = card.field("Taken back by", back.to_string());
+    }
     if let Some(started) = deploy.started_at.filter(|_| plan.kind == Kind::Rollback && deploy.verdict.is_none()) {
         let by = deploy.late_at.unwrap_or(started + ctx.policy.deploys.rollback_within.delta());
         card = card
@@ -83,7 +86,10 @@ pub fn card(ctx: &Ctx<'_>, deploy: &Deploy) -> Message {
     }
     card = card.row("Machines", machines(deploy));
     for plan in &deploy.then {
-        card = card.row(format!("Then {}", plan.stage.name()), later(plan));
+        card = match deploys::ended_here(deploy) {
+            true => card.row(capital(plan.stage.name()), "not touched"),
+            false => card.row(format!("Then {}", plan.stage.name()), later(plan)),
+        };
     }
     if deploy.is_waiting() && plan.kind == Kind::Deploy {
         card = card.row("Takes", expected(ctx, deploy));
@@ -131,7 +137,7 @@ fn later(plan: &Plan) -> String {
 }
 
 /// At most so long, by what one machine may take.
-fn expected(ctx: &Ctx<'_>, deploy: &Deploy) -> String {
+pub fn expected(ctx: &Ctx<'_>, deploy: &Deploy) -> String {
     let policy = &ctx.policy.deploys;
     let waves = |plan: &Plan| {
         let awake = plan.machines.iter().filter(|machine| machine.is_up()).count().max(1);
@@ -187,14 +193,16 @@ pub fn status(deploy: &Deploy) -> Text {
         Phase::Opening => Text::plain("started; telling Fly's list of releases"),
         Phase::Rolling => stopped(Text::plain(bar(deploy))),
         Phase::Closing => stopped(Text::plain(format!("{}; telling Fly's list of releases", bar(deploy)))),
-        Phase::Settling { until } => Text::plain(format!("{}; looked at ", bar(deploy))).relative(*until),
+        Phase::Settling { until } => {
+            deploys::stopped(Text::plain(bar(deploy)), deploy).text("; looked at ").relative(*until)
+        }
         Phase::Judging => Text::plain("being looked at from outside"),
         Phase::Watching { until } => {
-            let word = deploy.verdict.map_or("", Verdict::words);
-            Text::plain(format!("{word}; watched until ")).clock(*until)
+            let word = Text::plain(deploy.verdict.map_or("", Verdict::words));
+            deploys::stopped(word, deploy).text("; watched until ").clock(*until)
         }
         Phase::LastLook => Text::plain("the last look is being taken"),
-        Phase::Over => Text::plain(deploy.verdict.map_or("over", Verdict::words)),
+        Phase::Over => deploys::stopped(Text::plain(deploy.verdict.map_or("over", Verdict::words)), deploy),
     }
 }
 
@@ -274,9 +282,12 @@ fn was_followed(ctx: &Ctx<'_>, deploy: &Deploy) -> bool {
     later.any(|(_, other)| other.plan.app == deploy.plan.app && other.started_at.is_some())
 }
 
-/// The cards that a fact about one deploy changes beside its own: those that it follows lose their buttons.
+/// The cards that a fact about one deploy changes beside its own: those that it follows lose their buttons, and say whether it took
+/// them back.
 pub fn shown_on(state: &State, on: Thing, fact: &Fact) -> Vec<DeployId> {
-    let (Thing::Deploy(id), Fact::DeployStarted { .. }) = (on, fact) else { return Vec::new() };
+    let (Thing::Deploy(id), Fact::DeployStarted { .. } | Fact::DeployJudged { .. }) = (on, fact) else {
+        return Vec::new();
+    };
     let Some(app) = state.team.deploys.get(&id).map(|deploy| &deploy.plan.app) else { return Vec::new() };
     let earlier = state.team.deploys.range(..id).filter(|(_, other)| other.plan.app == *app && !other.is_open());
     earlier.map(|(id, _)| *id).collect()

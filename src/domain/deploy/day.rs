@@ -13,6 +13,7 @@ use crate::domain::input::Answers;
 use crate::domain::message::Text;
 use crate::domain::state::DEPLOYS_HELD;
 use crate::domain::text::day as words;
+use crate::domain::workspace::Stage;
 
 /// Changes that are read back from the record for one digest.
 pub const READ_MAX: u16 = 32;
@@ -75,7 +76,8 @@ fn how(ctx: &Ctx<'_>, all: &[&Deploy], deploy: &Deploy, health: Option<&HealthRe
         return if is_back { Since::TakenBack(later.id) } else { Since::Followed(later.id) };
     }
     let Some(judged) = deploy.judged_at.filter(|_| deploy.verdict.is_some()) else { return Since::UnderWay };
-    let opened = ctx.state.incidents.values().find(|incident| {
+    // What is declared of a service is about its production.
+    let opened = ctx.state.incidents.values().filter(|_| plan.stage == Stage::Production).find(|incident| {
         incident.services.contains(&plan.service) && incident.time(Moment::Declared).is_some_and(|at| at >= judged)
     });
     if let Some(incident) = opened {

@@ -3,16 +3,18 @@
 //! Pure. Each check says why, in words; none is passed but by its condition or a written reason on record. A rollback knows
 //! none of them. What was not looked at is said to be so, never ✓.
 
-use chrono::TimeDelta;
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
-use super::{Deploy, Plan};
+use chrono::TimeDelta;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{Deploy, Plan, known};
 use crate::domain::calendar::{Closed, Opening, window_state};
 use crate::domain::draft::Ctx;
 use crate::domain::fact::At;
 use crate::domain::health::{HealthReport, Mark, StageHealth};
 use crate::domain::hosting::Image;
-use crate::domain::ids::{IncidentId, Person, Service};
+use crate::domain::ids::{DeployId, IncidentId, Person, Service};
 use crate::domain::message::Text;
 use crate::domain::policy::Severity;
 use crate::domain::text::{self, gates as words};
@@ -165,9 +167,23 @@ pub struct Validated {
     pub at: At,
 }
 
-/// What is remembered about an image: by digest when that is known.
-pub fn key(image: &Image) -> &str {
-    image.digest.as_deref().unwrap_or(&image.reference)
+/// The boxes that are ticked for an image, by the names of their items.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticks(#[serde(deserialize_with = "image_or_key")] pub Image, pub BTreeSet<String>);
+
+/// Copies of the state from before this type named an image by its digest or its reference alone.
+fn image_or_key<'de, D: Deserializer<'de>>(from: D) -> Result<Image, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Known {
+        Image(Image),
+        Key(String),
+    }
+    Ok(match Known::deserialize(from)? {
+        Known::Image(image) => image,
+        Known::Key(key) if key.starts_with("sha256:") => Image { digest: Some(key.clone()), reference: key },
+        Known::Key(key) => Image::new(key),
+    })
 }
 
 /// What the checks are about.
@@ -275,12 +291,29 @@ fn staging(ctx: &Ctx<'_>, about: &About<'_>, last: &Plan) -> (Finding, String) {
     if about.runs_on_staging {
         return (Finding::Passes, words::is_well_on_staging());
     }
-    let did_well = |one: &&Validated| one.service == last.service && one.image.is(&last.to.image);
-    match ctx.state.team.validated.iter().rev().find(did_well) {
+    match did_well(ctx, &last.service, &last.to.image) {
         Some(one) if ctx.now - one.at < JUST_NOW => (Finding::Passes, words::is_well_on_staging()),
         Some(one) => (Finding::Passes, words::did_well_on_staging(ctx.now - one.at)),
-        None => (Finding::Refuses, format!("{} has not been seen to do well there", last.to.image)),
+        None => match failed_on_staging(ctx, &last.service, &last.to.image) {
+            Some((at, deploy)) => (Finding::Refuses, words::failed_on_staging(ctx, &last.to.image, at, deploy)),
+            None => (Finding::Refuses, format!("{} has not been seen to do well there", last.to.image)),
+        },
     }
+}
+
+/// When an image did well on staging last; none when it failed there since.
+pub fn did_well<'a>(ctx: &Ctx<'a>, service: &Service, image: &Image) -> Option<&'a Validated> {
+    let mut newest_first = ctx.state.team.validated.iter().rev();
+    let one = newest_first.find(|one| one.service == *service && one.image.is(image))?;
+    let failed_since = failed_on_staging(ctx, service, image).is_some_and(|(at, _)| at > one.at);
+    (!failed_since).then_some(one)
+}
+
+fn failed_on_staging(ctx: &Ctx<'_>, service: &Service, image: &Image) -> Option<(At, DeployId)> {
+    let spec = ctx.workspace.services.iter().find(|spec| spec.name == *service)?;
+    let app = spec.staging.as_ref()?.fly_app.as_deref()?;
+    let deploy = known::failed(ctx, app, image)?;
+    Some((deploy.judged_at?, deploy.id))
 }
 
 fn mark(about: &About<'_>, last: &Plan) -> Option<Mark> {
@@ -310,7 +343,7 @@ fn host(about: &About<'_>) -> (Finding, String) {
 
 fn checklist(ctx: &Ctx<'_>, image: &Image) -> (Finding, String) {
     let items = &ctx.policy.deploys.checklist;
-    let ticked = ctx.state.team.ticked(key(image));
+    let ticked = ctx.state.team.ticked(image);
     let open: Vec<&str> =
         items.iter().filter(|item| !ticked.contains(&item.name)).map(|item| item.name.as_str()).collect();
     if open.is_empty() {

@@ -7,7 +7,7 @@ use super::scale;
 use super::{Deploy, Kind, Verdict};
 use crate::domain::health::{AppHealth, HealthReport, Mark};
 use crate::domain::hosting::{Inventory, ReleaseEnd};
-use crate::domain::text::scale as words;
+use crate::domain::text::{self, scale as words};
 
 /// How its release ends on the host's record.
 pub fn release_end(deploy: &Deploy) -> ReleaseEnd {
@@ -39,6 +39,9 @@ pub fn judge(
         (Some(Mark::Ok), Some(Mark::Warning | Mark::Critical)) => Some(Mark::Warning),
         (asked, machines) => asked.or(machines),
     };
+    // The verdict says that it does not answer; what was seen says how.
+    let failing = probes.iter().find(|probe| probe.was_asked() && probe.verdict().mark == Mark::Critical);
+    let failing = failing.map(|probe| text::deploys::failing(&probe.probe, &probe.says, probe.ok));
     let health = match answers {
         Some(Mark::Critical) if scale::is_zero(plan) => "nothing answers any more",
         Some(Mark::Ok | Mark::Warning) if scale::is_zero(plan) => "something answers all the same",
@@ -48,7 +51,7 @@ pub fn judge(
         Some(Mark::Ok) => "it answers as it should",
         Some(Mark::Warning) => "it answers, and not as well as it should",
         Some(Mark::Critical) if asked.is_none() => "its machines are not well",
-        Some(Mark::Critical) => "it does not answer as it should",
+        Some(Mark::Critical) => failing.as_deref().unwrap_or("it does not answer as it should"),
     };
     let (there, all) = match machines {
         Ok(inventory) if plan.kind.ships() => {

@@ -2,13 +2,14 @@
 //!
 //! Pure. Owns the fold (`Deploy::apply`) and the words for its parts; how a plan is made is `plan.rs`, what can refuse it
 //! `gates.rs`, what is done next `run.rs`, how it goes from stage to stage `staged.rs`, what came of it `judge.rs`, what a change of size or count is `scale.rs`, when it is
-//! taken back without being asked `undo.rs`, what a digest says of it `day.rs`, how it looks `board.rs`, who may ask for it `verbs/ship.rs` and `verbs/deploy.rs`.
+//! taken back without being asked `undo.rs`, what was seen against an image `known.rs`, what a digest says of it `day.rs`, how it looks `board.rs`, who may ask for it `verbs/ship.rs` and `verbs/deploy.rs`.
 
 pub mod board;
 pub mod day;
 pub mod gates;
 pub mod judge;
 mod kind;
+pub mod known;
 pub mod late;
 pub mod plan;
 pub mod run;

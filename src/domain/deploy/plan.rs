@@ -6,9 +6,11 @@
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 
+use super::known::Against;
 use super::{Kind, Plan, Shipped, Strategy};
 use crate::domain::hosting::{Image, Inventory, Release, Running};
 use crate::domain::ids::Service;
+use crate::domain::text::releases as words;
 use crate::domain::workspace::Stage;
 
 /// Releases that are offered to go back to.
@@ -40,14 +42,14 @@ fn releases(inventory: &Inventory) -> &[Release] {
 
 /// What could be gone back to, the best first: complete releases older than what runs, each image once, none that runs and none
 /// that is known to be bad.
-pub fn earlier<'a>(inventory: &'a Inventory, bad: &[Image]) -> Vec<&'a Release> {
+pub fn earlier<'a>(inventory: &'a Inventory, bad: &[(Image, Against)]) -> Vec<&'a Release> {
     let now = running(inventory);
     let newest = now.as_ref().and_then(|now| now.version).unwrap_or(u64::MAX);
     let mut found: Vec<&Release> = Vec::new();
     for release in releases(inventory) {
         let runs = now.as_ref().is_some_and(|now| now.image.is(&release.image));
         let is_known = found.iter().any(|known| known.image.is(&release.image));
-        let is_bad = bad.iter().any(|bad| bad.is(&release.image));
+        let is_bad = bad.iter().any(|(bad, _)| bad.is(&release.image));
         if release.is_complete() && release.version < newest && !runs && !is_known && !is_bad {
             found.push(release);
         }
@@ -65,8 +67,8 @@ pub struct Wanted {
     pub stage: Stage,
     /// Machines that may be away at once, as a share of all in hundredths.
     pub at_once_percent: u16,
-    /// Images that were tried lately and did not do.
-    pub bad: Vec<Image>,
+    /// Images that were tried and did not do, or were taken back: nobody goes to them unless they are named.
+    pub bad: Vec<(Image, Against)>,
 }
 
 /// A plan to go back.
@@ -77,7 +79,7 @@ pub fn rollback(inventory: &Inventory, wanted: &Wanted, to: Option<&str>) -> Res
     let from = running(inventory).ok_or_else(|| nothing_runs(inventory))?;
     let earlier = earlier(inventory, &wanted.bad);
     let release = match to {
-        Some(named) => chosen(inventory, named)?,
+        Some(named) => chosen(inventory, &wanted.bad, named)?,
         None => earlier.first().copied().cloned().ok_or_else(|| match &inventory.releases {
             Err(why) => format!(
                 "Fly does not say what was released before ({why}). Give the image to go back to: \
@@ -92,7 +94,8 @@ pub fn rollback(inventory: &Inventory, wanted: &Wanted, to: Option<&str>) -> Res
         })?,
     };
     let to = Shipped { image: release.image.clone(), version: (release.version > 0).then_some(release.version) };
-    let mut notes = vec!["Image only: configuration and secrets stay as they are now.".to_owned()];
+    let mut notes = warned(wanted, &to.image);
+    notes.push("Image only: configuration and secrets stay as they are now.".to_owned());
     if let (Some(set), Some(then)) = (inventory.secrets_at, release.at)
         && set > then
     {
@@ -119,8 +122,8 @@ pub fn rollback(inventory: &Inventory, wanted: &Wanted, to: Option<&str>) -> Res
 /// A sentence, when there is none.
 pub fn candidate(last: &Inventory, staging: Option<&Inventory>, named: Option<&str>) -> Result<Image, String> {
     if let Some(named) = named {
-        let elsewhere = || staging.and_then(|staging| chosen(staging, named).ok());
-        return match chosen(last, named) {
+        let elsewhere = || staging.and_then(|staging| chosen(staging, &[], named).ok());
+        return match chosen(last, &[], named) {
             Ok(release) => Ok(release.image),
             Err(why) => elsewhere().map(|release| release.image).ok_or(why),
         };
@@ -155,7 +158,8 @@ pub fn forward(inventory: &Inventory, wanted: &Wanted, image: &Image, strategy: 
     let release = with_image(inventory, image);
     let image = release.map_or_else(|| image.clone(), |release| release.image.clone());
     let to = Shipped { image, version: release.map(|release| release.version) };
-    let notes = vec!["Image only: fly.toml and secrets stay as they are.".to_owned()];
+    let mut notes = warned(wanted, &to.image);
+    notes.push("Image only: fly.toml and secrets stay as they are.".to_owned());
     let mut plan = plan(Kind::Deploy, inventory, wanted, from, to, notes);
     plan.strategy = strategy;
     plan.release_command.clone_from(&inventory.release_command);
@@ -230,12 +234,18 @@ pub fn restart(inventory: &Inventory, wanted: &Wanted) -> Result<Plan, String> {
     Ok(plan)
 }
 
+/// What was seen against an image stands first on its plan.
+fn warned(wanted: &Wanted, image: &Image) -> Vec<String> {
+    let against = wanted.bad.iter().find(|(bad, _)| bad.is(image));
+    against.map(|(image, why)| words::warned(image, *why)).into_iter().collect()
+}
+
 fn nothing_runs(inventory: &Inventory) -> String {
     format!("{} has no machines. Look at it with `flyctl status --app {}`.", inventory.app, inventory.app)
 }
 
 /// The release that somebody named: a number, a tag, or an image that is taken as it stands.
-fn chosen(inventory: &Inventory, named: &str) -> Result<Release, String> {
+fn chosen(inventory: &Inventory, bad: &[(Image, Against)], named: &str) -> Result<Release, String> {
     let named = named.trim();
     let number: Option<u64> = named.strip_prefix(['v', 'V']).unwrap_or(named).parse().ok();
     let wanted = Image::new(named);
@@ -253,7 +263,7 @@ fn chosen(inventory: &Inventory, named: &str) -> Result<Release, String> {
         let (id, status, user) = (String::new(), String::new(), String::new());
         return Ok(Release { id, version: 0, status, image: wanted, user, at: None });
     }
-    let known: Vec<String> = earlier(inventory, &[]).iter().map(|release| format!("v{}", release.version)).collect();
+    let known: Vec<String> = earlier(inventory, bad).iter().map(|release| format!("v{}", release.version)).collect();
     Err(match known.as_slice() {
         [] => format!("I know no release “{named}” of {}.", inventory.app),
         known => format!("I know no release “{named}” of {}. There are: {}.", inventory.app, known.join(", ")),

@@ -10,9 +10,10 @@ use crate::domain::effect::{EffectKind, Target, Urgency};
 use crate::domain::fact::{Fact, Status};
 use crate::domain::health::HealthReport;
 use crate::domain::hosting::{Inventory, ReleaseRef, Running, Step, Trouble};
-use crate::domain::ids::{DeployId, EffectId, Person, Service, Thing};
+use crate::domain::ids::{DeployId, EffectId, IncidentId, Person, Service, Thing};
 use crate::domain::input::Stepped;
 use crate::domain::message::{Message, Ping, Text};
+use crate::domain::services;
 use crate::domain::text::{self, deploys};
 use crate::domain::verbs::deploy as ship;
 use crate::domain::workspace::Stage;
@@ -374,12 +375,17 @@ pub fn surveyed(
     }
     let line = deploys::judged(&now, verdict, &seen, draft.now());
     record(draft, &now, line.clone());
+    let opened_since = opened_since(draft, &now);
     let back = undo::plan(&draft.ctx, &now, verdict, machines);
     let mut message = match back.is_some() {
         // What is being done comes first: a lock screen shows no more.
         true => Message::line(deploys::taken_back(&now, draft.next_deploy())).and(line),
         false => Message { buttons: super::board::ways_on(&draft.ctx, &now), ..Message::line(line) },
     };
+    for incident in opened_since {
+        let copy = Message { lines: message.lines.clone(), ..Message::default() };
+        draft.post(incident, Target::Thread(incident), copy);
+    }
     if !verdict.is_good() && verdict != Verdict::Cancelled {
         let whom = now.started_by.clone().unwrap_or_else(|| now.by.clone());
         message = message.and(text::reason("you started it")).ping(Ping::Person(whom));
@@ -393,14 +399,26 @@ pub fn surveyed(
 /// Says something where the deploy is talked about, and puts it on its incident's record.
 pub fn tell(draft: &mut Draft<'_>, deploy: &Deploy, line: Text) {
     record(draft, deploy, line.clone());
+    for incident in opened_since(draft, deploy) {
+        draft.post(incident, Target::Thread(incident), Message::line(line.clone()));
+    }
     draft.post(deploy.id, place(deploy), Message::line(line));
 }
 
 /// Puts it on its incident's record.
 pub fn record(draft: &mut Draft<'_>, deploy: &Deploy, what: Text) {
     // One that was closed long ago is not brought back for a line.
-    if let Some(incident) = deploy.incident.filter(|id| draft.incident(*id).is_ok()) {
-        draft.fact(incident, Fact::Acted { deploy: deploy.id, what });
+    let own = deploy.incident.filter(|id| draft.incident(*id).is_ok());
+    for incident in own.into_iter().chain(opened_since(draft, deploy)) {
+        draft.fact(incident, Fact::Acted { deploy: deploy.id, what: what.clone() });
+    }
+}
+
+/// The open incidents of its service that a change to production was not made for: what comes of it is news there too.
+fn opened_since(draft: &Draft<'_>, deploy: &Deploy) -> Vec<IncidentId> {
+    match (deploy.incident, deploy.plan.stage) {
+        (None, Stage::Production) => services::about(draft, &deploy.plan.service),
+        _ => Vec::new(),
     }
 }
 

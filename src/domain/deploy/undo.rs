@@ -7,7 +7,9 @@ use super::{Deploy, Kind, Machine, Plan, Verdict, plan, run};
 use crate::domain::draft::{Ctx, Draft};
 use crate::domain::fact::Fact;
 use crate::domain::hosting::Inventory;
+use crate::domain::services;
 use crate::domain::text::deploys;
+use crate::domain::workspace::Stage;
 
 /// The way back, when it is to be gone without being asked.
 pub fn plan(ctx: &Ctx<'_>, deploy: &Deploy, verdict: Verdict, machines: &Result<Inventory, String>) -> Option<Plan> {
@@ -38,7 +40,10 @@ pub fn start(draft: &mut Draft<'_>, failed: &Deploy, plan: Plan) {
     let id = draft.next_deploy();
     let by = failed.started_by.clone().unwrap_or_else(|| failed.by.clone());
     let until = draft.after(draft.ctx.policy.deploys.plan_holds_for.delta());
-    let (incident, why) = (failed.incident, Some(deploys::undo_why(failed)));
+    // It is for what was opened because of it, where that was not known when it was planned.
+    let about = || services::about(draft, &failed.plan.service).first().copied();
+    let incident = failed.incident.or_else(|| about().filter(|_| failed.plan.stage == Stage::Production));
+    let why = Some(deploys::undo_why(failed));
     let (plan, then, checks) = (Box::new(plan), Vec::new(), Vec::new());
     let request = None;
     let planned =

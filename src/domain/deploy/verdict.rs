@@ -42,7 +42,7 @@ impl Verdict {
             Verdict::ServingAlthoughFailed => "serving, although the host says failed",
             Verdict::Half => "half done; it answers",
             Verdict::ServingTheOld => "not done; what ran before still answers",
-            Verdict::Failed => "failed: it does not answer",
+            Verdict::Failed => "failed: it does not answer as it should",
             Verdict::Unknown => "unknown: it could not be looked at",
             Verdict::OffLine => "off line, as was wanted",
             Verdict::Superseded => "not judged: another change was started",

@@ -6,12 +6,15 @@ use chrono::{DateTime, Utc};
 
 use super::{capital, span};
 use crate::domain::deploy::gates::{self, Check, Gate};
-use crate::domain::deploy::{Deploy, Kind, Plan, Verdict};
+use crate::domain::deploy::{Deploy, Kind, Machine, Phase, Plan, Verdict, board};
 use crate::domain::draft::Ctx;
 use crate::domain::ids::{DeployId, Person, Role};
 use crate::domain::message::Text;
 use crate::domain::policy::Right;
 use crate::domain::workspace::Stage;
+
+/// Characters of what a probe says that are shown.
+const SAYS_CHARS_MAX: usize = 160;
 
 /// "roll back checkout to v41", "restart checkout (staging)".
 pub fn intent(plan: &Plan) -> String {
@@ -30,11 +33,18 @@ pub fn intent(plan: &Plan) -> String {
 /// "DEP-3 Roll back checkout to v41".
 pub fn headline(deploy: &Deploy) -> String {
     let plan = &deploy.plan;
-    if deploy.then.is_empty() {
+    // What ended on one stage is of that stage: the next was never begun.
+    if deploy.then.is_empty() || ended_here(deploy) {
         return format!("{} {}", deploy.id, capital(&intent(plan)));
     }
     let stages: Vec<&str> = deploy.stages().map(|plan| plan.stage.name()).collect();
     format!("{} Deploy {} to {} ({})", deploy.id, plan.to.image, plan.service, stages.join(", then "))
+}
+
+/// Whether it was started and is over, with stages left that were not begun.
+pub fn ended_here(deploy: &Deploy) -> bool {
+    let is_judged = deploy.verdict.is_some_and(|verdict| verdict != Verdict::Cancelled);
+    is_judged && deploy.started_at.is_some() && !deploy.then.is_empty()
 }
 
 /// Somebody said yes.
@@ -67,15 +77,77 @@ pub fn late(deploy: &Deploy, now: DateTime<Utc>) -> Text {
 pub fn judged(deploy: &Deploy, verdict: Verdict, seen: &str, now: DateTime<Utc>) -> Text {
     let took = deploy.started_at.map(|at| span(now - at)).unwrap_or_default();
     let seen = capital(seen.trim_end_matches('.'));
-    Text::plain(format!("{}: {}. {seen}. It took {took}.", headline(deploy), verdict.words()))
+    // Who is woken by it must not go looking at production.
+    let spared = match deploy.plan.stage {
+        Stage::Staging if !verdict.is_good() => " Production was not touched.",
+        _ => "",
+    };
+    let line = Text::plain(format!("{}: {}", headline(deploy), verdict.words()));
+    stopped(line, deploy).text(format!(".{spared} {seen}. It took {took}."))
+}
+
+/// What a probe saw that was not well: "health: answered 500 in 12 ms".
+pub fn failing(probe: &str, says: &str, answered: bool) -> String {
+    let says = super::short(says, SAYS_CHARS_MAX);
+    if answered { format!("{probe}: {says}, far too slow") } else { format!("{probe}: {says}") }
+}
+
+/// "; stopped by @ana", behind what came of it; nothing where nobody said stop.
+pub fn stopped(line: Text, deploy: &Deploy) -> Text {
+    let Some(by) = &deploy.stopped_by else { return line };
+    let left_some = !deploy.then.is_empty() || deploy.machines.contains(&Machine::Left);
+    match left_some {
+        true => line.text("; stopped by ").person(by),
+        false => line.text("; ").person(by).text(" said stop when the last machine was in hand"),
+    }
+}
+
+/// Somebody said yes, and it runs: what, and where it can be watched.
+pub fn runs(ctx: &Ctx<'_>, deploy: &Deploy) -> Text {
+    // "Give checkout 512 MB of memory runs" is no sentence.
+    let what = if deploy.plan.kind == Kind::Scale { deploy.id.to_string() } else { headline(deploy) };
+    let thread = deploy.incident.and_then(|id| ctx.state.incidents.get(&id)?.thread.as_ref());
+    match thread {
+        Some(thread) => Text::plain(format!("{what} runs. Its card, in ")).place(thread).text(", shows how far it is."),
+        None => Text::plain(format!("{what} runs. Its card shows how far it is.")),
+    }
+}
+
+/// What a stop still does, for whoever says it.
+pub fn stops(deploy: &Deploy) -> Text {
+    let (id, plan) = (deploy.id, &deploy.plan);
+    let next = if deploy.then.is_empty() { "" } else { " The next stage is not begun." };
+    let is_under_way = matches!(deploy.phase, Phase::Opening | Phase::Preparing { .. } | Phase::Rolling);
+    let has_waiting = deploy.machines.contains(&Machine::Waiting);
+    let line = match (is_under_way, has_waiting) {
+        (false, _) => return Text::plain(format!("{id} stops: what is done stays done, the next stage is not begun.")),
+        (true, true) => format!("{id} stops: the machine in hand is finished, no other is begun."),
+        (true, false) if plan.kind.ships() => {
+            let back =
+                Text::plain(format!("{id}: the last machine is in hand; all will run {}.{next}", plan.to.short()));
+            return back.text(" To go back: ").code("/rollback").text(".");
+        }
+        (true, false) => format!("{id}: the last machine is in hand; nothing is left to stop."),
+    };
+    Text::plain(format!("{line}{next}"))
 }
 
 /// Who asked is told what to do next.
-pub fn planned(deploy: &Deploy, until: DateTime<Utc>) -> Text {
+pub fn planned(ctx: &Ctx<'_>, deploy: &Deploy, until: DateTime<Utc>) -> Text {
     let plan = &deploy.plan;
     let now = if plan.kind == Kind::Scale { super::scale::now(plan) } else { plan.from.words() };
-    Text::plain(format!("{}, now {now}. Nothing is done before somebody presses ", headline(deploy)))
-        .bold(super::super::deploy::board::yes(plan))
+    // A number says little at 3 a.m.: the image is what people know.
+    let image = plan.to.version.filter(|_| plan.kind == Kind::Rollback).map(|_| format!(" ({})", plan.to.image));
+    let mut line = Text::plain(format!("{}{}, now {now}. ", headline(deploy), image.unwrap_or_default()));
+    if plan.kind != Kind::Scale {
+        let machines = super::gates::machines(plan.machines.len());
+        line = line.text(format!("{machines}, {} at once; {}. ", plan.at_once, board::expected(ctx, deploy)));
+    }
+    for warning in plan.notes.iter().filter(|note| note.starts_with('⚠')) {
+        line = line.text(format!("{warning} "));
+    }
+    line.text("Nothing is done before somebody presses ")
+        .bold(board::yes(plan))
         .text("; that counts until ")
         .clock(until)
         .text(".")
@@ -204,8 +276,8 @@ pub fn going_back(ctx: &Ctx<'_>, deploy: &Deploy) -> Text {
     let (done, all) = (deploy.done(), deploy.machines.len());
     let line = Text::plain(format!("{} is under way: {done} of {all} machines", headline(deploy)));
     let line = match by {
-        Some(by) if deploy.is_late_at(ctx.now) => line.text("; late, it was to be done ").relative(by),
-        Some(by) => line.text("; to be done ").relative(by),
+        Some(by) if deploy.is_late_at(ctx.now) => line.text("; late, it was to be done by ").clock(by),
+        Some(by) => line.text("; to be done by ").clock(by),
         None => line,
     };
     line.text(".")
@@ -251,14 +323,29 @@ pub fn waits(deploy: &Deploy, what: &str) -> Text {
 pub fn taken_back(failed: &Deploy, back: DeployId) -> Text {
     let (id, plan) = (failed.id, &failed.plan);
     let (image, service) = (&plan.to.image, &plan.service);
+    let (place, spared) = match plan.stage {
+        Stage::Production => ("", ""),
+        Stage::Staging => ("staging of ", " Production was not touched."),
+    };
     Text::plain(format!(
-        "I am taking back {id}, {image} on {service}: it did not do well. The card of {back} shows how far."
+        "I am taking back {id}, {image} on {place}{service}: it did not do well.{spared} The card of {back} shows how far."
     ))
 }
 
 /// Why it is taken back.
 pub fn undo_why(deploy: &Deploy) -> Text {
     Text::plain(format!("{} failed", deploy.id))
+}
+
+/// "DEP-5 took v43 back".
+pub fn did(deploy: &Deploy) -> String {
+    let (id, plan) = (deploy.id, &deploy.plan);
+    match plan.kind {
+        Kind::Rollback => format!("{id} took {} back", plan.from.short()),
+        Kind::Deploy => format!("{id} put {} up", plan.to.image),
+        Kind::Restart => format!("{id} restarted it"),
+        Kind::Scale => format!("{id} was to {}", intent(plan)),
+    }
 }
 
 /// It is over, or never was.

@@ -5,10 +5,11 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::deploy::{Deploy, Shipped, Verdict, plan};
+use crate::domain::deploy::{Deploy, Shipped, Verdict, known, plan};
 use crate::domain::draft::Ctx;
 use crate::domain::health::{AppHealth, Machine};
 use crate::domain::hosting::{Guest, Image, Inventory, Release, Running, Secret};
+use crate::domain::ids::DeployId;
 use crate::domain::message::{Card, Message, Text, Tone};
 
 /// Machines shown; of more, the card says how many there are.
@@ -120,11 +121,20 @@ fn released(ctx: &Ctx<'_>, app: &str, release: &Release, runs: bool) -> Text {
         Some(deploy) => format!("me, {deploy}"),
         None => super::releases::person(&release.user),
     };
-    let mark = if runs { "▶" } else { "·" };
+    let why = known::against(ctx, app, &release.image);
+    let mark = match why {
+        _ if runs => "▶",
+        Some(_) => "⚠",
+        None => "·",
+    };
     let line = Text::plain(format!("{mark} v{} {}: {}, by {who}", release.version, release.image, release.status));
     // When it was seen first is the same at every look.
     let line = match known.and_then(|known| known.at).or(release.at) {
         Some(at) => line.text(", ").relative(at),
+        None => line,
+    };
+    let line = match why {
+        Some(why) => line.text(format!("; {}", super::releases::against(why))),
         None => line,
     };
     if runs { line.text(" (runs)") } else { line }
@@ -170,8 +180,14 @@ fn is_live(inventory: &Inventory, secret: &Secret) -> &'static str {
     }
 }
 
-/// The last changes to a service, newest first. `is_all` says whether nothing older could have been left out.
-pub fn history<'a>(service: &str, changes: impl Iterator<Item = &'a Deploy>, is_all: bool) -> Message {
+/// The last changes to a service, newest first, each with what took it back. `is_all` says whether nothing older could have been
+/// left out.
+pub fn history<'a>(
+    service: &str,
+    changes: impl Iterator<Item = &'a Deploy>,
+    taken_back_by: impl Fn(&Deploy) -> Option<DeployId>,
+    is_all: bool,
+) -> Message {
     let mut card = Card::new(format!("Changes to {service}"), Tone::Quiet);
     let mut changes = changes.peekable();
     if changes.peek().is_none() && is_all {
@@ -182,7 +198,7 @@ pub fn history<'a>(service: &str, changes: impl Iterator<Item = &'a Deploy>, is_
         );
     }
     for deploy in changes.by_ref().take(NEWEST_MAX) {
-        card = card.line(change(deploy));
+        card = card.line(change(deploy, taken_back_by(deploy)));
     }
     if changes.peek().is_some() || !is_all {
         let line = Text::plain("Older ones are on record: ").code("watchbell ledger");
@@ -191,14 +207,20 @@ pub fn history<'a>(service: &str, changes: impl Iterator<Item = &'a Deploy>, is_
     Message::card(card)
 }
 
-fn change(deploy: &Deploy) -> Text {
+fn change(deploy: &Deploy, taken_back_by: Option<DeployId>) -> Text {
     let word = match (deploy.verdict, deploy.is_waiting()) {
         (Some(verdict), _) => Verdict::words(verdict),
         (None, true) => "planned",
         (None, false) => "under way",
     };
     let at: DateTime<Utc> = deploy.started_at.unwrap_or(deploy.asked_at);
-    let line = Text::plain(format!("{}: {word}; ", super::deploys::headline(deploy)));
+    let mut line = Text::plain(format!("{}: {word}; ", super::deploys::headline(deploy)));
+    if let Some(back) = taken_back_by {
+        line = line.text(format!("taken back by {back}; "));
+    }
+    if deploy.by_itself {
+        line = line.text("me, for ");
+    }
     let line = line.person(deploy.started_by.as_ref().unwrap_or(&deploy.by)).text(", ").relative(at);
     match deploy.incident {
         Some(incident) => line.text(format!(", for {incident}")),

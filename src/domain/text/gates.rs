@@ -2,11 +2,12 @@
 //!
 //! Pure. One function a sentence, as in `text.rs`.
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use crate::domain::deploy::gates::{Freeze, Gate, Lock};
 use crate::domain::draft::Ctx;
-use crate::domain::ids::Role;
+use crate::domain::hosting::Image;
+use crate::domain::ids::{DeployId, Person, Role};
 use crate::domain::incident::Incident;
 use crate::domain::message::Text;
 
@@ -30,7 +31,26 @@ pub fn frozen_by_hand(ctx: &Ctx<'_>, freeze: &Freeze) -> String {
         }
         None => String::new(),
     };
-    format!("{what} is frozen by {by}{until}: {}", words(&freeze.why))
+    let thaw = freeze.service.as_ref().map_or_else(|| "/fly thaw".to_owned(), |one| format!("/fly thaw service:{one}"));
+    format!("{what} is frozen by {by}{until}: {} ({thaw} ends it)", words(&freeze.why))
+}
+
+/// Somebody ended a freeze: whose it was, and why.
+pub fn thawed(ctx: &Ctx<'_>, what: &str, by: &Person, freeze: &Freeze) -> Text {
+    let since = super::clock_of_day(freeze.from, ctx.now, ctx.workspace.team.zone);
+    let line = Text::plain(format!("{what} is no longer frozen, by ")).person(by).text(". ").person(&freeze.by);
+    line.text(format!(" had frozen it at {since}: ")).join(freeze.why.clone())
+}
+
+/// Somebody ended a lock; another's says whose it was, and why.
+pub fn unlocked(ctx: &Ctx<'_>, app: &str, by: &Person, lock: &Lock) -> Text {
+    let line = Text::plain(format!("{app} is free again, by ")).person(by);
+    if lock.by == *by {
+        return line.text(".");
+    }
+    let since = super::clock_of_day(lock.at, ctx.now, ctx.workspace.team.zone);
+    let line = line.text(". ").person(&lock.by).text(format!(" had it for themselves since {since}: "));
+    line.join(lock.why.clone())
 }
 
 /// The calendar froze it.
@@ -74,6 +94,17 @@ pub fn way_past(gate: Gate, holders: &[Role]) -> String {
 /// Staging runs the image and was seen to be well a moment ago.
 pub fn is_well_on_staging() -> String {
     "it runs there and is well: not put up there again".to_owned()
+}
+
+/// Staging runs the image already, and it is put up there again.
+pub fn there_again(why: &str) -> String {
+    format!("Staging runs it already; it is put up there again, because {why}.")
+}
+
+/// The image failed on staging, and has not done well there since.
+pub fn failed_on_staging(ctx: &Ctx<'_>, image: &Image, at: DateTime<Utc>, deploy: DeployId) -> String {
+    let at = super::clock_of_day(at, ctx.now, ctx.workspace.team.zone);
+    format!("{image} failed there at {at} ({deploy})")
 }
 
 /// The image did well on staging, so long ago.

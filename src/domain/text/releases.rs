@@ -5,6 +5,8 @@
 use chrono_tz::Tz;
 
 use super::short;
+use crate::domain::deploy::known::Against;
+use crate::domain::hosting::Image;
 use crate::domain::ids::Service;
 use crate::domain::message::Text;
 use crate::domain::releases::Released;
@@ -77,15 +79,33 @@ pub fn deployed(release: &Released) -> Text {
     }
 }
 
-/// "v42 · deployment-7 · 24 Nov 03:00 · carol · complete", to choose from. A date stays true however long the list is kept.
-pub fn choice(release: &Released, zone: Tz) -> String {
+/// What was seen against an image, as the end of a line.
+pub fn against(why: Against) -> String {
+    match why {
+        Against::TakenBack(by) => format!("taken back by {by}"),
+        Against::Failed(deploy) => format!("failed in {deploy}"),
+    }
+}
+
+/// The same on a plan that puts it up.
+pub fn warned(image: &Image, why: Against) -> String {
+    match why {
+        Against::TakenBack(by) => format!("⚠ {image} was taken back by {by}."),
+        Against::Failed(deploy) => format!("⚠ {image} failed in {deploy}."),
+    }
+}
+
+/// "v42 · deployment-7 · 24 Nov 03:00 · carol · complete", to choose from. A date stays true however long the list is kept. What
+/// speaks against its image stands before what a long name may cut off.
+pub fn choice(release: &Released, why: Option<Against>, zone: Tz) -> String {
     let at = release.at.map(|at| at.with_timezone(&zone).format("%-d %b %H:%M").to_string());
     let parts = [
         Some(format!("v{}", release.version)),
         Some(short(release.image.short(), NAME_CHARS_MAX)),
+        why.map(|why| format!("⚠ {}", against(why))),
         at,
         Some(maker(release)),
-        Some(release.status.clone()).filter(|status| !status.is_empty()),
+        Some(release.status.clone()).filter(|status| !status.is_empty() && why.is_none()),
     ];
     short(&parts.into_iter().flatten().collect::<Vec<_>>().join(" · "), CHOICE_CHARS_MAX)
 }

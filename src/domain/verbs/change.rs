@@ -68,7 +68,7 @@ pub fn severity(
     if worse && !acknowledged {
         let due = now + draft.promised(to).respond_within.delta();
         let running = draft.incident(id)?.promise(PromiseKind::Acknowledge).map(|promise| promise.due);
-        if running.is_some_and(|running| running > due) {
+        if running.is_none_or(|running| running > due) {
             draft.fact(id, Fact::PromiseMade { promise: PromiseKind::Acknowledge, due, next: None });
         }
         escalate::call(draft, id, 1, EscalationReason::GotWorse)?;

@@ -10,7 +10,7 @@ use crate::domain::fact::{EscalationReason, Fact, Moment, Part, Status};
 use crate::domain::ids::{IncidentId, Person};
 use crate::domain::incident::Incident;
 use crate::domain::input::Actor;
-use crate::domain::message::{ButtonStyle, Message, Text};
+use crate::domain::message::{ButtonStyle, Message, Text, TimeStyle};
 use crate::domain::policy::Right;
 use crate::domain::promise::{Next, PromiseKind, Step};
 use crate::domain::refusal::Refusal;
@@ -192,7 +192,7 @@ pub fn finish(draft: &mut Draft<'_>, id: IncidentId, by: Option<Person>, why: Op
             id,
             Fact::PromiseMade { promise: PromiseKind::Review, due, next: Some(Next { step: Step::Due, at }) },
         );
-        card = card.and(Text::plain("The review is due ").relative(due).text("."));
+        card = card.and(Text::plain("The review is due ").time(due, TimeStyle::Full).text("."));
     }
     let incident = draft.incident(id)?;
     card = card.and(Text::plain(format!("{}.", text::capital(&text::kept(incident, now)))));

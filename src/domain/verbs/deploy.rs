@@ -78,9 +78,9 @@ pub(super) fn plan(
     let staging = app_of(Stage::Staging).ok().and_then(|app| answers.inventory(app)?.as_ref().ok());
     let image = plan::candidate(inventory, staging.filter(|_| last == Stage::Production), asked.image.as_deref());
     let image = image.map_err(Refusal::Because)?;
-    let is_known = ctx.state.team.validated.iter().any(|one| one.service == service.name && one.image.is(&image));
-    let runs_well =
-        !is_known && last == Stage::Production && runs_well_on_staging(&ctx, service, staging, &image, answers);
+    let is_known = gates::did_well(&ctx, &service.name, &image).is_some();
+    let on_staging = runs_well_on_staging(&ctx, service, staging, &image, answers);
+    let runs_well = !is_known && last == Stage::Production && on_staging.is_ok();
     let stages = match asked.stage {
         None if has_staging && !is_known && !runs_well => vec![Stage::Staging, Stage::Production],
         _ => vec![last],
@@ -90,7 +90,13 @@ pub(super) fn plan(
         let about = About { service, stage };
         let inventory = ship::told(answers, about.app()?)?;
         let wanted = ship::wanted(&ctx, about)?;
-        plans.push(plan::forward(inventory, &wanted, &image, asked.strategy).map_err(Refusal::Because)?);
+        let mut plan = plan::forward(inventory, &wanted, &image, asked.strategy).map_err(Refusal::Because)?;
+        if let (Stage::Staging, Err(why)) = (stage, &on_staging)
+            && plan.from.image.is(&image)
+        {
+            plan.notes.insert(0, words::there_again(why));
+        }
+        plans.push(plan);
     }
     let Some((first, then)) = plans.split_first() else { return Err(Refusal::Broken) };
     let last = plans.last().unwrap_or(first);
@@ -139,25 +145,28 @@ pub(super) fn plan(
 }
 
 /// Whether every machine of staging runs the image, has done so for as long as a deploy of ours is let settle, and is well now,
-/// awake: then putting it there once more would show nothing new.
+/// awake: then putting it there once more would show nothing new. Otherwise why that would.
 fn runs_well_on_staging(
     ctx: &Ctx<'_>,
     service: &ServiceSpec,
     staging: Option<&Inventory>,
     image: &Image,
     answers: &Answers,
-) -> bool {
-    let Some(staging) = staging else { return false };
+) -> Result<(), &'static str> {
+    let Some(staging) = staging else { return Err("what runs there is not known") };
     let is_settled = |release: &Release| {
         let settled_at = release.at.map(|at| at + ctx.policy.deploys.settle_for.delta());
         release.is_complete() && settled_at.is_some_and(|at| at <= staging.at)
     };
     let mut stages = answers.health.iter().flat_map(|report| &report.stages);
     let mark = stages.find(|one| one.service == service.name && one.stage == Stage::Staging).map(StageHealth::mark);
-    staging.machines.iter().all(|machine| machine.image.is(image))
-        && staging.machines.iter().any(Running::is_up)
-        && plan::with_image(staging, image).is_some_and(is_settled)
-        && mark == Some(Mark::Ok)
+    match () {
+        () if !staging.machines.iter().all(|machine| machine.image.is(image)) => Err("not every machine has it"),
+        () if !staging.machines.iter().any(Running::is_up) => Err("nothing is awake there to be seen"),
+        () if !plan::with_image(staging, image).is_some_and(is_settled) => Err("it has not run there long enough"),
+        () if mark != Some(Mark::Ok) => Err("it is not seen to be well there now"),
+        () => Ok(()),
+    }
 }
 
 fn at_hand(draft: &Draft<'_>, id: DeployId) -> Result<Deploy, Refusal> {
@@ -327,7 +336,7 @@ fn set_off(draft: &mut Draft<'_>, who: &Actor, deploy: &Deploy, fresh: Fresh) ->
     let machines: Option<Vec<Running>> = fresh.plans.first().map(|plan| plan.machines.clone());
     let machines = machines.filter(|machines| *machines != deploy.plan.machines);
     run::start(draft, deploy.id, &who.person, machines, fresh.checks);
-    Ok(Text::plain(format!("{} runs. Its card shows how far it is.", deploys::headline(deploy))))
+    Ok(deploys::runs(&draft.ctx, deploy))
 }
 
 fn refused(ctx: &Ctx<'_>, refusing: &[Check]) -> String {
@@ -370,7 +379,7 @@ pub fn tick(draft: &mut Draft<'_>, who: &Actor, id: DeployId, box_number: usize)
     let item = draft.ctx.policy.deploys.checklist.get(box_number);
     let item = item.ok_or_else(|| Refusal::because("That box is no longer on the checklist."))?.name.clone();
     let image = deploy.plan.to.image.clone();
-    let on = !draft.ticked(gates::key(&image)).contains(&item);
+    let on = !draft.ticked(&image).contains(&item);
     draft.fact(id, Fact::Ticked { image, item, by: who.person.clone(), is_ticked: on });
     ask_approval(draft, id);
     checklist(draft, id)
@@ -382,7 +391,7 @@ pub fn tick(draft: &mut Draft<'_>, who: &Actor, id: DeployId, box_number: usize)
 /// When the deploy does not wait any more.
 pub fn checklist(draft: &Draft<'_>, id: DeployId) -> Result<Message, Refusal> {
     let deploy = waiting(draft, id)?;
-    let ticked = draft.ticked(gates::key(&deploy.plan.to.image));
+    let ticked = draft.ticked(&deploy.plan.to.image);
     let mut message = Message::line(deploys::checklist(&deploy));
     for (at, item) in draft.ctx.policy.deploys.checklist.iter().enumerate() {
         let is_ticked = ticked.contains(&item.name);

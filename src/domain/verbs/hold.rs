@@ -3,15 +3,16 @@
 //! Pure. Neither ever refuses a rollback.
 
 use super::ship::About;
+use crate::domain::deploy::gates::Freeze;
 use crate::domain::draft::{Ctx, Draft};
 use crate::domain::effect::Target;
 use crate::domain::fact::{At, Fact};
 use crate::domain::ids::{Service, Thing};
 use crate::domain::input::Actor;
-use crate::domain::message::{Message, Text, TimeStyle};
+use crate::domain::message::{Message, Ping, Text, TimeStyle};
 use crate::domain::policy::Right;
 use crate::domain::refusal::Refusal;
-use crate::domain::text::gates as words;
+use crate::domain::text::{self, gates as words};
 
 fn reason(why: Option<Text>) -> Result<Text, Refusal> {
     why.filter(|why| !why.is_blank())
@@ -66,14 +67,9 @@ pub fn freeze(
 /// For want of the right; when there is none.
 pub fn thaw(draft: &mut Draft<'_>, who: &Actor, service: Option<Service>) -> Result<Text, Refusal> {
     may(&draft.ctx, who)?;
-    let held = draft
-        .ctx
-        .state
-        .team
-        .freezes
-        .iter()
-        .any(|freeze| freeze.service == service && freeze.until.is_none_or(|until| draft.ctx.now < until));
-    if !held {
+    let ctx = draft.ctx;
+    let held = |freeze: &&Freeze| freeze.service == service && freeze.until.is_none_or(|until| ctx.now < until);
+    let Some(freeze) = ctx.state.team.freezes.iter().find(held) else {
         let known: Vec<String> = draft
             .ctx
             .state
@@ -87,10 +83,10 @@ pub fn thaw(draft: &mut Draft<'_>, who: &Actor, service: Option<Service>) -> Res
             [] => "Nothing is frozen by hand.".to_owned(),
             known => format!("That is not frozen. What is: {}.", known.join("; ")),
         }));
-    }
+    };
     let what = service.as_ref().map_or_else(|| "Production".to_owned(), ToString::to_string);
     draft.fact(Thing::Team, Fact::Thawed { service, by: who.person.clone() });
-    tell(draft, Text::plain(format!("{what} is no longer frozen, by ")).person(&who.person).text("."));
+    tell(draft, words::thawed(&ctx, &what, &who.person, freeze));
     Ok(Text::plain(format!("{what} is no longer frozen by hand.")))
 }
 
@@ -120,13 +116,12 @@ pub fn unlock(draft: &mut Draft<'_>, who: &Actor, about: About<'_>) -> Result<Te
     let Some(lock) = draft.ctx.state.team.locks.get(app) else {
         return Err(Refusal::because(format!("{app} is free.")));
     };
-    let before = if lock.by == who.person {
-        String::new()
-    } else {
-        format!(" Until now {}.", words::held(&draft.ctx, app, lock))
-    };
+    let mut message = Message::line(words::unlocked(&draft.ctx, app, &who.person, lock));
+    if lock.by != who.person {
+        message = message.ping(Ping::Person(lock.by.clone())).and(text::reason("your lock was ended"));
+    }
     draft.fact(Thing::Team, Fact::Unlocked { app: app.to_owned(), by: who.person.clone() });
-    tell(draft, Text::plain(format!("{app} is free again, by ")).person(&who.person).text(format!(".{before}")));
+    draft.post(Thing::Team, Target::Incidents, message);
     Ok(Text::plain(format!("{app} is free.")))
 }
 

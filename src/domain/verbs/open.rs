@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::domain::deploy::{Deploy, Kind};
 use crate::domain::draft::Draft;
 use crate::domain::effect::{EffectKind, Target, Urgency};
 use crate::domain::escalate;
-use crate::domain::fact::{EscalationReason, Fact, Part};
+use crate::domain::fact::{EscalationReason, Fact, Moment, Part};
 use crate::domain::ids::{IncidentId, Service, Thing};
 use crate::domain::incident::Incident;
 use crate::domain::input::Actor;
@@ -14,6 +15,7 @@ use crate::domain::policy::{Right, Severity};
 use crate::domain::promise::{Next, PromiseKind, Step, first};
 use crate::domain::refusal::Refusal;
 use crate::domain::text;
+use crate::domain::workspace::Stage;
 
 /// The longest title, in characters. Longer ones are cut and the whole goes into the details.
 pub const TITLE_CHARS_MAX: usize = 120;
@@ -174,6 +176,16 @@ pub fn open(draft: &mut Draft<'_>, opener: Opener<'_>, declared: Declared) -> Re
         let notice = Message::line(text::notice(incident, &what, next));
         draft.post(id, Target::Announce, notice);
     }
+    // Whoever comes must not begin what is at work already.
+    let ctx = draft.ctx;
+    let is_at_work = |deploy: &&Deploy| {
+        let plan = &deploy.plan;
+        let is_here = plan.stage == Stage::Production && declared.services.contains(&plan.service);
+        is_here && plan.kind == Kind::Rollback && deploy.is_started() && deploy.verdict.is_none()
+    };
+    for deploy in ctx.state.team.deploys.values().filter(is_at_work) {
+        draft.post(id, Target::Thread(id), Message::line(text::deploys::going_back(&ctx, deploy)));
+    }
     draft.effect(Thing::Incident(id), Urgency::Talk, EffectKind::Look { incident: id, services: declared.services });
     Ok(id)
 }
@@ -228,6 +240,30 @@ pub fn promise_all(
         let due = now + within.delta();
         let next = Some(Next { step: Step::Due, at: due });
         draft.fact(id, Fact::PromiseMade { promise: PromiseKind::Mitigate, due, next });
+    }
+    Ok(())
+}
+
+/// Promises again what was waived while the service answered and nobody was called.
+///
+/// # Errors
+/// When there is no such incident.
+pub fn promise_again(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
+    let now = draft.now();
+    let incident = draft.incident(id)?;
+    let (severity, is_acknowledged) = (incident.severity, incident.is_acknowledged());
+    let is_open = |kind| incident.promise(kind).is_some();
+    let (acknowledge, update) =
+        (!is_acknowledged && !is_open(PromiseKind::Acknowledge), !is_open(PromiseKind::NextUpdate));
+    let age = now - incident.time(Moment::Declared).unwrap_or(now);
+    if acknowledge {
+        let due = draft.ctx.may_ping_at(severity, now) + draft.promised(severity).respond_within.delta();
+        draft.fact(id, Fact::PromiseMade { promise: PromiseKind::Acknowledge, due, next: None });
+    }
+    if let Some(every) = draft.ctx.policy.update_every(severity, age).filter(|_| update) {
+        let due = now + every.delta();
+        let next = is_acknowledged.then(|| nudge(draft, severity, now, due));
+        draft.fact(id, Fact::PromiseMade { promise: PromiseKind::NextUpdate, due, next });
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::domain::policy::Right;
 use crate::domain::promise::{Next, PromiseKind, Step};
 use crate::domain::refusal::Refusal;
 use crate::domain::text;
+use crate::domain::verbs::open::promise_again;
 use crate::domain::verbs::still_open;
 
 /// Acknowledges, and takes the lead when nobody has it. Pressing twice does no harm and says so.
@@ -64,7 +65,7 @@ fn take_up(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, by_rolling_back: 
 fn plan_updates(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
     let now = draft.now();
     let incident = draft.incident(id)?;
-    let Some(promise) = incident.promise(PromiseKind::NextUpdate) else { return Ok(()) };
+    let Some(promise) = incident.promise(PromiseKind::NextUpdate) else { return promise_again(draft, id) };
     let (severity, due) = (incident.severity, promise.due);
     let reminders = &draft.ctx.policy.reminders;
     let nudge = due - reminders.nudge_before.delta();
@@ -73,8 +74,8 @@ fn plan_updates(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
     } else if due > now {
         Next { step: Step::Due, at: due }
     } else {
-        // They have just come; a moment to look before the first question.
-        Next { step: Step::Late, at: now + reminders.nudge_before.delta() }
+        // They have just come; a moment to look before the first question, which is to them alone.
+        Next { step: Step::Due, at: now + reminders.nudge_before.delta() }
     };
     let next = Next { at: draft.ctx.may_ping_at(severity, next.at), ..next };
     draft.fact(id, Fact::Replanned { promise: PromiseKind::NextUpdate, next: Some(next) });
@@ -155,7 +156,7 @@ pub fn hand_over(
     let mut line = Text::plain(format!("{}: ", text::head(incident))).person(to).text(" leads now, handed over by ");
     line = line.person(&who.person).text(".");
     if let Some(promise) = incident.promise(PromiseKind::NextUpdate) {
-        line = line.text(" Next update due ").relative(promise.due).text(".");
+        line = line.text(" Next update due at ").clock(promise.due).text(".");
     }
     let message = Message::line(line).ping(Ping::Person(to.clone())).and(text::reason("the lead was handed to you"));
     draft.post(id, Target::Thread(id), message);
@@ -185,19 +186,25 @@ pub fn snooze(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, length: TimeDe
         return Err(Refusal::because(format!("A snooze is 1 min to {}.", text::span(reminders.snooze_max.delta()))));
     }
     if let Some(next) = promise.next.filter(|next| next.at > now + length) {
-        let line = Text::plain("There is nothing to snooze yet: the next reminder comes ").relative(next.at);
+        let line = Text::plain("There is nothing to snooze yet: the next reminder comes at ").clock(next.at);
         return Ok(line.text("."));
     }
-    let step = if now + length >= promise.due { Step::Due } else { Step::Nudge };
-    let next = Next { step, at: now + length };
+    let at = now + length;
+    let step = match () {
+        // Put off so far that others wait for it: they hear of it too.
+        () if at >= promise.due + reminders.late_after.delta() => Step::Late,
+        () if at >= promise.due => Step::Due,
+        () => Step::Nudge,
+    };
+    let next = Next { step, at };
     draft.fact(id, Fact::Snoozed { promise: PromiseKind::NextUpdate, by: who.person.clone(), next });
     let line = Text::default()
         .person(&who.person)
-        .text(format!(" snoozed the reminder for {}; the update itself stays due ", text::span(length)))
-        .relative(draft.incident(id)?.promise(PromiseKind::NextUpdate).map_or(now, |promise| promise.due))
+        .text(format!(" snoozed the reminder for {}; the update itself stays due at ", text::span(length)))
+        .clock(draft.incident(id)?.promise(PromiseKind::NextUpdate).map_or(now, |promise| promise.due))
         .text(".");
     draft.post(id, Target::Thread(id), Message::line(line));
-    Ok(Text::plain("Snoozed: I ask again ").relative(next.at).text("."))
+    Ok(Text::plain("Snoozed: I ask again at ").clock(next.at).text("."))
 }
 
 /// The lead says that they are still there.

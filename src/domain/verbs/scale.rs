@@ -40,7 +40,7 @@ pub fn plan(
     ship::refuse_while_busy(&draft.ctx, &plan)?;
     let id = ship::propose(draft, who, Proposal { plan, then: Vec::new(), checks: Vec::new(), why, request: None });
     let deploy = draft.deploy(id).ok_or(Refusal::Broken)?;
-    Ok(deploys::planned(deploy, deploy.next_due().unwrap_or(draft.ctx.now)))
+    Ok(deploys::planned(&draft.ctx, deploy, deploy.next_due().unwrap_or(draft.ctx.now)))
 }
 
 /// Plans to bring back what was scaled to zero.

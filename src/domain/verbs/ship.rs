@@ -8,17 +8,17 @@ use std::collections::BTreeSet;
 
 use super::{back, deploy};
 use crate::domain::deploy::gates::Check;
-use crate::domain::deploy::{Deploy, Kind, Phase, Plan, Verdict, board, plan, run, scale};
+use crate::domain::deploy::{Deploy, Kind, Phase, Plan, Verdict, board, known, plan, run, scale};
 use crate::domain::draft::{Ctx, Draft};
 use crate::domain::fact::Fact;
-use crate::domain::hosting::{Image, Inventory};
+use crate::domain::hosting::Inventory;
 use crate::domain::ids::{DeployId, IncidentId, Place, Service};
 use crate::domain::input::{Actor, Answers, Query};
 use crate::domain::message::{Button, ButtonStyle, Message, Text};
 use crate::domain::pipeline::Request;
 use crate::domain::policy::Right;
 use crate::domain::refusal::Refusal;
-use crate::domain::text::deploys;
+use crate::domain::text::{deploys, gates};
 use crate::domain::workspace::{ServiceSpec, Stage};
 
 /// Which copy of which service.
@@ -160,7 +160,7 @@ pub fn plan(
         propose(draft, who, Proposal { plan, then: Vec::new(), checks: Vec::new(), why: asked.why, request: None });
     let deploy = draft.deploy(id).ok_or(Refusal::Broken)?;
     let until = deploy.next_due().unwrap_or(draft.ctx.now);
-    let message = back::with_yes(draft, id, deploys::planned(deploy, until));
+    let message = back::with_yes(draft, id, deploys::planned(&draft.ctx, deploy, until));
     Ok(match busy {
         Some(busy) => {
             let stop = Button::new(format!("stop:{}", busy.id.0), format!("Stop {}", busy.id), ButtonStyle::Plain);
@@ -193,7 +193,7 @@ pub fn wanted(ctx: &Ctx<'_>, about: About<'_>) -> Result<plan::Wanted, Refusal> 
         service: about.service.name.clone(),
         stage: about.stage,
         at_once_percent: ctx.policy.deploys.at_once_percent,
-        bad: bad(ctx, about.app()?),
+        bad: known::all(ctx, about.app()?),
     })
 }
 
@@ -209,15 +209,6 @@ pub fn told<'a>(answers: &'a Answers, app: &str) -> Result<&'a Inventory, Refusa
             "Fly did not say in time what runs. Nothing was changed. Try again, or do it by hand: see the README.",
         )),
     }
-}
-
-/// Images that were put on this app lately and did not do, or were rolled back from: nobody goes back to them unless they are named.
-fn bad(ctx: &Ctx<'_>, app: &str) -> Vec<Image> {
-    let here = || ctx.state.team.deploys.values().filter(|deploy| deploy.plan.app == app);
-    let failed = here().filter(|deploy| deploy.trouble().is_some_and(|(_, trouble, _)| trouble.is_of_the_image()));
-    let left = here().filter(|deploy| deploy.plan.kind == Kind::Rollback && deploy.started_at.is_some());
-    let failed = failed.map(|deploy| deploy.plan.to.image.clone());
-    failed.chain(left.map(|deploy| deploy.plan.from.image.clone())).collect()
 }
 
 fn waiting<'a>(ctx: &Ctx<'a>, app: &'a str) -> impl Iterator<Item = &'a Deploy> {
@@ -270,7 +261,12 @@ pub struct Proposal {
 
 /// Puts a plan up. What waited for the same apps is called off: there is one plan at a time for each.
 pub fn propose(draft: &mut Draft<'_>, who: &Actor, proposal: Proposal) -> DeployId {
-    let Proposal { plan, then, checks, why, request } = proposal;
+    let Proposal { mut plan, then, checks, why, request } = proposal;
+    // A deploy has a check for it. What a lock does not refuse still says whose work it goes into.
+    let lock = draft.ctx.state.team.locks.get(&plan.app).filter(|lock| lock.by != who.person);
+    if let Some(lock) = lock.filter(|_| plan.kind != Kind::Deploy) {
+        plan.notes.insert(0, format!("⚠ {}.", gates::held(&draft.ctx, &plan.app, lock)));
+    }
     let apps: Vec<&str> = [&plan].into_iter().chain(&then).map(|plan| plan.app.as_str()).collect();
     let older: BTreeSet<DeployId> =
         apps.iter().flat_map(|app| waiting(&draft.ctx, app)).map(|deploy| deploy.id).collect();
@@ -334,9 +330,7 @@ pub fn go(draft: &mut Draft<'_>, who: &Actor, id: DeployId, answers: &Answers) -
         run::stop(draft, other, &who.person);
     }
     run::start(draft, id, &who.person, machines, Vec::new());
-    // "Give checkout 512 MB of memory runs" is no sentence.
-    let what = if deploy.plan.kind == Kind::Scale { id.to_string() } else { deploys::headline(&deploy) };
-    Ok(Text::plain(format!("{what} runs. Its card shows how far it is.")))
+    Ok(deploys::runs(&draft.ctx, &deploy))
 }
 
 /// What is at work on the app, or about to be: it is stopped.
@@ -400,10 +394,7 @@ pub fn stop(draft: &mut Draft<'_>, who: &Actor, id: DeployId) -> Result<Text, Re
         return Ok(crate::domain::text::already(by, "stopped it"));
     }
     run::stop(draft, id, &who.person);
-    if !is_under_way {
-        return Ok(Text::plain(format!("{id} stops: what is done stays done, the next stage is not begun.")));
-    }
-    Ok(Text::plain(format!("{id} stops: the machine in hand is finished, no other is begun.")))
+    Ok(deploys::stops(&deploy))
 }
 
 /// The service that an incident's card offers to act on; none when none has an app.

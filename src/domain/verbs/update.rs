@@ -124,7 +124,7 @@ fn give(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, update: Update, no_c
     let mut card = Card::new(format!("Update on {id}"), Tone::Quiet).line(update.what.clone());
     card = card.field("By", Text::default().person(&who.person));
     if let Some(due) = due {
-        card = card.field("Next update", Text::default().relative(due));
+        card = card.field("Next update", Text::default().clock(due));
     }
     let replaces = draft.newest_ping(id);
     draft.replace(id, Target::Thread(id), Message::card(card), replaces);
@@ -134,7 +134,7 @@ fn give(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, update: Update, no_c
     }
     let answer = Text::plain("On record");
     Ok(match due {
-        Some(due) => answer.text(". Next update due ").relative(due).text("."),
+        Some(due) => answer.text(". Next update due at ").clock(due).text("."),
         None => answer.text("."),
     })
 }

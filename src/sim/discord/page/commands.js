@@ -12,7 +12,9 @@ export function leaves(commands) {
     else out.push({ name, description: node.description ?? "", options: ordered(node.options ?? []) });
   };
   for (const command of commands) if (command.kind === "slash") walk(command.name, command);
-  return out.sort((a, b) => a.name.localeCompare(b.name));
+  // In the order in which the bot registered them, which is that in which they are needed; those with many parts after the rest.
+  const isPart = (leaf) => (leaf.name.includes(" ") ? 1 : 0);
+  return out.sort((a, b) => isPart(a) - isPart(b));
 }
 
 const ordered = (options) => [...options.filter((option) => option.required), ...options.filter((option) => !option.required)];

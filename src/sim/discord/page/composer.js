@@ -13,6 +13,8 @@ export class Composer {
   #fields = []; // [{option, input, picked}] in the order shown
   #entries = []; // what the list offers: {label, hint, take}
   #at = -1;
+  #hint = ""; // what the hint says, without what the keys do
+  #keys = false; // whether it says what the keys do
   #asked = 0;
   #drafts = new Map(); // channel id → what was being written there
   #here = "";
@@ -95,11 +97,12 @@ export class Composer {
 
   // --- the list of suggestions
 
-  #offer(entries, { hint = "", at = -1 } = {}) {
+  #offer(entries, { hint = "", at = -1, keys = false } = {}) {
     this.#entries = entries.slice(0, SHOWN_MAX);
     this.#at = Math.min(at, this.#entries.length - 1);
-    this.hint.hidden = !hint;
-    this.hint.textContent = hint;
+    const more = entries.length - this.#entries.length;
+    this.#hint = [hint, more > 0 && `${more} more: type on`].filter(Boolean).join("  —  ");
+    this.#keys = keys;
     this.list.hidden = this.#entries.length === 0;
     this.list.replaceChildren(...this.#entries.map((entry, index) => el("li", {
       role: "option", id: `${this.listId}-${index}`, "aria-selected": "false",
@@ -110,6 +113,10 @@ export class Composer {
 
   #mark() {
     const input = this.#leaf ? this.#field()?.input : this.box;
+    // What Enter does depends on whether something in the list is marked.
+    const does = this.#at >= 0 ? "Enter or Tab takes the marked one, Esc closes the list" : "Enter runs, Tab goes on, Esc cancels";
+    this.hint.textContent = this.#keys ? `${this.#hint}  —  ${does}` : this.#hint;
+    this.hint.hidden = this.hint.textContent === "";
     [...this.list.children].forEach((item, index) => item.setAttribute("aria-selected", String(index === this.#at)));
     const active = this.list.children[this.#at];
     active?.scrollIntoView({ block: "nearest" });
@@ -344,7 +351,7 @@ export class Composer {
       this.#run();
     } else if (event.key === "Escape") {
       event.preventDefault();
-      if (!this.list.hidden) return this.#offer([], { hint: this.hint.textContent });
+      if (!this.list.hidden) return this.#offer([], { hint: this.#hint, keys: this.#keys });
       this.#close();
       this.box.value = "";
       this.#complain("");
@@ -367,7 +374,7 @@ export class Composer {
 
   async #suggest(field) {
     const { option, input } = field;
-    const hint = `${hintOf(option)}  —  Enter runs, Tab goes on, Esc cancels`;
+    const hint = hintOf(option);
     const take = (choice) => () => {
       input.value = choice.name;
       field.picked = choice.value;
@@ -381,9 +388,9 @@ export class Composer {
     if (fixed) {
       const typed = field.picked === undefined ? input.value.toLowerCase().replace(/^[@#]/u, "") : "";
       const fits = fixed.filter((choice) => `${choice.name} ${choice.hint ?? ""}`.toLowerCase().includes(typed));
-      return this.#offer(entries(fits), { hint: fits.length === 0 ? `Nothing fits. ${hint}` : hint, at });
+      return this.#offer(entries(fits), { hint: fits.length === 0 ? `Nothing fits. ${hint}` : hint, at, keys: true });
     }
-    this.#offer([], { hint });
+    this.#offer([], { hint, keys: true });
     if (!option.autocomplete || field.picked !== undefined) return;
     const asked = this.#asked;
     await new Promise((resume) => setTimeout(resume, ASK_AFTER_MS));
@@ -400,7 +407,7 @@ export class Composer {
       trouble = refused.message;
     }
     if (asked !== this.#asked || document.activeElement !== input) return;
-    this.#offer(entries(choices), { hint: trouble ? `No suggestions: ${trouble}` : hint, at: Math.min(at, choices.length - 1) });
+    this.#offer(entries(choices), { hint: trouble ? `No suggestions: ${trouble}` : hint, at: Math.min(at, choices.length - 1), keys: true });
   }
 
   #next(field) {

@@ -152,7 +152,7 @@ export class Log {
     const state = {};
     for (const [id, about] of this.store.mine) {
       if (about.message_id !== message.id || about.me !== this.store.me) continue;
-      const status = this.store.interactions.get(id)?.status ?? "waiting";
+      const status = this.store.statusOf(id);
       if (status === "waiting") state.busy = about.custom_id;
       if (status === "expired" && !this.store.dismissed.has(id)) state.failed = this.store.interactions.get(id).error ?? "the bot did not answer in time.";
     }
@@ -164,7 +164,7 @@ export class Log {
     const items = [];
     for (const [id, about] of this.store.mine) {
       if (about.message_id || about.channel_id !== this.id || about.me !== this.store.me || this.store.dismissed.has(id)) continue;
-      const status = this.store.interactions.get(id)?.status ?? "waiting";
+      const status = this.store.statusOf(id);
       if (status === "waiting") {
         items.push({ key: `ask-${id}`, version: status, build: () => el("p", { class: "asked" }, "Sending ", el("span", { class: "command-name" }, about.name), "…") });
       } else if (status === "expired") {

@@ -5,6 +5,7 @@ import { compareIds } from "./ids.js";
 
 const PAGE_MESSAGES = 60;
 const INTERACTIONS_KEPT = 100;
+const UNTOLD_MS = 5_000; // from asking for something until the server tells of it
 
 export class Store {
   guild = { name: "" };
@@ -410,6 +411,12 @@ export class Store {
   }
 
   // --- acting
+
+  /** How something that this page asked stands. What the server does not tell of is waited for at first only; later it is over. */
+  statusOf(id) {
+    const began = this.mine.get(id)?.began ?? 0;
+    return this.interactions.get(id)?.status ?? (Date.now() - began < UNTOLD_MS ? "waiting" : "over");
+  }
 
   /** Does something that the bot answers, and remembers that this page asked. */
   async interact(path, body, about) {
