@@ -25,16 +25,6 @@ pub fn start(draft: &mut Draft<'_>, id: DeployId, by: &Person, machines: Option<
     let late_at = draft.deploy(id).and_then(|deploy| late::at(&draft.ctx, deploy));
     draft.fact(id, Fact::DeployStarted { by: by.clone(), machines, checks, late_at });
     let Some(deploy) = draft.deploy(id).cloned() else { return };
-    // What is being watched on the same app can be judged no more: what is seen from now on is this one's doing.
-    let others: Vec<DeployId> = draft.ctx.state.team.deploys.keys().copied().filter(|other| *other != id).collect();
-    let watched: Vec<(DeployId, Verdict)> = (others.into_iter().filter_map(|other| draft.deploy(other)))
-        .filter(|other| other.plan.app == deploy.plan.app && other.is_started() && !other.is_running())
-        .map(|other| (other.id, other.verdict.unwrap_or(Verdict::Superseded)))
-        .collect();
-    for (other, verdict) in watched {
-        let seen = superseded(id);
-        draft.fact(other, Fact::DeployJudged { verdict, seen, watch: None });
-    }
     tell(draft, &deploy, deploys::started(&deploy, by));
     if let Some(incident) = deploy.incident
         && draft.incident(incident).is_ok_and(|incident| incident.status == Status::Investigating)
@@ -45,9 +35,19 @@ pub fn start(draft: &mut Draft<'_>, id: DeployId, by: &Person, machines: Option<
     begin(draft, id);
 }
 
-/// The stage at hand begins: with its release, where it is one.
+/// The stage at hand begins: with its release, where it is one. What is being watched on the same app can be judged no more:
+/// what is seen from now on is this one's doing.
 pub fn begin(draft: &mut Draft<'_>, id: DeployId) {
     let Some(deploy) = draft.deploy(id).cloned() else { return };
+    let others: Vec<DeployId> = draft.ctx.state.team.deploys.keys().copied().filter(|other| *other != id).collect();
+    let watched: Vec<(DeployId, Verdict)> = (others.into_iter().filter_map(|other| draft.deploy(other)))
+        .filter(|other| other.plan.app == deploy.plan.app && other.is_started() && !other.is_running())
+        .map(|other| (other.id, other.verdict.unwrap_or(Verdict::Superseded)))
+        .collect();
+    for (other, verdict) in watched {
+        let seen = superseded(id);
+        draft.fact(other, Fact::DeployJudged { verdict, seen, watch: None });
+    }
     match deploy.phase {
         Phase::Opening => {
             act(draft, &deploy, Step::OpenRelease { image: deploy.plan.to.image.clone() });
