@@ -532,7 +532,11 @@ where
                 }
             }
             Ask::Told(which, reply) => {
-                let _ = reply.send(self.told(&which));
+                // Unanswered when it panics: whoever asks hears that it cannot be said now.
+                match catch_unwind(AssertUnwindSafe(|| self.told(&which))) {
+                    Ok(told) => drop(reply.send(told)),
+                    Err(_) => error!("How a pipeline's deploy stands could not be said: saying it panicked"),
+                }
             }
             Ask::Adopt(policy, hash) => {
                 self.parts.policy = *policy;

@@ -173,8 +173,8 @@ impl Public {
     }
 
     /// How the deploy of a request, or of a number, stands. Only what a pipeline asked for is told to one.
-    async fn told(&self, which: Meant) -> Option<Told> {
-        self.door.told(which).await
+    async fn told(&self, which: Meant) -> Result<Option<Told>, Refused> {
+        self.door.told(which).await.map_err(|_| Refused::busy())
     }
 }
 
@@ -198,7 +198,7 @@ async fn deploy(State(public): State<Arc<Public>>, request: Request) -> Result<R
         // It may have been decided all the same: the same again finds out.
         return Err(Refused::busy());
     };
-    match public.told(Meant::Request { id: id.clone(), body: digest }).await {
+    match public.told(Meant::Request { id: id.clone(), body: digest }).await? {
         Some(told) => {
             info!(request = %id, deploy = %told.deploy, "A pipeline asked for a deploy");
             Ok((StatusCode::ACCEPTED, Json(told)).into_response())
@@ -231,7 +231,7 @@ async fn stands(
     let LetIn { .. } = public.let_in(request, &public.looks).await?;
     let number = number.strip_prefix("DEP-").unwrap_or(&number).parse().ok();
     let told = match number {
-        Some(number) => public.told(Meant::Number(DeployId(number))).await,
+        Some(number) => public.told(Meant::Number(DeployId(number))).await?,
         None => None,
     };
     let says = "No pipeline asked for that deploy, or it is not on record.";
@@ -285,6 +285,20 @@ mod tests {
         let (status, says, again) = ask(&url, r#"{"service": "shop", "image": "shop:2"}"#).await;
         assert_eq!((status, again), (503, true), "{says}");
         assert!(says.contains("I am busy"), "{says}");
+    }
+
+    #[tokio::test]
+    async fn a_loop_that_is_gone_is_no_deploy_that_is_not_there() {
+        let (url, _door, threshold) = port(&[SECRET]).await;
+        drop(threshold);
+        let (time_s, id, path) = (SystemClock::default().now().timestamp(), "run-7", "/hooks/deploy/7");
+        let signed = Signed { time_s, id, method: "GET", path, body: b"" };
+        let request = reqwest::Client::new().get(format!("{url}{path}")).header(signature::TIME, time_s);
+        let request =
+            request.header(signature::ID, id).header(signature::SIGNATURE, signed.sign(&SecretString::from(SECRET)));
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), 503);
+        assert!(answer.headers().contains_key("retry-after"));
     }
 
     #[tokio::test]

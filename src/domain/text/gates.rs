@@ -33,6 +33,11 @@ pub fn frozen_by_hand(ctx: &Ctx<'_>, freeze: &Freeze) -> String {
     format!("{what} is frozen by {by}{until}: {}", words(&freeze.why))
 }
 
+/// A freeze is to end so late that leaving its end open is meant.
+pub fn too_far(days_max: i64) -> String {
+    format!("That is more than {days_max} days ahead. Leave `until` out, and it holds until somebody says `/fly thaw`.")
+}
+
 /// The calendar froze it.
 pub fn frozen_by_calendar(name: &str, last: NaiveDate) -> String {
     format!("{name}, until the end of {last}")

@@ -8,6 +8,7 @@ use super::short;
 use crate::domain::ids::Service;
 use crate::domain::message::Text;
 use crate::domain::releases::Released;
+use crate::domain::schedule::local;
 
 /// Characters of a name that are shown.
 const NAME_CHARS_MAX: usize = 40;
@@ -79,7 +80,7 @@ pub fn deployed(release: &Released) -> Text {
 
 /// "v42 · deployment-7 · 24 Nov 03:00 · carol · complete", to choose from. A date stays true however long the list is kept.
 pub fn choice(release: &Released, zone: Tz) -> String {
-    let at = release.at.map(|at| at.with_timezone(&zone).format("%-d %b %H:%M").to_string());
+    let at = release.at.map(|at| local(zone, at).format("%-d %b %H:%M").to_string());
     let parts = [
         Some(format!("v{}", release.version)),
         Some(short(release.image.short(), NAME_CHARS_MAX)),
