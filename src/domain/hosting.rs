@@ -131,8 +131,8 @@ pub struct Inventory {
     pub machines: Vec<Running>,
     /// Releases, newest first; a sentence when the host did not say.
     pub releases: Result<Vec<Release>, String>,
-    /// The command that Fly's configuration runs before a deploy, when it has one.
-    pub release_command: Option<String>,
+    /// The command that Fly's configuration runs before a deploy, when it has one; a sentence when the host did not say.
+    pub release_command: Result<Option<String>, String>,
     /// When a secret was last set, if that can be told.
     pub secrets_at: Option<At>,
     /// The app's secrets, without their values; a sentence when the host did not say.

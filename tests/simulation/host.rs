@@ -235,7 +235,7 @@ impl Host {
             at: now,
             machines: self.machines.iter().map(machine).collect(),
             releases: Ok(self.releases.iter().map(|opened| opened.release.clone()).collect()),
-            release_command: self.has_command.then(|| "migrate".to_owned()),
+            release_command: Ok(self.has_command.then(|| "migrate".to_owned())),
             secrets_at: None,
             secrets: Ok(Vec::new()),
         }

@@ -284,7 +284,7 @@ fn say_yes(deploy: &Deploy, who: &Actor, dice: &mut Dice) -> Option<InputKind> {
     let approved = matches!(deploy.approval.as_ref(), Some(approval) if approval.hash == deploy.plan.hash);
     let mut refusing = deploy.checks.iter().filter(|check| check.found == Finding::Refuses && !waived(check.gate));
     let refusing = refusing.next().map(|check| check.gate);
-    let gate = refusing.unwrap_or(Gate::ALL[dice.below(7) as usize]);
+    let gate = refusing.unwrap_or(Gate::ALL[dice.below(Gate::ALL.len() as u64) as usize]);
     // Often straight on: there is half an hour for it all.
     match (refusing, dice.below(2)) {
         (_, 0) => {}

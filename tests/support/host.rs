@@ -57,6 +57,8 @@ pub enum Lack {
     Releases,
     /// Releases cannot be put on the host's record.
     Record,
+    /// GraphQL does not answer, and nothing else is wrong.
+    GraphQl,
     /// Somebody else holds the machines.
     Lease,
     /// Every change is refused, for no reason that could pass.
@@ -243,7 +245,10 @@ impl Host {
             at: now,
             machines: self.machines.clone(),
             releases,
-            release_command: self.release_command.clone(),
+            release_command: match self.lacks {
+                Some(Lack::Releases | Lack::Record | Lack::GraphQl) => Err("it answered 503".to_owned()),
+                _ => Ok(self.release_command.clone()),
+            },
             secrets_at: None,
             secrets: Ok(vec![
                 Secret { name: "DATABASE_URL".to_owned(), digest: "3f1a".to_owned(), at: None },

@@ -412,6 +412,7 @@ impl Pure {
             ("no token", _) => host.lacks = Some(Lack::Token),
             ("no room", _) => host.lacks = Some(Lack::Room),
             ("no releases", _) => host.lacks = Some(Lack::Releases),
+            ("no graphql", _) => host.lacks = Some(Lack::GraphQl),
             ("no record of releases", _) => host.lacks = Some(Lack::Record),
             ("carol holds the machines", _) => host.lacks = Some(Lack::Lease),
             ("refuses", _) => host.lacks = Some(Lack::Refusal),

@@ -75,16 +75,22 @@ async fn with_machines(wire: &Wire, app: &str, all: Vec<Machine>) -> Inventory {
     if let Ok(releases) = &mut releases {
         resolve(releases, &machines);
     }
-    let current = current.ok().and_then(Result::ok);
+    let current = current.map_or_else(
+        |_| Err(in_time("Fly did not tell the configuration")),
+        |read| read.map_err(|error| error.to_string()),
+    );
     let command = |definition: &Value| {
         let command = definition.pointer("/deploy/release_command")?.as_str()?;
         Some(command.to_owned()).filter(|command| !command.trim().is_empty())
     };
-    let release_command = current
-        .as_ref()
-        .and_then(|current| command(&current.definition))
-        .or_else(|| all.iter().filter(|machine| group(machine) == RELEASE_COMMAND).find_map(command_of));
-    let told = || current.as_ref().and_then(|current| current.secrets.iter().filter_map(newest_of).max());
+    let ran = || all.iter().filter(|machine| group(machine) == RELEASE_COMMAND).find_map(command_of);
+    // Where the configuration is not told, nobody can say that there is none.
+    let release_command = match &current {
+        Ok(current) if current.definition.is_object() => Ok(command(&current.definition).or_else(ran)),
+        Ok(_) => Err("it tells its release without the configuration".to_owned()),
+        Err(why) => Err(why.clone()),
+    };
+    let told = || current.as_ref().ok().and_then(|current| current.secrets.iter().filter_map(newest_of).max());
     let secrets = secrets.unwrap_or_else(|_| Err(in_time("Fly did not tell the secrets")));
     let secrets_at = secrets.iter().flatten().filter_map(|secret| secret.at).max().or_else(told);
     Inventory { app: app.to_owned(), at, machines, releases, release_command, secrets_at, secrets }

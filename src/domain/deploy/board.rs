@@ -11,7 +11,7 @@ use crate::domain::hosting::Running;
 use crate::domain::ids::{DeployId, Thing};
 use crate::domain::message::{Button, ButtonStyle, Card, Choice, Menu, Message, Text, Tone};
 use crate::domain::state::State;
-use crate::domain::text::{self, capital, deploys, pipeline, scale};
+use crate::domain::text::{self, capital, deploys, gates as words, pipeline, scale};
 use crate::domain::verbs;
 
 /// Machines named one by one; of more, only those that are not done.
@@ -89,8 +89,8 @@ pub fn card(ctx: &Ctx<'_>, deploy: &Deploy) -> Message {
         card = card.row("Takes", expected(ctx, deploy));
         card = card.row("If it fails", undo(ctx, plan));
     }
-    if let Some(command) = plan.release_command.as_ref().filter(|_| deploy.is_waiting()) {
-        card = card.row("Runs first", format!("“{command}”, once, with the new image"));
+    if let Some(command) = words::command(plan).filter(|_| deploy.is_waiting()) {
+        card = card.row("Runs first", command);
     }
     if !deploy.checks.is_empty() && deploy.is_waiting() {
         card = card.row("Checks", checks(ctx, deploy));
@@ -145,10 +145,11 @@ fn expected(ctx: &Ctx<'_>, deploy: &Deploy) -> String {
 }
 
 fn undo(ctx: &Ctx<'_>, plan: &Plan) -> &'static str {
-    match (ctx.policy.deploys.roll_back_by_itself, &plan.release_command) {
-        (true, None) => "I take it back by myself",
-        (true, Some(_)) => "I ask: what the release command changed, the image before may not live with",
-        (false, _) => "I ask",
+    match (ctx.policy.deploys.roll_back_by_itself, &plan.release_command, &plan.release_command_unknown) {
+        (true, None, None) => "I take it back by myself",
+        (true, Some(_), _) => "I ask: what the release command changed, the image before may not live with",
+        (true, None, Some(_)) => "I ask: whether a release command is missing, nobody knows",
+        (false, ..) => "I ask",
     }
 }
 

@@ -86,6 +86,9 @@ pub struct Plan {
     /// What is run once with the new image before the first machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_command: Option<String>,
+    /// Why it is not known whether something is to be run before, when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_command_unknown: Option<String>,
     /// What is to be different, where the image stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<scale::Scale>,

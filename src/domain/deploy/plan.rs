@@ -104,10 +104,14 @@ pub fn rollback(inventory: &Inventory, wanted: &Wanted, to: Option<&str>) -> Res
             "That release is {days} days old. Whether Fly still has its image shows when the first machine takes it; if not, nothing is changed."
         ));
     }
-    if let Some(command) = &inventory.release_command {
-        notes.push(format!(
+    match &inventory.release_command {
+        Ok(Some(command)) => notes.push(format!(
             "“{command}” ran with the releases between; what it changed (a migration?) is not undone, and it is not run now."
-        ));
+        )),
+        Ok(None) => {}
+        Err(why) => notes.push(format!(
+            "Fly does not say whether a release command ran with the releases between ({why}); what one changed is not undone."
+        )),
     }
     Ok(plan(Kind::Rollback, inventory, wanted, from, to, notes))
 }
@@ -158,7 +162,7 @@ pub fn forward(inventory: &Inventory, wanted: &Wanted, image: &Image, strategy: 
     let notes = vec!["Image only: fly.toml and secrets stay as they are.".to_owned()];
     let mut plan = plan(Kind::Deploy, inventory, wanted, from, to, notes);
     plan.strategy = strategy;
-    plan.release_command.clone_from(&inventory.release_command);
+    before_first(&mut plan, inventory);
     if strategy == Strategy::Immediate {
         plan.at_once = u16::try_from(plan.machines.len()).unwrap_or(u16::MAX);
         plan.notes.push("All machines at once, waiting for none: requests fail until they are up.".to_owned());
@@ -179,9 +183,17 @@ pub fn again(planned: &Plan, inventory: &Inventory) -> Plan {
     }
     now.machines.clone_from(&inventory.machines);
     now.machines.sort_by_key(|machine| !machine.is_up());
-    now.release_command.clone_from(&inventory.release_command);
+    before_first(&mut now, inventory);
     now.hash = hash(&now);
     now
+}
+
+/// What runs before the first machine. Where that is not told, what was known stays, and the plan says that it is not known now.
+fn before_first(plan: &mut Plan, inventory: &Inventory) {
+    match &inventory.release_command {
+        Ok(command) => (plan.release_command, plan.release_command_unknown) = (command.clone(), None),
+        Err(why) => plan.release_command_unknown = Some(why.clone()),
+    }
 }
 
 /// The way back from a plan, on the machines that are there now.
@@ -285,6 +297,7 @@ fn plan(kind: Kind, inventory: &Inventory, wanted: &Wanted, from: Shipped, to: S
         hash: String::new(),
         strategy: Strategy::Rolling,
         release_command: None,
+        release_command_unknown: None,
         scale: None,
     };
     plan.hash = hash(&plan);

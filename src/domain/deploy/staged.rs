@@ -10,7 +10,7 @@ use crate::domain::health::HealthReport;
 use crate::domain::hosting::Inventory;
 use crate::domain::ids::DeployId;
 use crate::domain::message::{Message, Ping};
-use crate::domain::text::{self, deploys};
+use crate::domain::text::{self, deploys, gates as words};
 use crate::domain::verbs;
 
 /// A stage did well: the next one is looked at.
@@ -87,7 +87,8 @@ pub fn revise(
 
 /// What makes a plan another one than it was; none when it is the same.
 pub fn drift(planned: &Plan, now: &Plan) -> Option<String> {
-    if planned.hash == now.hash {
+    let is_told = |plan: &Plan| plan.release_command_unknown.is_none();
+    if planned.hash == now.hash && is_told(planned) == is_told(now) {
         return None;
     }
     let app = &planned.app;
@@ -107,6 +108,9 @@ pub fn drift(planned: &Plan, now: &Plan) -> Option<String> {
     }
     for machine in now.machines.iter().filter(|machine| id_of(planned, &machine.id).is_none()) {
         changed.push(format!("machine {} is new", machine.id));
+    }
+    if planned.release_command != now.release_command || is_told(planned) != is_told(now) {
+        changed.push(words::command_changed(now));
     }
     match changed.as_slice() {
         [] => Some(format!("the plan for {app} is another")),

@@ -20,6 +20,7 @@ pub fn plan(ctx: &Ctx<'_>, deploy: &Deploy, verdict: Verdict, machines: &Result<
         && plan.kind == Kind::Deploy
         // What a release command changed, the image before may not live with.
         && plan.release_command.is_none()
+        && plan.release_command_unknown.is_none()
         && deploy.stopped_by.is_none()
         && !plan.from.image.is(&plan.to.image);
     if !(wanted && failed && was_changed) {

@@ -99,6 +99,7 @@ pub fn become_(fly: &Handle, what: &str) -> Result<(), String> {
             fault(json!({"kind": "answer", "status": 403, "door": "releases", "method": "PATCH"}))?;
             fault(json!({"kind": "answer", "status": 403, "door": "graphql"}))
         }
+        "no graphql" => fault(json!({"kind": "answer", "status": 403, "door": "graphql"})),
         "releases stick" => fault(json!({"kind": "release_sticks", "path": APP})),
         "hardware fails" => fly.host(APP, Some("1"), "unreachable"),
         "hardware is back" => fly.host(APP, Some("1"), "ok"),
@@ -179,6 +180,11 @@ const ENDS: [&str; 3] = [". It took", ". The next ", ". 1"];
 pub fn plain(line: &str) -> String {
     if let (Some(begins), Some(ends)) = (line.find("released before ("), line.find("). Give the image")) {
         return format!("{}released before (it answered 503{}", &line[..begins], &line[ends..]);
+    }
+    for (before, after) in [("with the releases between (", "); what one"), (" has (", "); none would")] {
+        if let (Some(begins), Some(ends)) = (line.find(before), line.find(after)) {
+            return format!("{}it answered 503{}", &line[..begins + before.len()], &line[ends..]);
+        }
     }
     let found = SAYINGS.iter().find_map(|(has, means)| Some((line.find(has)?, *means)));
     let Some((at, means)) = found else { return line.to_owned() };
