@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::deploy::Strategy;
 use super::fact::At;
 
 /// An image: what people write, and the digest when it is known.
@@ -302,6 +303,9 @@ pub enum Step {
     OpenRelease {
         /// What it puts up.
         image: Image,
+        /// In which order its machines get it.
+        #[serde(default, skip_serializing_if = "Strategy::is_rolling")]
+        strategy: Strategy,
     },
     /// Make a machine run this image, and nothing else about it different; wait until it is well.
     Update {

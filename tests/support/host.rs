@@ -314,7 +314,7 @@ impl Host {
             (Some(Lack::Releases), Step::OpenRelease { .. } | Step::CloseRelease { .. }) => {
                 return failed(Trouble::Unreachable, "the list of releases does not answer", None);
             }
-            (_, Step::OpenRelease { image }) if self.characters.get(image.short()) == Some(&Character::Gone) => {
+            (_, Step::OpenRelease { image, .. }) if self.characters.get(image.short()) == Some(&Character::Gone) => {
                 return failed(Trouble::ImageGone, "Fly does not take it", None);
             }
             (Some(Lack::Record), Step::OpenRelease { .. } | Step::CloseRelease { .. }) => {
@@ -337,7 +337,7 @@ impl Host {
         }
         let done = Stepped::Done { before: None, after: None, release: None };
         match step {
-            Step::OpenRelease { image } => {
+            Step::OpenRelease { image, .. } => {
                 let version = self.releases.first().map_or(0, |release| release.version) + 1;
                 let release = ReleaseRef { id: format!("rel-{version}"), version };
                 self.releases.insert(

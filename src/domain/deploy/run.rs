@@ -50,7 +50,8 @@ pub fn begin(draft: &mut Draft<'_>, id: DeployId) {
     }
     match deploy.phase {
         Phase::Opening => {
-            act(draft, &deploy, Step::OpenRelease { image: deploy.plan.to.image.clone() });
+            let (image, strategy) = (deploy.plan.to.image.clone(), deploy.plan.strategy);
+            act(draft, &deploy, Step::OpenRelease { image, strategy });
         }
         _ => roll(draft, id),
     }
