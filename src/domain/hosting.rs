@@ -157,7 +157,10 @@ impl Inventory {
     #[must_use]
     pub fn read_at(mut self, now: At) -> Self {
         let then = self.at;
-        let moved = |at: At| now - chrono::TimeDelta::seconds((then - at).num_seconds().max(0));
+        let moved = |at: At| {
+            let ago = chrono::TimeDelta::seconds((then - at).num_seconds().max(0));
+            now.checked_sub_signed(ago).unwrap_or(at)
+        };
         self.at = now;
         self.secrets_at = self.secrets_at.map(moved);
         self.releases.iter_mut().flatten().for_each(|release| release.at = release.at.map(moved));

@@ -279,7 +279,10 @@ fn asks(who: &Actor, dice: &mut Dice) -> InputKind {
 /// Somebody works towards a yes to a deploy: passes what refuses, ticks, approves, starts; or lets it be.
 fn say_yes(deploy: &Deploy, who: &Actor, dice: &mut Dice) -> Option<InputKind> {
     let n = deploy.id.0;
-    let pressed = |who: Actor, verb: &str| Some(press(who, format!("{verb}:{n}")));
+    let pressed = |who: Actor, verb: &str| {
+        let mark = matches!(verb, "go" | "approve").then(|| format!(":{}", deploy.mark())).unwrap_or_default();
+        Some(press(who, format!("{verb}:{n}{mark}")))
+    };
     let waived = |gate: Gate| deploy.waivers.iter().any(|waiver| waiver.gate == gate);
     let approved = matches!(deploy.approval.as_ref(), Some(approval) if approval.hash == deploy.plan.hash);
     let mut refusing = deploy.checks.iter().filter(|check| check.found == Finding::Refuses && !waived(check.gate));

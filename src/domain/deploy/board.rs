@@ -287,7 +287,7 @@ pub fn shown_on(state: &State, on: Thing, fact: &Fact) -> Vec<DeployId> {
 pub fn yes_buttons(deploy: &Deploy) -> Vec<Button> {
     let n = deploy.id.0;
     vec![
-        Button::new(format!("go:{n}"), yes(&deploy.plan), ButtonStyle::Danger),
+        Button::new(format!("go:{n}:{}", deploy.mark()), yes(&deploy.plan), ButtonStyle::Danger),
         Button::new(format!("no:{n}"), "Cancel", ButtonStyle::Plain),
     ]
 }
@@ -297,8 +297,11 @@ fn planned(ctx: &Ctx<'_>, deploy: &Deploy) -> Vec<Button> {
     let n = deploy.id.0;
     let is_approved = deploy.approval.as_ref().is_some_and(|approval| approval.until > ctx.now);
     let mut buttons = match is_approved || verbs::deploy::own(ctx).is_some() {
-        true => vec![Button::new(format!("go:{n}"), "Start", ButtonStyle::Danger)],
-        false => vec![Button::new(format!("approve:{n}"), "Approve and start", ButtonStyle::Success)],
+        true => vec![Button::new(format!("go:{n}:{}", deploy.mark()), "Start", ButtonStyle::Danger)],
+        false => {
+            let action = format!("approve:{n}:{}", deploy.mark());
+            vec![Button::new(action, "Approve and start", ButtonStyle::Success)]
+        }
     };
     if !is_approved && verbs::deploy::own(ctx).is_none() && verbs::deploy::glass(ctx, deploy).is_some() {
         buttons.push(Button::new(format!("glass:{n}"), "Break glass", ButtonStyle::Danger));
@@ -361,6 +364,7 @@ fn ways(deploy: &Deploy) -> Vec<Button> {
             | Verdict::Done
             | Verdict::Cancelled
             | Verdict::Superseded
+            | Verdict::Stopped
             | Verdict::ServingAlthoughFailed,
             _,
         ) => Vec::new(),

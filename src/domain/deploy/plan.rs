@@ -319,7 +319,13 @@ pub fn hash(plan: &Plan) -> String {
         part(&serde_json::to_string(scale).unwrap_or_default());
     }
     part(plan.to.image.digest.as_deref().unwrap_or(&plan.to.image.reference));
-    for machine in &plan.machines {
+    if plan.release_command_unknown.is_some() {
+        part("release command not told");
+    }
+    // Whether one sleeps says in which order they come, and is not what somebody said yes to.
+    let mut machines: Vec<&Running> = plan.machines.iter().collect();
+    machines.sort_by(|one, other| one.id.cmp(&other.id));
+    for machine in machines {
         part(&machine.id);
         part(&machine.config_sha256);
     }
@@ -342,6 +348,47 @@ fn hex(sha: Sha256) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_that_falls_asleep_makes_no_other_plan() {
+        let machine = |id: &str, state: &str| Running {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            region: "iad".to_owned(),
+            group: "app".to_owned(),
+            state: state.to_owned(),
+            image: Image::new("registry.fly.io/shop:v1"),
+            instance: String::new(),
+            config_sha256: format!("config of {id}"),
+            host_ok: true,
+            cordoned: false,
+            has_volume: false,
+            may_sleep: true,
+            checks: 1,
+            guest: None,
+            rest: None,
+        };
+        let inventory = |states: [&str; 2], command: &str| Inventory {
+            app: "shop".to_owned(),
+            at: chrono::DateTime::UNIX_EPOCH,
+            machines: vec![machine("a", states[0]), machine("b", states[1])],
+            releases: Ok(Vec::new()),
+            release_command: Ok(Some(command.to_owned())),
+            secrets_at: None,
+            secrets: Ok(Vec::new()),
+        };
+        let wanted =
+            Wanted { service: Service::new("shop"), stage: Stage::Production, at_once_percent: 33, bad: Vec::new() };
+        let (image, both) = (Image::new("registry.fly.io/shop:v2"), ["started", "started"]);
+        let planned = forward(&inventory(both, "migrate"), &wanted, &image, Strategy::Rolling);
+        let planned = planned.unwrap_or_else(|why| panic!("{why}"));
+        let asleep = again(&planned, &inventory(["stopped", "started"], "migrate"));
+        assert_eq!(asleep.machines.first().map(|machine| machine.id.as_str()), Some("b"), "what serves comes first");
+        assert_eq!((asleep.hash == planned.hash, super::super::staged::drift(&planned, &asleep)), (true, None));
+        let other = again(&planned, &inventory(both, "migrate --all"));
+        let drift = super::super::staged::drift(&planned, &other);
+        assert_eq!(drift.as_deref(), Some("in shop, “migrate --all” runs first"));
+    }
 
     #[test]
     fn only_what_can_be_an_image_is_taken_for_one() {

@@ -382,8 +382,16 @@ pub fn surveyed(
         false => Message { buttons: super::board::ways_on(&draft.ctx, &now), ..Message::line(line) },
     };
     if !verdict.is_good() && verdict != Verdict::Cancelled {
-        let whom = now.started_by.clone().unwrap_or_else(|| now.by.clone());
-        message = message.and(text::reason("you started it")).ping(Ping::Person(whom));
+        let asker = now.asker().cloned();
+        let starter = now.started_by.clone().filter(|by| asker.as_ref() != Some(by));
+        let why = match (&asker, &starter) {
+            _ if now.by_itself => "you started what it takes back",
+            (Some(_), None) => "you asked for it",
+            (Some(_), Some(_)) => "you asked for it, or started it",
+            (None, _) => "you started it",
+        };
+        message = message.and(text::reason(why));
+        message = asker.into_iter().chain(starter).fold(message, |message, whom| message.ping(Ping::Person(whom)));
     }
     draft.post(id, place(&now), message);
     if let Some(back) = back {

@@ -29,8 +29,10 @@ pub fn left(draft: &mut Draft<'_>, id: DeployId) {
     let Some(deploy) = draft.deploy(id).cloned() else { return };
     let Some(passed) = deploy.passed.last() else { return };
     let seen = format!("{}; stopped before {}", passed.seen, next_name(&deploy));
-    draft.fact(id, Fact::DeployJudged { verdict: passed.verdict, seen: seen.clone(), watch: None });
-    let line = deploys::judged(&deploy, passed.verdict, &seen, draft.now());
+    // How well the stages before did is not how well it did: what was asked for never came to be.
+    let verdict = Verdict::Stopped;
+    draft.fact(id, Fact::DeployJudged { verdict, seen: seen.clone(), watch: None });
+    let line = deploys::judged(&deploy, verdict, &seen, draft.now());
     run::tell(draft, &deploy, line);
 }
 

@@ -30,7 +30,7 @@ pub fn plan(ctx: &Ctx<'_>, deploy: &Deploy, verdict: Verdict, machines: &Result<
     if ctx.state.team.deploys.values().find(is_at_work).is_some() {
         return None;
     }
-    let machines = changed(deploy, machines.as_ref().ok());
+    let machines = changed(deploy, machines.as_ref().ok().filter(|read| !read.machines.is_empty()));
     (!machines.is_empty()).then(|| plan::back(plan, machines))
 }
 

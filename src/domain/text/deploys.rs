@@ -126,6 +126,16 @@ pub fn drifted(id: DeployId, what: &str) -> Text {
     ))
 }
 
+/// A yes to a plan that is another by now.
+pub fn older_plan(deploy: &Deploy) -> String {
+    let what = deploy.revised.as_deref().unwrap_or("it was planned anew");
+    format!(
+        "Not counted, and nothing was changed: that button is of an earlier plan of {}. Since then, {what}. Look at its card and \
+         press there.",
+        deploy.id
+    )
+}
+
 /// Nobody else has said yes.
 pub fn needs_approval(ctx: &Ctx<'_>, deploy: &Deploy) -> String {
     let whom = super::roles(ctx.policy.holders(Right::Approve));

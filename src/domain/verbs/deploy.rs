@@ -5,7 +5,7 @@
 
 use super::ship::{self, About};
 use crate::domain::deploy::gates::{self, Check, Gate};
-use crate::domain::deploy::{Approval, Deploy, Phase, Plan, Strategy, plan, run, staged};
+use crate::domain::deploy::{Approval, Deploy, Kind, Phase, Plan, Strategy, plan, run, staged};
 use crate::domain::draft::{Ctx, Draft};
 use crate::domain::fact::Fact;
 use crate::domain::health::{Mark, StageHealth};
@@ -149,7 +149,7 @@ fn runs_well_on_staging(
 ) -> bool {
     let Some(staging) = staging else { return false };
     let is_settled = |release: &Release| {
-        let settled_at = release.at.map(|at| at + ctx.policy.deploys.settle_for.delta());
+        let settled_at = release.at.and_then(|at| at.checked_add_signed(ctx.policy.deploys.settle_for.delta()));
         release.is_complete() && settled_at.is_some_and(|at| at <= staging.at)
     };
     let mut stages = answers.health.iter().flat_map(|report| &report.stages);
@@ -192,7 +192,8 @@ pub fn ask_approval(draft: &mut Draft<'_>, id: DeployId) {
     let mut message = Message::line(deploys::approve_please(&draft.ctx, &deploy, until));
     message = message.and(text::reason("you may approve deploys"));
     message.pings = draft.ctx.policy.holders(Right::Approve).iter().map(|role| Ping::Role(role.clone())).collect();
-    let message = message.button(format!("approve:{}", id.0), "Approve and start", ButtonStyle::Success).button(
+    let action = format!("approve:{}:{}", id.0, deploy.mark());
+    let message = message.button(action, "Approve and start", ButtonStyle::Success).button(
         format!("no:{}", id.0),
         "Cancel",
         ButtonStyle::Plain,
@@ -263,6 +264,18 @@ fn is_good(approval: &Approval, deploy: &Deploy, ctx: &Ctx<'_>) -> bool {
 
 fn refuse_while_observing(draft: &Draft<'_>, deploy: &Deploy) -> Result<(), Refusal> {
     if draft.ctx.state.team.live { Ok(()) } else { Err(Refusal::because(deploys::observing(deploy))) }
+}
+
+/// Refuses a yes to an earlier plan than the one that waits now. A button without a mark is of a time before there were any.
+///
+/// # Errors
+/// What has changed since.
+pub fn refuse_an_older_plan(draft: &Draft<'_>, id: DeployId, mark: &str) -> Result<(), Refusal> {
+    let Some(deploy) = draft.deploy(id).filter(|deploy| deploy.plan.kind == Kind::Deploy && deploy.is_waiting()) else {
+        return Ok(());
+    };
+    let is_it = if mark.is_empty() { deploy.revised.is_none() } else { deploy.mark() == mark };
+    if is_it { Ok(()) } else { Err(Refusal::because(deploys::older_plan(deploy))) }
 }
 
 /// Somebody approves it; it starts when nothing else stands in its way.
