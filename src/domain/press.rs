@@ -547,5 +547,9 @@ fn unknown(action: &str) -> Refusal {
 
 /// A refusal as the person who asked sees it.
 pub fn refused(refusal: &Refusal) -> Answer {
-    Answer::Say { message: Message::line(sentence(&refusal.to_string())), only_you: true }
+    let message = Message::line(sentence(&refusal.to_string()));
+    match refusal {
+        Refusal::NotNow(_) => Answer::NotNow(message),
+        _ => Answer::Say { message, only_you: true },
+    }
 }

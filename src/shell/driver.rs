@@ -455,7 +455,8 @@ where
             if let InputKind::Effect(outcome) = &input.kind {
                 let _ = self.parts.outbox.send(Work::Recorded(outcome.effect));
             }
-            if let Some(answer) = &answer {
+            // What could not be decided is decided when it comes again.
+            if let Some(answer) = answer.as_ref().filter(|answer| !matches!(answer, Answer::NotNow(_))) {
                 self.keep_answer(input.id, answer.clone());
             }
             if let Some(reply) = reply {

@@ -4,7 +4,7 @@
 
 use super::gates::{self, Gate};
 use super::scale::Scale;
-use super::{Deploy, Kind, Machine, Phase, Plan, Verdict};
+use super::{Deploy, Kind, Machine, Phase, Plan, Strategy, Verdict};
 use crate::domain::draft::Ctx;
 use crate::domain::fact::Fact;
 use crate::domain::hosting::Running;
@@ -133,13 +133,22 @@ fn later(plan: &Plan) -> String {
 /// At most so long, by what one machine may take.
 fn expected(ctx: &Ctx<'_>, deploy: &Deploy) -> String {
     let policy = &ctx.policy.deploys;
-    let waves = |plan: &Plan| {
-        let awake = plan.machines.iter().filter(|machine| machine.is_up()).count().max(1);
-        awake.div_ceil(usize::from(plan.at_once.max(1)))
+    // Each step may take its whole time: the release opened and closed, what comes before the first machine, each machine in its
+    // turn and once more when it is restarted, those that sleep, and the one that is woken in the end.
+    let steps = |plan: &Plan| {
+        let awake = plan.machines.iter().filter(|machine| machine.is_up()).count();
+        let asleep = plan.machines.len() - awake;
+        let before = usize::from(plan.release_command.is_some()) + usize::from(plan.strategy == Strategy::Canary);
+        let tries = if policy.restart_once { 2 } else { 1 };
+        let woken = if awake == 0 { tries } else { 0 };
+        2 + before
+            + awake.div_ceil(usize::from(plan.at_once.max(1))) * tries
+            + asleep.div_ceil(super::run::ASLEEP_AT_ONCE_MAX)
+            + woken
     };
     let stages = deploy.stages().count();
-    let waves: usize = deploy.stages().map(waves).sum();
-    let most = policy.step_within.delta() * i32::try_from(waves).unwrap_or(i32::MAX)
+    let steps: usize = deploy.stages().map(steps).sum();
+    let most = policy.step_within.delta() * i32::try_from(steps).unwrap_or(i32::MAX)
         + policy.settle_for.delta() * i32::try_from(stages).unwrap_or(1);
     format!("{} at most, then watched for {}", text::span(most), text::span(policy.watch_for.delta()))
 }

@@ -196,13 +196,14 @@ fn before_first(plan: &mut Plan, inventory: &Inventory) {
     }
 }
 
-/// The way back from a plan, on the machines that are there now.
-pub fn back(failed: &Plan, machines: Vec<Running>) -> Plan {
+/// The way back from a plan, on the machines that are there now; so many at once as a rollback takes.
+pub fn back(failed: &Plan, machines: Vec<Running>, at_once_percent: u16) -> Plan {
     let mut back = failed.clone();
     back.kind = Kind::Rollback;
     (back.from, back.to) = (failed.to.clone(), failed.from.clone());
     back.machines = machines;
     back.machines.sort_by_key(|machine| !machine.is_up());
+    back.at_once = at_once(&back.machines, at_once_percent);
     (back.strategy, back.scale) = (Strategy::Rolling, None);
     back.notes = vec!["Image only: configuration and secrets stay as they are now.".to_owned()];
     back.hash = hash(&back);
@@ -282,8 +283,7 @@ fn plan(kind: Kind, inventory: &Inventory, wanted: &Wanted, from: Shipped, to: S
     let mut machines = inventory.machines.clone();
     // What serves comes first; what sleeps is changed without anybody waiting for it.
     machines.sort_by_key(|machine| !machine.is_up());
-    let awake = machines.iter().filter(|machine| machine.is_up()).count().max(1);
-    let share = (awake * usize::from(wanted.at_once_percent)).div_ceil(100).max(1);
+    let at_once = at_once(&machines, wanted.at_once_percent);
     let mut plan = Plan {
         kind,
         service: wanted.service.clone(),
@@ -292,7 +292,7 @@ fn plan(kind: Kind, inventory: &Inventory, wanted: &Wanted, from: Shipped, to: S
         from,
         to,
         machines,
-        at_once: u16::try_from(share).unwrap_or(u16::MAX),
+        at_once,
         notes,
         hash: String::new(),
         strategy: Strategy::Rolling,
@@ -302,6 +302,12 @@ fn plan(kind: Kind, inventory: &Inventory, wanted: &Wanted, from: Shipped, to: S
     };
     plan.hash = hash(&plan);
     plan
+}
+
+/// Machines that may be away at once: a share of those that serve, and one at least.
+fn at_once(machines: &[Running], percent: u16) -> u16 {
+    let awake = machines.iter().filter(|machine| machine.is_up()).count().max(1);
+    u16::try_from((awake * usize::from(percent)).div_ceil(100).max(1)).unwrap_or(u16::MAX)
 }
 
 /// What somebody says yes to: the app, the image, and every machine with its configuration.
@@ -385,6 +391,11 @@ mod tests {
         let asleep = again(&planned, &inventory(["stopped", "started"], "migrate"));
         assert_eq!(asleep.machines.first().map(|machine| machine.id.as_str()), Some("b"), "what serves comes first");
         assert_eq!((asleep.hash == planned.hash, super::super::staged::drift(&planned, &asleep)), (true, None));
+        // All at once goes out, and comes back some at a time.
+        let at_once = forward(&inventory(both, "migrate"), &wanted, &image, Strategy::Immediate);
+        let at_once = at_once.unwrap_or_else(|why| panic!("{why}"));
+        let way_back = back(&at_once, at_once.machines.clone(), 33);
+        assert_eq!((at_once.at_once, way_back.at_once, way_back.strategy), (2, 1, Strategy::Rolling));
         let other = again(&planned, &inventory(both, "migrate --all"));
         let drift = super::super::staged::drift(&planned, &other);
         assert_eq!(drift.as_deref(), Some("in shop, “migrate --all” runs first"));

@@ -18,7 +18,7 @@ use crate::domain::verbs::deploy as ship;
 use crate::domain::workspace::Stage;
 
 /// Stopped machines that are changed at once: nobody waits for them.
-const ASLEEP_AT_ONCE_MAX: usize = 10;
+pub(super) const ASLEEP_AT_ONCE_MAX: usize = 10;
 
 /// Somebody said yes: machines as they are by now when they are others than planned, and what could have refused it.
 pub fn start(draft: &mut Draft<'_>, id: DeployId, by: &Person, machines: Option<Vec<Running>>, checks: Vec<Check>) {

@@ -56,7 +56,9 @@ pub fn crossed(
     };
     let about = About { by: &deploy.by, stages: &[plan], was_staged: true, runs_on_staging: false, health: report };
     let checks = gates::look(&draft.ctx, &about);
-    let refusing: Vec<String> = gates::refusing(&checks, &deploy.waivers).map(deploys::check).collect();
+    verbs::deploy::pass_as_a_fix(draft, &deploy, &checks);
+    let waivers = draft.deploy(id).map(|deploy| deploy.waivers.clone()).unwrap_or_default();
+    let refusing: Vec<String> = gates::refusing(&checks, &waivers).map(deploys::check).collect();
     let busy =
         draft.ctx.state.team.deploys.values().find(|one| one.id != id && one.plan.app == plan.app && one.is_running());
     let what = drift

@@ -31,7 +31,7 @@ pub fn plan(ctx: &Ctx<'_>, deploy: &Deploy, verdict: Verdict, machines: &Result<
         return None;
     }
     let machines = changed(deploy, machines.as_ref().ok().filter(|read| !read.machines.is_empty()));
-    (!machines.is_empty()).then(|| plan::back(plan, machines))
+    (!machines.is_empty()).then(|| plan::back(plan, machines, ctx.policy.deploys.at_once_percent))
 }
 
 /// The machines that run what is taken back: nothing is done to those that never did. None when somebody else has put up another

@@ -271,9 +271,28 @@ pub fn undo_why(deploy: &Deploy) -> Text {
     Text::plain(format!("{} failed", deploy.id))
 }
 
+/// It was called off before it began: why, and the way on.
+fn called_off(deploy: &Deploy) -> String {
+    let plan = &deploy.plan;
+    let why = deploy.seen.as_deref().unwrap_or("it was called off");
+    let on = match plan.stage {
+        Stage::Production => String::new(),
+        Stage::Staging => " stage:staging".to_owned(),
+    };
+    let service = &plan.service;
+    let again = match plan.kind {
+        Kind::Rollback => format!("`/rollback service:{service}{on} to:{}`", plan.to.image.short()),
+        Kind::Deploy => format!("`/deploy service:{service} image:{}`", plan.to.image.short()),
+        Kind::Restart => format!("`/fly restart service:{service}{on}`"),
+        Kind::Scale => "Its command".to_owned(),
+    };
+    format!("{} was called off: {why}. {again} makes a plan of it again.", deploy.id)
+}
+
 /// It is over, or never was.
 pub fn not_waiting(deploy: &Deploy) -> String {
     match (deploy.verdict, &deploy.started_by) {
+        (Some(Verdict::Cancelled), None) => called_off(deploy),
         (Some(verdict), _) => format!("{} is over: {}.", deploy.id, verdict.words()),
         (None, _) => format!("{} runs already. Its card shows how far it is.", deploy.id),
     }

@@ -121,21 +121,34 @@ pub(super) fn plan(
     };
     let id = ship::propose(draft, who, proposal);
     let deploy = at_hand(draft, id)?;
-    // A pipeline's sentence is a commit's subject: nobody has written it for the incident.
-    let why = asked.why.as_ref().filter(|_| asked.request.is_none());
-    if let Some((incident, why)) = gates::mends(deploy.incident, why) {
-        let why = Text::plain(format!("a fix for {incident}: ")).join(why.clone());
-        let passed: Vec<Gate> = gates::refusing(&deploy.checks, &[])
-            .map(|check| check.gate)
-            .filter(|gate| gate.yields_to_a_fix())
-            .collect();
-        for gate in passed {
-            draft.fact(id, Fact::GateOverridden { gate, by: who.person.clone(), why: why.clone() });
-        }
-    }
+    pass_as_a_fix(draft, &deploy, &deploy.checks);
     ask_approval(draft, id);
     let deploy = at_hand(draft, id)?;
     Ok(deploys::asked(&draft.ctx, &deploy, deploy.next_due().unwrap_or(draft.ctx.now)))
+}
+
+/// A fix for an incident that is open passes what would only make it wait longer, whenever that refuses: its hours may end, or a
+/// freeze begin, between the plan and the start, or between two stages. What is passed is on record each time.
+pub fn pass_as_a_fix(draft: &mut Draft<'_>, deploy: &Deploy, checks: &[Check]) {
+    // A pipeline's sentence is a commit's subject: nobody has written it for the incident.
+    let why = deploy.why.as_ref().filter(|_| deploy.request.is_none());
+    let Some((incident, why)) = gates::mends(deploy.incident, why) else { return };
+    if !draft.incident(incident).is_ok_and(|incident| incident.status.is_open()) {
+        return;
+    }
+    let waivers = draft.deploy(deploy.id).map(|deploy| deploy.waivers.clone()).unwrap_or_default();
+    let passed: Vec<Gate> =
+        gates::refusing(checks, &waivers).map(|check| check.gate).filter(|gate| gate.yields_to_a_fix()).collect();
+    let why = Text::plain(format!("a fix for {incident}: ")).join(why.clone());
+    for gate in passed {
+        draft.fact(deploy.id, Fact::GateOverridden { gate, by: deploy.by.clone(), why: why.clone() });
+    }
+}
+
+/// The waivers that stand, what a fix passes by itself among them.
+fn waivers(draft: &mut Draft<'_>, deploy: &Deploy, checks: &[Check]) -> Vec<gates::Waiver> {
+    pass_as_a_fix(draft, deploy, checks);
+    draft.deploy(deploy.id).map(|deploy| deploy.waivers.clone()).unwrap_or_default()
 }
 
 /// Whether every machine of staging runs the image, has done so for as long as a deploy of ours is let settle, and is well now,
@@ -182,6 +195,11 @@ pub fn own(ctx: &Ctx<'_>) -> Option<String> {
 
 /// Those who may approve are asked once a plan, when nothing else stands in its way.
 pub fn ask_approval(draft: &mut Draft<'_>, id: DeployId) {
+    let Some(deploy) = draft.deploy(id).cloned() else { return };
+    if deploy.is_waiting() {
+        let checks = gates::by_now(&draft.ctx, &deploy);
+        pass_as_a_fix(draft, &deploy, &checks);
+    }
     let Some(deploy) = draft.deploy(id).cloned() else { return };
     let is_asked = deploy.approval_asked || deploy.approval.is_some() || own(&draft.ctx).is_some();
     if is_asked || !matches!(deploy.phase, Phase::Planned { .. }) || !staged::is_clear(&draft.ctx, &deploy) {
@@ -242,7 +260,8 @@ fn ready(draft: &mut Draft<'_>, deploy: &Deploy, answers: &Answers) -> Result<Re
     if let Some(what) = fresh.drift.clone() {
         return revised(draft, deploy.id, fresh, &what).map(Ready::Revised);
     }
-    let refusing: Vec<Check> = gates::refusing(&fresh.checks, &deploy.waivers).cloned().collect();
+    let waivers = waivers(draft, deploy, &fresh.checks);
+    let refusing: Vec<Check> = gates::refusing(&fresh.checks, &waivers).cloned().collect();
     if refusing.is_empty() { Ok(Ready::Clear(fresh)) } else { Err(Refusal::because(refused(&draft.ctx, &refusing))) }
 }
 
@@ -295,7 +314,8 @@ pub fn approve(draft: &mut Draft<'_>, who: &Actor, id: DeployId, answers: &Answe
         return revised(draft, id, fresh, &what);
     }
     approved(draft, &deploy, &who.person, own);
-    let refusing: Vec<Check> = gates::refusing(&fresh.checks, &deploy.waivers).cloned().collect();
+    let waivers = waivers(draft, &deploy, &fresh.checks);
+    let refusing: Vec<Check> = gates::refusing(&fresh.checks, &waivers).cloned().collect();
     if refusing.is_empty() {
         return set_off(draft, who, &deploy, fresh);
     }
