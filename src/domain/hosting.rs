@@ -152,6 +152,13 @@ pub struct Secret {
 }
 
 impl Inventory {
+    /// The secrets that were set after the newest release and wait for a deploy, as far as the host tells.
+    pub fn staged(&self) -> Vec<&Secret> {
+        let newest = self.releases.iter().flatten().filter_map(|release| release.at).max();
+        let is_staged = |secret: &&Secret| newest.is_some_and(|newest| secret.at.is_some_and(|at| at > newest));
+        self.secrets.iter().flatten().filter(is_staged).collect()
+    }
+
     /// With all its times as somebody reads them whose clock says `now`: the host's is the wall's, ours may be another. What
     /// counts is how long ago something was, and that to the second.
     #[must_use]

@@ -347,7 +347,7 @@ fn movable_clock(config: &Config) -> anyhow::Result<Option<Arc<VirtualClock>>> {
     let kept = fs::read(clock_file(&config.state_dir)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let clock = looking::virtual_clock(config, kept);
     if let Some(clock) = &clock {
-        fs::create_dir_all(&config.state_dir)?;
+        store::make_private(&config.state_dir)?;
         keep_clock(clock, &config.state_dir);
     }
     Ok(clock)

@@ -226,7 +226,8 @@ impl Host {
                         environment"
                 .to_owned());
         }
-        Ok(self.inspect(now))
+        // Nobody has set one: that some wait for a deploy is only looked at.
+        Ok(Inventory { secrets: Ok(Vec::new()), ..self.inspect(now) })
     }
 
     fn as_of(&self, release: &Release, now: DateTime<Utc>) -> Release {

@@ -14,6 +14,9 @@ use crate::domain::workspace::Stage;
 /// Releases that are offered to go back to.
 pub const OFFERED_MAX: usize = 5;
 
+/// Secrets that are named.
+const NAMED_MAX: usize = 5;
+
 /// Images that nothing runs are pruned one day; of a younger release nobody needs to be told.
 const IMAGE_SURE_FOR: TimeDelta = TimeDelta::days(30);
 
@@ -92,7 +95,7 @@ pub fn rollback(inventory: &Inventory, wanted: &Wanted, to: Option<&str>) -> Res
         })?,
     };
     let to = Shipped { image: release.image.clone(), version: (release.version > 0).then_some(release.version) };
-    let mut notes = vec!["Image only: configuration and secrets stay as they are now.".to_owned()];
+    let mut notes = vec![what_stays(inventory, "configuration")];
     if let (Some(set), Some(then)) = (inventory.secrets_at, release.at)
         && set > then
     {
@@ -159,7 +162,7 @@ pub fn forward(inventory: &Inventory, wanted: &Wanted, image: &Image, strategy: 
     let release = with_image(inventory, image);
     let image = release.map_or_else(|| image.clone(), |release| release.image.clone());
     let to = Shipped { image, version: release.map(|release| release.version) };
-    let notes = vec!["Image only: fly.toml and secrets stay as they are.".to_owned()];
+    let notes = vec![what_stays(inventory, "fly.toml")];
     let mut plan = plan(Kind::Deploy, inventory, wanted, from, to, notes);
     plan.strategy = strategy;
     before_first(&mut plan, inventory);
@@ -241,6 +244,24 @@ pub fn restart(inventory: &Inventory, wanted: &Wanted) -> Result<Plan, String> {
     }
     plan.hash = hash(&plan);
     Ok(plan)
+}
+
+/// What a change of the image leaves as it is: not what waits for the next change of a machine.
+fn what_stays(inventory: &Inventory, configuration: &str) -> String {
+    let now = if configuration == "fly.toml" { "" } else { " now" };
+    let staged = inventory.staged();
+    let names: Vec<&str> = staged.iter().take(NAMED_MAX).map(|secret| secret.name.as_str()).collect();
+    let more = if staged.len() > NAMED_MAX { ", …" } else { "" };
+    let names = format!("{}{more}", names.join(", "));
+    match staged.len() {
+        0 => format!("Image only: {configuration} and secrets stay as they are{now}."),
+        1 => format!(
+            "Image only: {configuration} stays as it is{now}. A secret that is staged goes live with the machines: {names}."
+        ),
+        count => format!(
+            "Image only: {configuration} stays as it is{now}. {count} secrets that are staged go live with the machines: {names}."
+        ),
+    }
 }
 
 fn nothing_runs(inventory: &Inventory) -> String {
@@ -399,6 +420,39 @@ mod tests {
         let other = again(&planned, &inventory(both, "migrate --all"));
         let drift = super::super::staged::drift(&planned, &other);
         assert_eq!(drift.as_deref(), Some("in shop, “migrate --all” runs first"));
+    }
+
+    #[test]
+    fn a_secret_that_waits_for_a_deploy_does_not_stay_as_it_is() {
+        let at = |days: i64| Some(chrono::DateTime::UNIX_EPOCH + TimeDelta::days(days));
+        let secret = |name: &str, days: i64| crate::domain::hosting::Secret {
+            name: name.to_owned(),
+            digest: String::new(),
+            at: at(days),
+        };
+        let release = Release {
+            id: "r1".to_owned(),
+            version: 1,
+            status: "complete".to_owned(),
+            image: Image::new("registry.fly.io/shop:v1"),
+            user: String::new(),
+            at: at(2),
+        };
+        let mut inventory = Inventory {
+            app: "shop".to_owned(),
+            at: chrono::DateTime::UNIX_EPOCH,
+            machines: Vec::new(),
+            releases: Ok(vec![release]),
+            release_command: Ok(None),
+            secrets_at: None,
+            secrets: Ok(vec![secret("OLD", 1), secret("API_KEY", 3)]),
+        };
+        assert_eq!(
+            what_stays(&inventory, "fly.toml"),
+            "Image only: fly.toml stays as it is. A secret that is staged goes live with the machines: API_KEY."
+        );
+        inventory.secrets = Ok(vec![secret("OLD", 1)]);
+        assert_eq!(what_stays(&inventory, "fly.toml"), "Image only: fly.toml and secrets stay as they are.");
     }
 
     #[test]
