@@ -270,6 +270,7 @@ async fn stands(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::message::Message;
     use crate::shell::door::{self, Threshold};
 
     const SECRET: &str = "what the pipeline signs with";
