@@ -96,7 +96,9 @@ pub fn become_(fly: &Handle, what: &str) -> Result<(), String> {
         "bad gateway" => on_changes(json!({"kind": "answer", "status": 502})),
         // Refused, not away: an answer that is tried for seconds is a later one, which the script would not wait for.
         "no record of releases" => {
-            fault(json!({"kind": "answer", "status": 403, "door": "releases", "method": "PATCH"}))?;
+            for method in ["POST", "PATCH"] {
+                fault(json!({"kind": "answer", "status": 403, "door": "releases", "method": method}))?;
+            }
             fault(json!({"kind": "answer", "status": 403, "door": "graphql"}))
         }
         "no graphql" => fault(json!({"kind": "answer", "status": 403, "door": "graphql"})),
