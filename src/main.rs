@@ -359,7 +359,9 @@ async fn health(config: &Config, service: Option<&str>, json: bool, record: Opti
         ),
     };
     let clock = Arc::new(SystemClock::default());
-    let prober = shell::looking::prober(config, clock).map_err(|why| anyhow!(why))?;
+    let prober =
+        shell::looking::prober(config, clock, &watchbell::adapters::fly::Paces::new(watchbell::adapters::fly::PACE))
+            .map_err(|why| anyhow!(why))?;
     let report = prober.look(named.as_ref()).await;
     if let Some(file) = record {
         let mut file = std::fs::OpenOptions::new()

@@ -156,6 +156,28 @@ async fn who_holds_the_lease_is_named_and_nothing_is_changed() {
 }
 
 #[tokio::test]
+async fn a_lease_that_somebody_else_gives_back_is_waited_for() {
+    let (fake, base) = Fake::start().await;
+    fake.world().lease = Some(("theirs".to_owned(), "bob@example.com".to_owned()));
+    let ends = chrono::Utc::now() + chrono::TimeDelta::seconds(13);
+    let held = format!("machine ID m1 lease currently held by bob@example.com, expires at {}", ends.to_rfc3339());
+    let held = || Twist::Answer(409, json!({"status": "error", "message": held, "code": "lease_held"}));
+    let free = Twist::First(Arc::new(|world: &mut fake::World| world.lease = None));
+    fake.twist("lease", [held(), held(), free]);
+    done(run(&fake, &base, &update(true)).await);
+    assert_eq!((fake.count("lease"), fake.count("update")), (3, 1));
+    // Whoever says stop meanwhile is heard, and nothing was changed.
+    let (fake, base) = Fake::start().await;
+    fake.twist("lease", (0..20).map(|_| held()));
+    let off = CallOff::default();
+    let calling = off.clone();
+    let stop = Twist::First(Arc::new(move |_: &mut fake::World| calling.now()));
+    fake.twist("whose lease", [stop]);
+    let end = fly(&base, quick()).step(&update(true), &off).await;
+    assert_eq!((end, fake.count("update")), (StepEnd::CalledOff, 0));
+}
+
+#[tokio::test]
 async fn the_lease_that_this_step_held_before_a_crash_is_waited_for() {
     let ours = |start: &str| Some(("dead".to_owned(), format!("watchbell DEP-1.2 last-start={start} for ana")));
     let ends = || Twist::First(Arc::new(|world: &mut fake::World| world.lease = None));

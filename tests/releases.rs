@@ -95,7 +95,7 @@ impl Told {
             at: self.now,
             machines: vec![machine],
             releases: Ok(self.releases.clone()),
-            release_command: None,
+            release_command: Ok(None),
             secrets_at: None,
             secrets: Ok(Vec::new()),
         };

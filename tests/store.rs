@@ -143,6 +143,30 @@ fn a_restart_knows_what_it_knew_from_the_views_alone() {
     assert_eq!(state_of(dir.path()), (state, Vec::new()));
 }
 
+#[cfg(unix)]
+#[test]
+fn the_state_folder_is_nobody_else_s() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let above = tempfile::tempdir().expect("a folder");
+    let folder = above.path().join("state");
+    busy_folder(&folder);
+    let mut left = vec![folder.clone()];
+    while let Some(path) = left.pop() {
+        let found = fs::metadata(&path).expect("it is there");
+        let mode = found.permissions().mode() & 0o777;
+        match found.is_dir() {
+            // sled makes its own folder; nobody reaches it past ours.
+            true if path.ends_with("sled") => {}
+            true => {
+                assert_eq!(mode, 0o700, "{}", path.display());
+                left.extend(fs::read_dir(&path).expect("a list").map(|entry| entry.expect("an entry").path()));
+            }
+            false if path.starts_with(folder.join("log")) => assert_eq!(mode, 0o600, "{}", path.display()),
+            false => {}
+        }
+    }
+}
+
 #[test]
 fn what_the_database_lets_go_of_from_memory_it_still_knows() {
     let dir = tempfile::tempdir().unwrap();

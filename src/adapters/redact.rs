@@ -43,6 +43,80 @@ pub(super) fn redact<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>)
     out
 }
 
+/// The text without what its own words call a secret: `token=`, `password:` and their like, a password in an address, what
+/// follows `Bearer`, and what begins as a token does. For what a program wrote, whose secrets nobody here knows.
+pub(super) fn named(text: &str) -> String {
+    let mut out: Vec<String> = Vec::new();
+    let mut next_is_secret = false;
+    for word in text.split(' ') {
+        let bare = word.trim_matches(QUOTES);
+        let is_secret = std::mem::take(&mut next_is_secret) && !bare.is_empty();
+        let scheme = bare.trim_end_matches([':', '=']);
+        next_is_secret = SCHEMES.iter().any(|one| scheme.eq_ignore_ascii_case(one))
+            || (bare.ends_with([':', '=']) && is_name_of_one(bare))
+            // Quotes, or a sign alone, between the name and the value.
+            || (is_secret && matches!(bare, ":" | "="));
+        match is_secret && !next_is_secret {
+            true => out.push(TAKEN_OUT.to_string()),
+            false => out.push(valued(&without_login(word))),
+        }
+    }
+    out.join(" ")
+}
+
+/// What stands around a name or a value.
+const QUOTES: [char; 8] = ['"', '\'', '`', ',', ';', '(', ')', '\\'];
+/// Words before a secret.
+const SCHEMES: [&str; 4] = ["bearer", "flyv1", "basic", "password"];
+/// How names of secrets end.
+const NAMES: [&str; 8] = ["token", "password", "passwd", "pwd", "secret", "key", "credentials", "passphrase"];
+/// How tokens begin that are known by their looks.
+const BEGINNINGS: [&str; 8] = ["fm1_", "fm1r_", "fm2_", "fo1_", "ghp_", "github_pat_", "xoxb-", "sk_live_"];
+
+fn is_name_of_one(name: &str) -> bool {
+    let name = name.trim_end_matches([':', '=']).trim_matches(QUOTES).to_ascii_lowercase();
+    NAMES.iter().any(|end| name.ends_with(end))
+}
+
+/// An address without who logs in with what.
+fn without_login(word: &str) -> String {
+    let Some((before, rest)) = word.split_once("://") else { return word.to_owned() };
+    let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    // A password may hold a slash that nobody escaped.
+    match (host.rsplit_once('@'), rest.rsplit_once('@')) {
+        (Some((_, host)), _) => format!("{before}://{TAKEN_OUT}@{host}{path}"),
+        (None, Some((login, rest))) if login.contains(':') => format!("{before}://{TAKEN_OUT}@{rest}"),
+        _ => word.to_owned(),
+    }
+}
+
+/// A word without the values that its own names call secret.
+fn valued(word: &str) -> String {
+    let mut out = String::with_capacity(word.len());
+    let mut rest = word;
+    while !rest.is_empty() {
+        let end = rest.find(['&', '?', ';', ',', '{', '}', '|']).map_or(rest.len(), |at| at + 1);
+        let (part, after) = rest.split_at(end);
+        let split = part.find(['=', ':']).map(|at| part.split_at(at + 1));
+        let begins = |text: &str| BEGINNINGS.iter().any(|one| text.trim_start_matches(QUOTES).starts_with(one));
+        match split {
+            Some((name, value)) if is_name_of_one(name) && !value.trim_matches(QUOTES).is_empty() => {
+                out.push_str(name);
+                out.push(TAKEN_OUT);
+                out.extend(part.chars().last().filter(|last| "&;,}|".contains(*last)));
+            }
+            Some((name, value)) if begins(value) => {
+                out.push_str(name);
+                out.push(TAKEN_OUT);
+            }
+            _ if begins(part) => out.push(TAKEN_OUT),
+            _ => out.push_str(part),
+        }
+        rest = after;
+    }
+    out
+}
+
 /// What of an address is as good as a password: all but the scheme and the host.
 pub(super) fn in_address(url: &str) -> Vec<String> {
     let Ok(address) = Url::parse(url) else { return vec![url.to_owned()] };
@@ -125,6 +199,37 @@ mod tests {
     fn a_short_one_is_a_word_and_nothing_else() {
         assert_eq!(redact("topic ops of devops", ["ops"]), "topic … of devops");
         assert_eq!(redact("a é b", ["", "a"]), "a é b");
+    }
+
+    #[test]
+    fn what_its_own_words_call_a_secret_is_taken_out() {
+        for (said, shown) in [
+            (
+                "connect postgres://app:hunter2@db.internal:5432/shop failed",
+                "connect postgres://…@db.internal:5432/shop failed",
+            ),
+            ("redis://:hunter2@cache", "redis://…@cache"),
+            ("postgres://app:hun/ter2@db/shop", "postgres://…@db/shop"),
+            ("GET https://api.example/x?token=hunter2&page=2", "GET https://api.example/x?token=…&page=2"),
+            ("DB_PASSWORD=hunter2 API_KEY='hunter2' ok", "DB_PASSWORD=… API_KEY=… ok"),
+            ("password: hunter2, user: ana", "password: … user: ana"),
+            (r#"{"secret":"hunter2","id":7}"#, r#"{"secret":…,"id":7}"#),
+            (r#"{"secret": "hunter2", "id": 7}"#, r#"{"secret": … "id": 7}"#),
+            ("Authorization: Bearer hunter2", "Authorization: Bearer …"),
+            ("authorization: FlyV1 hunter2", "authorization: FlyV1 …"),
+            ("with fm2_hunter2 and x=fo1_hunter2", "with … and x=…"),
+            (
+                "Error: relation \"orders\" does not exist at 12:30:01",
+                "Error: relation \"orders\" does not exist at 12:30:01",
+            ),
+            (
+                "duplicate key value violates, see https://h.example/a?b=c",
+                "duplicate key value violates, see https://h.example/a?b=c",
+            ),
+        ] {
+            assert_eq!(named(said), shown, "{said}");
+            assert!(!named(said).contains("hunter2"), "{said}");
+        }
     }
 
     #[test]

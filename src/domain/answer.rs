@@ -19,6 +19,8 @@ pub enum Answer {
         /// Whether nobody else sees it.
         only_you: bool,
     },
+    /// Say, to them alone, that it cannot be decided now. It is not kept: the same again is decided anew.
+    NotNow(Message),
     /// Open a form. When it is too late for one, the chat offers a button that opens it.
     Open(Form),
     /// Make the pressed message look like this. Where nothing was pressed it is said, to them alone.

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::deploy::Strategy;
 use super::fact::At;
 
 /// An image: what people write, and the digest when it is known.
@@ -131,8 +132,8 @@ pub struct Inventory {
     pub machines: Vec<Running>,
     /// Releases, newest first; a sentence when the host did not say.
     pub releases: Result<Vec<Release>, String>,
-    /// The command that Fly's configuration runs before a deploy, when it has one.
-    pub release_command: Option<String>,
+    /// The command that Fly's configuration runs before a deploy, when it has one; a sentence when the host did not say.
+    pub release_command: Result<Option<String>, String>,
     /// When a secret was last set, if that can be told.
     pub secrets_at: Option<At>,
     /// The app's secrets, without their values; a sentence when the host did not say.
@@ -151,12 +152,22 @@ pub struct Secret {
 }
 
 impl Inventory {
+    /// The secrets that were set after the newest release and wait for a deploy, as far as the host tells.
+    pub fn staged(&self) -> Vec<&Secret> {
+        let newest = self.releases.iter().flatten().filter_map(|release| release.at).max();
+        let is_staged = |secret: &&Secret| newest.is_some_and(|newest| secret.at.is_some_and(|at| at > newest));
+        self.secrets.iter().flatten().filter(is_staged).collect()
+    }
+
     /// With all its times as somebody reads them whose clock says `now`: the host's is the wall's, ours may be another. What
     /// counts is how long ago something was, and that to the second.
     #[must_use]
     pub fn read_at(mut self, now: At) -> Self {
         let then = self.at;
-        let moved = |at: At| now - chrono::TimeDelta::seconds((then - at).num_seconds().max(0));
+        let moved = |at: At| {
+            let ago = chrono::TimeDelta::seconds((then - at).num_seconds().max(0));
+            now.checked_sub_signed(ago).unwrap_or(at)
+        };
         self.at = now;
         self.secrets_at = self.secrets_at.map(moved);
         self.releases.iter_mut().flatten().for_each(|release| release.at = release.at.map(moved));
@@ -302,6 +313,9 @@ pub enum Step {
     OpenRelease {
         /// What it puts up.
         image: Image,
+        /// In which order its machines get it.
+        #[serde(default, skip_serializing_if = "Strategy::is_rolling")]
+        strategy: Strategy,
     },
     /// Make a machine run this image, and nothing else about it different; wait until it is well.
     Update {

@@ -30,7 +30,7 @@ const SIMILAR_TITLE_CHARS_MAX: usize = 60;
 pub fn needs(ctx: &Ctx<'_>, press: &Press) -> Vec<Query> {
     let (verb, rest) = press.action.split_once(':').unwrap_or((press.action.as_str(), ""));
     match verb {
-        "go" | "approve" => deploy_of(rest).map_or(Vec::new(), |id| ship::queries(ctx, id)),
+        "go" | "approve" => marked(rest).0.map_or(Vec::new(), |id| ship::queries(ctx, id)),
         "back" => back::Pressed::read(rest)
             .and_then(|pressed| pressed.about(ctx).ok())
             .map_or(Vec::new(), |about| about.queries()),
@@ -57,6 +57,12 @@ pub fn needs_of(ctx: &Ctx<'_>, form: &Filled) -> Vec<Query> {
         "change" => again(ctx, rest).map_or(Vec::new(), |(about, _)| deploy::queries(about.service)),
         _ => Vec::new(),
     }
+}
+
+/// `12:3f1a9c2b`: which deploy, and which plan of it; the plan is not named by a button of a time before that.
+fn marked(rest: &str) -> (Option<DeployId>, &str) {
+    let (number, mark) = rest.split_once(':').unwrap_or((rest, ""));
+    (deploy_of(number), mark)
 }
 
 fn deploy_of(number: &str) -> Option<DeployId> {
@@ -106,7 +112,12 @@ fn shipping(
             return Some(ship::plan(draft, who, about, plan.kind, ship::Asked { to, why: None }, answers));
         }
         "go" | "no" | "stop" | "approve" | "schedule" => {
-            let Some(id) = deploy_of(rest) else { return Some(Err(unknown(&press.action))) };
+            let (Some(id), mark) = marked(rest) else { return Some(Err(unknown(&press.action))) };
+            if matches!(verb, "go" | "approve")
+                && let Err(older) = deploy::refuse_an_older_plan(draft, id, mark)
+            {
+                return Some(Err(older));
+            }
             return Some(match verb {
                 "go" => ship::go(draft, who, id, answers).map(|said| match back::said_yes(draft, who, id) {
                     Some(line) => Message::line(said).and(line),
@@ -553,5 +564,9 @@ fn unknown(action: &str) -> Refusal {
 
 /// A refusal as the person who asked sees it.
 pub fn refused(refusal: &Refusal) -> Answer {
-    Answer::Say { message: Message::line(sentence(&refusal.to_string())), only_you: true }
+    let message = Message::line(sentence(&refusal.to_string()));
+    match refusal {
+        Refusal::NotNow(_) => Answer::NotNow(message),
+        _ => Answer::Say { message, only_you: true },
+    }
 }

@@ -31,6 +31,9 @@ pub enum Refusal {
     /// Anything else, in its own sentence.
     #[error("{0}")]
     Because(String),
+    /// A neighbour gave no answer: nothing is decided, and the same may be done a little later.
+    #[error("{0}")]
+    NotNow(String),
     /// The bot itself failed to decide; nothing was changed.
     #[error(
         "Something in me broke while deciding that; nothing was changed. It is in my log. Try again, or do it by hand."

@@ -22,6 +22,7 @@ use super::incident::Incident;
 use super::input::RecordHead;
 use super::message::{Ping, Text, TimeStyle};
 use super::policy::Severity;
+use super::schedule::local;
 
 /// How long, for people: "12 min", "1 h 05 min", "3 d 2 h".
 pub fn span(delta: TimeDelta) -> String {
@@ -30,13 +31,13 @@ pub fn span(delta: TimeDelta) -> String {
 
 /// A time of day in the team's zone, for places where the reader's own zone cannot be shown.
 pub fn clock(at: DateTime<Utc>, zone: Tz) -> String {
-    at.with_timezone(&zone).format("%H:%M").to_string()
+    local(zone, at).format("%H:%M").to_string()
 }
 
 /// A time of day, with its date when that is another than the one it is compared with.
 pub fn clock_of_day(at: DateTime<Utc>, beside: DateTime<Utc>, zone: Tz) -> String {
-    let (at, beside) = (at.with_timezone(&zone), beside.with_timezone(&zone));
-    let format = if at.date_naive() == beside.date_naive() { "%H:%M" } else { "%H:%M on %-d %B %Y" };
+    let (at, beside) = (local(zone, at), local(zone, beside));
+    let format = if at.date() == beside.date() { "%H:%M" } else { "%H:%M on %-d %B %Y" };
     at.format(format).to_string()
 }
 
@@ -489,5 +490,20 @@ pub fn roles(roles: &[Role]) -> String {
         [] => String::new(),
         [only] => (*only).to_owned(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_at_the_end_of_time_is_worded_in_every_zone() {
+        for zone in chrono_tz::TZ_VARIANTS {
+            for at in [DateTime::<Utc>::MAX_UTC, DateTime::<Utc>::MIN_UTC] {
+                assert!(!clock(at, zone).is_empty(), "{zone}");
+                assert!(!clock_of_day(at, DateTime::UNIX_EPOCH, zone).is_empty(), "{zone}");
+            }
+        }
     }
 }

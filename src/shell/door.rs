@@ -45,6 +45,10 @@ pub enum Ask {
     Adopt(Box<Policy>, String),
 }
 
+/// The loop gave no answer: that is none about what is on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Untold;
+
 /// Which deploy a pipeline means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meant {
@@ -146,11 +150,14 @@ impl Door {
         receiver.await.ok()
     }
 
-    /// How a deploy that a pipeline asked for stands, as it is on record.
-    pub async fn told(&self, which: Meant) -> Option<Told> {
+    /// How a deploy that a pipeline asked for stands, as it is on record; none when none did.
+    ///
+    /// # Errors
+    /// When the loop is gone, or could not say.
+    pub async fn told(&self, which: Meant) -> Result<Option<Told>, Untold> {
         let (sender, receiver) = oneshot::channel();
-        self.asks.send(Ask::Told(which, sender)).await.ok()?;
-        receiver.await.ok()?
+        self.asks.send(Ask::Told(which, sender)).await.map_err(|_| Untold)?;
+        receiver.await.map_err(|_| Untold)
     }
 
     /// From now on this policy holds.

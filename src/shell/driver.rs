@@ -455,7 +455,8 @@ where
             if let InputKind::Effect(outcome) = &input.kind {
                 let _ = self.parts.outbox.send(Work::Recorded(outcome.effect));
             }
-            if let Some(answer) = &answer {
+            // What could not be decided is decided when it comes again.
+            if let Some(answer) = answer.as_ref().filter(|answer| !matches!(answer, Answer::NotNow(_))) {
                 self.keep_answer(input.id, answer.clone());
             }
             if let Some(reply) = reply {
@@ -534,7 +535,11 @@ where
                 }
             }
             Ask::Told(which, reply) => {
-                let _ = reply.send(self.told(&which));
+                // Unanswered when it panics: whoever asks hears that it cannot be said now.
+                match catch_unwind(AssertUnwindSafe(|| self.told(&which))) {
+                    Ok(told) => drop(reply.send(told)),
+                    Err(_) => error!("How a pipeline's deploy stands could not be said: saying it panicked"),
+                }
             }
             Ask::Adopt(policy, hash) => {
                 self.parts.policy = *policy;

@@ -23,12 +23,12 @@ impl Host for fly::Client {
     }
 }
 
-/// Fly, when there is a token to look with.
+/// Fly, when there is a token to look with. All who speak to Fly keep the same `paces`: its limits are the organisation's.
 ///
 /// # Errors
 /// A sentence, when the token or an address cannot be used.
-pub fn fly(config: &Config) -> Result<Option<Arc<fly::Client>>, String> {
-    let client = |token| fly::Client::new(&config.fly.machines_url, &config.fly.api_url, token);
+pub fn fly(config: &Config, paces: &Arc<fly::Paces>) -> Result<Option<Arc<fly::Client>>, String> {
+    let client = |token| fly::Client::paced(&config.fly.machines_url, &config.fly.api_url, token, paces);
     Ok(config.fly.token.as_ref().map(client).transpose()?.map(Arc::new))
 }
 
@@ -36,9 +36,9 @@ pub fn fly(config: &Config) -> Result<Option<Arc<fly::Client>>, String> {
 ///
 /// # Errors
 /// A sentence, when the token to look with or an address cannot be used.
-pub fn hosting(config: &Config, patience: fly::Patience) -> Result<fly::FlyHosting, String> {
+pub fn hosting(config: &Config, patience: fly::Patience, paces: &Arc<fly::Paces>) -> Result<fly::FlyHosting, String> {
     let at = &config.fly;
-    fly::FlyHosting::new(&at.machines_url, &at.api_url, at.token.as_ref(), &at.deploy_tokens, patience)
+    fly::FlyHosting::paced(&at.machines_url, &at.api_url, at.token.as_ref(), &at.deploy_tokens, patience, paces)
 }
 
 /// The clock that can be moved, when configuration asks for one. It goes on from what was `kept` of it, when there is any.
@@ -63,8 +63,8 @@ pub fn clock(config: &Config, kept: Option<VirtualTime>) -> Arc<dyn Timepiece> {
 ///
 /// # Errors
 /// As `fly`.
-pub fn prober(config: &Config, clock: Arc<dyn Timepiece>) -> Result<Prober, String> {
-    let host = fly(config)?.map(|client| client as Arc<dyn Host>);
+pub fn prober(config: &Config, clock: Arc<dyn Timepiece>, paces: &Arc<fly::Paces>) -> Result<Prober, String> {
+    let host = fly(config, paces)?.map(|client| client as Arc<dyn Host>);
     let pace = pace(clock, config.virtual_clock.is_none());
     Prober::new(&config.workspace, host, config.secrets.clone(), pace)
 }
@@ -73,9 +73,13 @@ pub fn prober(config: &Config, clock: Arc<dyn Timepiece>) -> Result<Prober, Stri
 ///
 /// # Errors
 /// As `fly`.
-pub fn releases(config: &Config, clock: Arc<dyn Timepiece>) -> Result<Option<Releases>, String> {
+pub fn releases(
+    config: &Config,
+    clock: Arc<dyn Timepiece>,
+    paces: &Arc<fly::Paces>,
+) -> Result<Option<Releases>, String> {
     let every = config.fly.releases_every.delta();
-    Ok(fly(config)?.map(|client| Releases::new(client, &config.workspace, clock, every)))
+    Ok(fly(config, paces)?.map(|client| Releases::new(client, &config.workspace, clock, every)))
 }
 
 /// The pager, with the secrets that configuration names.

@@ -41,7 +41,7 @@ use crate::adapters::clock::{SystemClock, Timepiece, VirtualClock};
 use crate::adapters::config::Config;
 use crate::adapters::discord::lane::{Lane, LaneLimits, LaneOptions};
 use crate::adapters::discord::{self, Directory, DiscordChat, GatewayOptions, Link, SharedDirectory};
-use crate::adapters::fly::Patience;
+use crate::adapters::fly::{Paces, Patience};
 use crate::adapters::hooks::listen::{self, Limits};
 use crate::adapters::probe::Prober;
 use crate::adapters::{memory, store};
@@ -230,15 +230,16 @@ pub async fn start(mut config: Config, settings: Settings) -> anyhow::Result<Bot
     let chat = Arc::new(DiscordChat::new(lane.clone(), guild, directory.clone(), link.clone()));
 
     let pager = Arc::new(looking::pager(&config).map_err(|why| anyhow!(why))?);
-    let prober = Arc::new(looking::prober(&config, Arc::clone(&clock)).map_err(|why| anyhow!(why))?);
+    let paces = Paces::new(settings.patience.pace);
+    let prober = Arc::new(looking::prober(&config, Arc::clone(&clock), &paces).map_err(|why| anyhow!(why))?);
     if config.fly.token.is_none() {
         warn!("FLY_READ_TOKEN is not set: machines are not looked at");
     }
 
-    let host = looking::hosting(&config, settings.patience).map_err(|why| anyhow!(why))?;
+    let host = looking::hosting(&config, settings.patience, &paces).map_err(|why| anyhow!(why))?;
     let (acts, soon) = Followed::new(Arc::new(acting::Acting::new(host, &config.state_dir)));
     let acts: Arc<dyn Acts> = Arc::new(acts);
-    let releases = looking::releases(&config, Arc::clone(&clock)).map_err(|why| anyhow!(why))?.map(Arc::new);
+    let releases = looking::releases(&config, Arc::clone(&clock), &paces).map_err(|why| anyhow!(why))?.map(Arc::new);
     let (door, threshold) = driver::door();
     let (work, work_out) = mpsc::unbounded_channel();
     let lists: Arc<RwLock<Lists>> = Arc::default();
@@ -354,7 +355,7 @@ fn movable_clock(config: &Config) -> anyhow::Result<Option<Arc<VirtualClock>>> {
     let kept = fs::read(clock_file(&config.state_dir)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let clock = looking::virtual_clock(config, kept);
     if let Some(clock) = &clock {
-        fs::create_dir_all(&config.state_dir)?;
+        store::make_private(&config.state_dir)?;
         keep_clock(clock, &config.state_dir);
     }
     Ok(clock)

@@ -22,7 +22,7 @@ use super::door::{Door, Meant};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::hooks::listen::{self, Limits, Unread};
 use crate::adapters::hooks::pace::Pace;
-use crate::adapters::hooks::signature::{self, Signed, Wrong};
+use crate::adapters::hooks::signature::{self, AGE_MAX_S, Signed, Wrong};
 use crate::domain::answer::Answer;
 use crate::domain::ids::DeployId;
 use crate::domain::input::{Input, InputKind};
@@ -122,29 +122,65 @@ impl Public {
     /// Reads a request and looks at its signature.
     async fn let_in(&self, request: Request, pace: &Mutex<Pace>) -> Result<LetIn, Refused> {
         let (head, body) = request.into_parts();
-        let body = self.read(body).await?;
         if self.secrets.is_empty() {
             let says = "This hook is not set up: its secret is not in the bot's environment.";
             return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, says));
         }
-        let id = match self.signed(&head.headers, head.method.as_str(), head.uri.path(), &body) {
-            Ok(id) => id,
-            Err(says) => {
-                taken(&self.strangers)?;
-                return Err(Refused::new(StatusCode::UNAUTHORIZED, says));
-            }
+        // A body is waited for only from whoever shows what a signature needs: waiting is what holds a connection.
+        let shown = match Shown::of(&head.headers) {
+            Ok(shown) => shown,
+            Err(says) => return Err(self.stranger(says)),
         };
+        let body = self.read(body).await?;
+        if let Err(says) = self.verify(&shown, head.method.as_str(), head.uri.path(), &body) {
+            return Err(self.stranger(says));
+        }
         taken(pace)?;
-        Ok(LetIn { id, body })
+        Ok(LetIn { id: shown.id, body })
+    }
+
+    fn stranger(&self, says: &'static str) -> Refused {
+        taken(&self.strangers).err().unwrap_or_else(|| Refused::new(StatusCode::UNAUTHORIZED, says))
     }
 
     async fn read(&self, body: Body) -> Result<Bytes, Refused> {
         listen::read(body, &self.limits).await.map_err(|why| unread(why, &self.limits))
     }
 
-    /// The request's name for itself, when its signature counts. What is wrong is said no closer than this: whoever has the secret
-    /// finds out with it, and nobody else has to know.
-    fn signed(&self, headers: &HeaderMap, method: &str, path: &str, body: &[u8]) -> Result<String, &'static str> {
+    /// Whether the signature counts. What is wrong is said no closer than this: whoever has the secret finds out with it, and nobody
+    /// else has to know.
+    fn verify(&self, shown: &Shown, method: &str, path: &str, body: &[u8]) -> Result<(), &'static str> {
+        let signed = Signed { time_s: shown.time_s, id: &shown.id, method, path, body };
+        match signed.verify(&self.secrets, &shown.signature, now_s()) {
+            Ok(()) => Ok(()),
+            Err(Wrong::Signature) => Err("The signature is not that of this request with a secret of this hook."),
+            Err(Wrong::Time) => Err(STALE),
+        }
+    }
+
+    /// How the deploy of a request, or of a number, stands. Only what a pipeline asked for is told to one.
+    async fn told(&self, which: Meant) -> Result<Option<Told>, Refused> {
+        self.door.told(which).await.map_err(|_| Refused::busy())
+    }
+}
+
+/// What a request shows of its signature before its body is read.
+struct Shown {
+    time_s: i64,
+    id: String,
+    signature: String,
+}
+
+/// It was signed long ago, or for a time to come.
+const STALE: &str = "It was signed more than 5 minutes from now: sign it again, and look at your clock.";
+
+/// Wire time: the wall's, whatever the bot's own clock shows.
+fn now_s() -> i64 {
+    SystemClock::default().now().timestamp()
+}
+
+impl Shown {
+    fn of(headers: &HeaderMap) -> Result<Self, &'static str> {
         let one = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
         let (Some(time), Some(id), Some(shown)) = (one(signature::TIME), one(signature::ID), one(signature::SIGNATURE))
         else {
@@ -152,24 +188,14 @@ impl Public {
                 "Sign it: the headers watchbell-time, watchbell-id and watchbell-signature, as docs/deploys.md has them.",
             );
         };
-        let Ok(time_s) = time.parse() else { return Err("watchbell-time is a moment in seconds of Unix time.") };
+        let Ok(time_s) = time.parse::<i64>() else { return Err("watchbell-time is a moment in seconds of Unix time.") };
         if !is_request_id(id) {
             return Err("watchbell-id is 1 to 80 letters, digits, dots, dashes and underscores.");
         }
-        // Wire time: the wall's, whatever the bot's own clock shows.
-        let now_s = SystemClock::default().now().timestamp();
-        match (Signed { time_s, id, method, path, body }).verify(&self.secrets, shown, now_s) {
-            Ok(()) => Ok(id.to_owned()),
-            Err(Wrong::Signature) => Err("The signature is not that of this request with a secret of this hook."),
-            Err(Wrong::Time) => {
-                Err("It was signed more than 5 minutes from now: sign it again, and look at your clock.")
-            }
+        if now_s().saturating_sub(time_s).saturating_abs() > AGE_MAX_S {
+            return Err(STALE);
         }
-    }
-
-    /// How the deploy of a request, or of a number, stands. Only what a pipeline asked for is told to one.
-    async fn told(&self, which: Meant) -> Option<Told> {
-        self.door.told(which).await
+        Ok(Self { time_s, id: id.to_owned(), signature: shown.to_owned() })
     }
 }
 
@@ -205,7 +231,7 @@ async fn deploy(State(public): State<Arc<Public>>, request: Request) -> Result<R
         // It may have been decided all the same: the same again finds out.
         return Err(Refused::busy());
     };
-    match public.told(Meant::Request { id: id.clone(), body: digest }).await {
+    match public.told(Meant::Request { id: id.clone(), body: digest }).await? {
         Some(told) => {
             info!(request = %id, deploy = %told.deploy, "A pipeline asked for a deploy");
             Ok((StatusCode::ACCEPTED, Json(told)).into_response())
@@ -217,13 +243,16 @@ async fn deploy(State(public): State<Arc<Public>>, request: Request) -> Result<R
 impl Public {
     /// Nothing is on record of what was asked.
     async fn why_not(&self, answer: Answer) -> Refused {
+        let is_for_now = matches!(answer, Answer::NotNow(_));
         let says = match answer {
-            Answer::Say { message, .. } => message.lines.iter().map(press::flat).collect::<Vec<_>>().join(" "),
+            Answer::Say { message, .. } | Answer::NotNow(message) => {
+                message.lines.iter().map(press::flat).collect::<Vec<_>>().join(" ")
+            }
             _ => "I cannot say what came of that; look at the channel.".to_owned(),
         };
         match self.door.look().await {
-            Some(snapshot) if snapshot.trouble.is_none() => Refused::new(StatusCode::CONFLICT, says),
-            // What cannot be recorded is not refused for good.
+            Some(snapshot) if snapshot.trouble.is_none() && !is_for_now => Refused::new(StatusCode::CONFLICT, says),
+            // What cannot be recorded, or found out at Fly, is not refused for good.
             _ => Refused::for_now(StatusCode::SERVICE_UNAVAILABLE, says, AGAIN_AFTER),
         }
     }
@@ -238,7 +267,7 @@ async fn stands(
     let LetIn { .. } = public.let_in(request, &public.looks).await?;
     let number = number.strip_prefix("DEP-").unwrap_or(&number).parse().ok();
     let told = match number {
-        Some(number) => public.told(Meant::Number(DeployId(number))).await,
+        Some(number) => public.told(Meant::Number(DeployId(number))).await?,
         None => None,
     };
     let says = "No pipeline asked for that deploy, or it is not on record.";
@@ -248,6 +277,7 @@ async fn stands(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::message::Message;
     use crate::shell::door::{self, Threshold};
 
     const SECRET: &str = "what the pipeline signs with";
@@ -292,6 +322,56 @@ mod tests {
         let (status, says, again) = ask(&url, r#"{"service": "shop", "image": "shop:2"}"#).await;
         assert_eq!((status, again), (503, true), "{says}");
         assert!(says.contains("I am busy"), "{says}");
+    }
+
+    #[tokio::test]
+    async fn whoever_shows_no_signature_is_not_waited_for() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let (url, ..) = port(&[SECRET]).await;
+        let long_ago =
+            format!("watchbell-time: 7\r\nwatchbell-id: run-7\r\nwatchbell-signature: v1={}\r\n", "0".repeat(64));
+        // The body never comes: only whoever does not wait for it can answer.
+        for headers in ["", &long_ago] {
+            let mut stream = tokio::net::TcpStream::connect(url.trim_start_matches("http://")).await.expect("a port");
+            let head = format!("POST /hooks/deploy HTTP/1.1\r\nhost: h\r\ncontent-length: 100\r\n{headers}\r\n");
+            stream.write_all(head.as_bytes()).await.expect("it is sent");
+            let mut answer = vec![0; 12];
+            stream.read_exact(&mut answer).await.expect("an answer");
+            assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 401");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_that_fly_did_not_answer_is_refused_for_now() {
+        let (url, _door, mut threshold) = port(&[SECRET]).await;
+        let answering = tokio::spawn(async move {
+            let inbound = threshold.inputs.recv().await.expect("it is asked");
+            inbound.reply.expect("somebody waits")(Answer::NotNow(Message::line("Fly did not say in time")));
+            while let Some(ask) = threshold.asks.recv().await {
+                match ask {
+                    door::Ask::Told(_, reply) => drop(reply.send(None)),
+                    door::Ask::Look(reply) => drop(reply.send(door::Snapshot::default())),
+                    _ => {}
+                }
+            }
+        });
+        let (status, says, again) = ask(&url, r#"{"service": "shop", "image": "shop:2"}"#).await;
+        assert_eq!((status, again), (503, true), "{says}");
+        answering.abort();
+    }
+
+    #[tokio::test]
+    async fn a_loop_that_is_gone_is_no_deploy_that_is_not_there() {
+        let (url, _door, threshold) = port(&[SECRET]).await;
+        drop(threshold);
+        let (time_s, id, path) = (SystemClock::default().now().timestamp(), "run-7", "/hooks/deploy/7");
+        let signed = Signed { time_s, id, method: "GET", path, body: b"" };
+        let request = reqwest::Client::new().get(format!("{url}{path}")).header(signature::TIME, time_s);
+        let request =
+            request.header(signature::ID, id).header(signature::SIGNATURE, signed.sign(&SecretString::from(SECRET)));
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), 503);
+        assert!(answer.headers().contains_key("retry-after"));
     }
 
     #[tokio::test]

@@ -43,7 +43,7 @@ impl Asked {
     fn instead(&self, lost: &Undelivered) -> Option<Message> {
         match &lost.answer {
             Answer::Say { message, only_you: false } => return Some(message.clone()),
-            Answer::Say { only_you: true, .. } | Answer::Replace(_) => {}
+            Answer::Say { only_you: true, .. } | Answer::NotNow(_) | Answer::Replace(_) => {}
             Answer::Open(_) | Answer::Done | Answer::Choices(_) => return None,
         }
         let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use watchbell::adapters::fly::{FlyHosting, Patience};
+use watchbell::domain::deploy::Strategy;
 use watchbell::domain::hosting::{Image, ReleaseEnd, ReleaseRef, Step, StepEnd, Trouble};
 use watchbell::ports::hosting::{CallOff, Hosting, StepCall};
 
@@ -26,7 +27,7 @@ async fn run(base: &str, step: Step) -> StepEnd {
 }
 
 async fn open(base: &str) -> StepEnd {
-    run(base, Step::OpenRelease { image: Image::new(IMAGE) }).await
+    run(base, Step::OpenRelease { image: Image::new(IMAGE), strategy: Strategy::Rolling }).await
 }
 
 fn number(end: &StepEnd) -> Option<u64> {
@@ -129,6 +130,28 @@ async fn with_both_doors_closed_it_says_so_and_nothing_is_made() {
 }
 
 #[tokio::test]
+async fn with_graphql_alone_away_a_release_is_made_of_what_was_told_before() {
+    let (fake, base) = Fake::start().await;
+    let fly = fly(&base);
+    let (mark, by, within) = ("DEP-1.1".to_owned(), "ana".to_owned(), Duration::from_secs(30));
+    let step = Step::OpenRelease { image: Image::new(IMAGE), strategy: Strategy::Immediate };
+    let call = StepCall { app: "shop".to_owned(), step, mark, by, within };
+    assert!(fly.inventory("shop").await.is_ok());
+    for _ in 0..3 {
+        down(&fake, &GRAPHQL);
+    }
+    let end = fly.step(&call, &CallOff::default()).await;
+    assert_eq!(number(&end), Some(2), "{end:?}");
+    let made = fake.last("rest create").body;
+    assert_eq!((&made["definition"], &made["strategy"]), (&fake.world().definition.clone(), &json!("IMMEDIATE")));
+    // Released by somebody else since: what was told before is not that of now.
+    fake.world().releases.push(release("r3", 3, "complete", "registry.fly.io/shop:v3", "2026-01-01T00:00:00Z"));
+    let end = fly.step(&StepCall { mark: "DEP-2.1".to_owned(), ..call }, &CallOff::default()).await;
+    assert!(matches!(end, StepEnd::Failed { trouble: Trouble::Unreachable, .. }), "{end:?}");
+    assert_eq!(fake.count("rest create"), 1);
+}
+
+#[tokio::test]
 async fn a_plan_reads_machines_releases_and_what_goes_with_them() {
     let (fake, base) = Fake::start().await;
     let read = fly(&base).inventory("shop").await.expect("an inventory");
@@ -145,7 +168,7 @@ async fn a_plan_reads_machines_releases_and_what_goes_with_them() {
     let known: Vec<_> =
         releases.iter().map(|one| (one.version, one.image.digest.as_deref(), one.is_complete())).collect();
     assert_eq!(known, [(1, Some("sha256:aa"), true)], "the machines tell the digest");
-    assert_eq!(read.release_command.as_deref(), Some("bin/migrate"));
+    assert_eq!(read.release_command, Ok(Some("bin/migrate".to_owned())));
     assert_eq!(read.secrets_at, "2026-02-03T00:00:00Z".parse().ok());
     // GraphQL tells the releases when REST does not, and nothing else depends on either.
     down(&fake, &REST);
@@ -154,7 +177,8 @@ async fn a_plan_reads_machines_releases_and_what_goes_with_them() {
     down(&fake, &GRAPHQL);
     let read = fly(&base).inventory("shop").await.expect("an inventory");
     assert!(read.releases.is_err_and(|why| why.contains("01JREQ-ord")));
-    assert_eq!((read.machines.len(), read.release_command), (1, None));
+    assert_eq!(read.machines.len(), 1);
+    assert!(read.release_command.is_err_and(|why| why.contains("01JREQ-ord")), "not told is not none");
     // A token that may not look is helped out by the one that may act.
     fake.twist("list", [Twist::Answer(403, json!({"error": "forbidden"}))]);
     assert!(fly(&base).inventory("shop").await.is_ok());

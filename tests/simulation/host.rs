@@ -235,7 +235,7 @@ impl Host {
             at: now,
             machines: self.machines.iter().map(machine).collect(),
             releases: Ok(self.releases.iter().map(|opened| opened.release.clone()).collect()),
-            release_command: self.has_command.then(|| "migrate".to_owned()),
+            release_command: Ok(self.has_command.then(|| "migrate".to_owned())),
             secrets_at: None,
             secrets: Ok(Vec::new()),
         }
@@ -433,7 +433,7 @@ impl Host {
     pub fn land(&mut self, write: &Write, now: DateTime<Utc>) -> Result<(), String> {
         let Call { effect, mark, step, .. } = &write.call;
         match step {
-            Step::OpenRelease { image } => {
+            Step::OpenRelease { image, .. } => {
                 let version = self.releases.first().map_or(1, |newest| newest.release.version + 1);
                 let (id, status, user) = (format!("rel-{version}"), "running".to_owned(), "watchbell".to_owned());
                 let release = Release { id, version, status, image: image.clone(), user, at: Some(now) };

@@ -279,12 +279,15 @@ fn asks(who: &Actor, dice: &mut Dice) -> InputKind {
 /// Somebody works towards a yes to a deploy: passes what refuses, ticks, approves, starts; or lets it be.
 fn say_yes(deploy: &Deploy, who: &Actor, dice: &mut Dice) -> Option<InputKind> {
     let n = deploy.id.0;
-    let pressed = |who: Actor, verb: &str| Some(press(who, format!("{verb}:{n}")));
+    let pressed = |who: Actor, verb: &str| {
+        let mark = matches!(verb, "go" | "approve").then(|| format!(":{}", deploy.mark())).unwrap_or_default();
+        Some(press(who, format!("{verb}:{n}{mark}")))
+    };
     let waived = |gate: Gate| deploy.waivers.iter().any(|waiver| waiver.gate == gate);
     let approved = matches!(deploy.approval.as_ref(), Some(approval) if approval.hash == deploy.plan.hash);
     let mut refusing = deploy.checks.iter().filter(|check| check.found == Finding::Refuses && !waived(check.gate));
     let refusing = refusing.next().map(|check| check.gate);
-    let gate = refusing.unwrap_or(Gate::ALL[dice.below(7) as usize]);
+    let gate = refusing.unwrap_or(Gate::ALL[dice.below(Gate::ALL.len() as u64) as usize]);
     // Often straight on: there is half an hour for it all.
     match (refusing, dice.below(2)) {
         (_, 0) => {}

@@ -57,6 +57,8 @@ pub enum Lack {
     Releases,
     /// Releases cannot be put on the host's record.
     Record,
+    /// GraphQL does not answer, and nothing else is wrong.
+    GraphQl,
     /// Somebody else holds the machines.
     Lease,
     /// Every change is refused, for no reason that could pass.
@@ -224,7 +226,8 @@ impl Host {
                         environment"
                 .to_owned());
         }
-        Ok(self.inspect(now))
+        // Nobody has set one: that some wait for a deploy is only looked at.
+        Ok(Inventory { secrets: Ok(Vec::new()), ..self.inspect(now) })
     }
 
     fn as_of(&self, release: &Release, now: DateTime<Utc>) -> Release {
@@ -243,7 +246,10 @@ impl Host {
             at: now,
             machines: self.machines.clone(),
             releases,
-            release_command: self.release_command.clone(),
+            release_command: match self.lacks {
+                Some(Lack::Releases | Lack::Record | Lack::GraphQl) => Err("it answered 503".to_owned()),
+                _ => Ok(self.release_command.clone()),
+            },
             secrets_at: None,
             secrets: Ok(vec![
                 Secret { name: "DATABASE_URL".to_owned(), digest: "3f1a".to_owned(), at: None },
@@ -310,7 +316,7 @@ impl Host {
             (Some(Lack::Releases), Step::OpenRelease { .. } | Step::CloseRelease { .. }) => {
                 return failed(Trouble::Unreachable, "the list of releases does not answer", None);
             }
-            (_, Step::OpenRelease { image }) if self.characters.get(image.short()) == Some(&Character::Gone) => {
+            (_, Step::OpenRelease { image, .. }) if self.characters.get(image.short()) == Some(&Character::Gone) => {
                 return failed(Trouble::ImageGone, "Fly does not take it", None);
             }
             (Some(Lack::Record), Step::OpenRelease { .. } | Step::CloseRelease { .. }) => {
@@ -333,7 +339,7 @@ impl Host {
         }
         let done = Stepped::Done { before: None, after: None, release: None };
         match step {
-            Step::OpenRelease { image } => {
+            Step::OpenRelease { image, .. } => {
                 let version = self.releases.first().map_or(0, |release| release.version) + 1;
                 let release = ReleaseRef { id: format!("rel-{version}"), version };
                 self.releases.insert(

@@ -419,6 +419,7 @@ impl Pure {
             ("no token", _) => host.lacks = Some(Lack::Token),
             ("no room", _) => host.lacks = Some(Lack::Room),
             ("no releases", _) => host.lacks = Some(Lack::Releases),
+            ("no graphql", _) => host.lacks = Some(Lack::GraphQl),
             ("no record of releases", _) => host.lacks = Some(Lack::Record),
             ("carol holds the machines", _) => host.lacks = Some(Lack::Lease),
             ("refuses", _) => host.lacks = Some(Lack::Refusal),
@@ -503,6 +504,10 @@ impl Pure {
         let wording = Plain { workspace: &self.workspace };
         for (who, answer) in std::mem::take(&mut self.answers) {
             match answer {
+                Answer::NotNow(message) => {
+                    block(&mut out, &format!("< (only {who})"), &shown(&message, &wording));
+                    self.shown_to.insert(who, message);
+                }
                 Answer::Say { message, only_you } => {
                     let to = if only_you { format!("(only {who})") } else { format!("(to {who})") };
                     block(&mut out, &format!("< {to}"), &shown(&message, &wording));
@@ -589,7 +594,9 @@ impl Pure {
         let said = self.answers.pop();
         let is_it = |known: &&Known| known.id == id && known.body == digest;
         let Some(known) = self.state.team.requests.iter().find(is_it) else {
-            let Some((_, Answer::Say { message, .. })) = said else { return Err("no answer".to_owned()) };
+            let Some((_, Answer::Say { message, .. } | Answer::NotNow(message))) = said else {
+                return Err("no answer".to_owned());
+            };
             return Err(message.lines.iter().map(flat).collect::<Vec<_>>().join(" "));
         };
         let input = InputId::new("told");

@@ -54,6 +54,8 @@ const LOOKS_SURE: u32 = 4;
 /// With Discord away, posts are tried without end; nothing new for this long is as still as it gets.
 const QUIET_WHILE_DOWN: Duration = Duration::from_millis(250);
 /// What a pipeline signs with.
+/// How often a pipeline of the transcripts comes again that asked too often.
+const TOO_OFTEN_MAX: usize = 5;
 const HOOK_SECRET: &str = "what-the-pipeline-of-the-transcripts-signs-with";
 /// Stands in the state folder, as the shell keeps it.
 const CLOCK_FILE: &str = "clock.json";
@@ -711,9 +713,17 @@ impl Wire {
         let signature = signed.sign(&SecretString::from(HOOK_SECRET));
         let (time, name, shown) = (signature::TIME, signature::ID, signature::SIGNATURE);
         let answer = self.runtime.block_on(async {
-            let request =
-                reqwest::Client::new().post(url).header(time, time_s).header(name, &id).header(shown, signature);
-            request.body(body).send().await?.json::<Value>().await
+            // Turned away for asking too often, it comes again when it is told to, as `watchbell deploy` does.
+            for _ in 0..TOO_OFTEN_MAX {
+                let request = reqwest::Client::new().post(&url).header(time, time_s).header(name, &id);
+                let answer = request.header(shown, &signature).body(body.clone()).send().await?;
+                if answer.status().as_u16() != 429 {
+                    return answer.json::<Value>().await;
+                }
+                let after = answer.headers().get("retry-after").and_then(|after| after.to_str().ok()?.parse().ok());
+                tokio::time::sleep(std::time::Duration::from_secs(after.unwrap_or(1))).await;
+            }
+            Ok(json!({"error": "it was too often, again and again"}))
         });
         let answer = answer.map_err(|error| error.to_string())?;
         Ok(match answer["error"].as_str() {

@@ -232,6 +232,7 @@ impl Keeper {
         let on_message = self.pressed_message().is_some();
         let (first, then_delete) = match &answer {
             Answer::Say { message, only_you } => (private(self.said(message, *only_you), 4), false),
+            Answer::NotNow(message) => (private(self.said(message, true), 4), false),
             Answer::Replace(message) if on_message => (private(self.changed(message), 7), false),
             Answer::Replace(message) => (private(self.said(message, true), 4), false),
             // Discord opens no form over a form.
@@ -264,7 +265,8 @@ impl Keeper {
         let pressed = matches!(self.interaction.deed, Deed::Press { .. });
         match answer {
             Answer::Say { message, only_you } if pressed => self.follow_up(message, *only_you).await,
-            Answer::Say { message, only_you: true } => self.edit_original(message).await,
+            Answer::NotNow(message) if pressed => self.follow_up(message, true).await,
+            Answer::Say { message, only_you: true } | Answer::NotNow(message) => self.edit_original(message).await,
             // What was acknowledged for one person stays theirs; the first further answer would be, too.
             Answer::Say { message, only_you: false } => {
                 self.edit_original(&Message::line(SEE_BELOW)).await?;

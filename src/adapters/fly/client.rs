@@ -3,6 +3,8 @@
 //! Reading only: every call is a GET, so every call may be sent again. Bounded in time, in body and in pace (`wire.rs`); lists are
 //! asked for and not machines one by one. An error is a sentence with the status and Fly's own request id, and never the token.
 
+use std::sync::Arc;
+
 use chrono::{TimeDelta, Utc};
 use secrecy::SecretString;
 use serde_json::Value;
@@ -24,8 +26,16 @@ impl Client {
     /// # Errors
     /// A sentence, when an address or the token cannot be used.
     pub fn new(machines_url: &str, api_url: &str, token: &SecretString) -> Result<Self, String> {
+        Self::paced(machines_url, api_url, token, &Paces::new(PACE))
+    }
+
+    /// The same, in step with others who speak to Fly.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn paced(machines_url: &str, api_url: &str, token: &SecretString, paces: &Arc<Paces>) -> Result<Self, String> {
         let remedy = "fly tokens create readonly".to_owned();
-        Ok(Self { wire: Wire::new(machines_url, api_url, token, remedy, Paces::new(PACE))? })
+        Ok(Self { wire: Wire::new(machines_url, api_url, token, remedy, Arc::clone(paces))? })
     }
 
     /// What Fly says of our token.

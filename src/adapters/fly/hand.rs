@@ -2,12 +2,14 @@
 //!
 //! Owns the step's time: everything that is done under it asks here how much is left. Decides nothing about machines.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::model::Machine;
+use super::release::Current;
 use super::wire::{Ask, FlyError, PACE, Side, TRY_MAX, Wire};
 use crate::domain::hosting::{Image, StepEnd, Trouble};
 
@@ -104,9 +106,27 @@ pub(super) struct Hand {
     pub(super) wire: Wire,
     /// How long is waited for what.
     pub(super) patience: Patience,
+    /// What the current release was made of when that was told last.
+    told: Mutex<Option<Current>>,
 }
 
 impl Hand {
+    /// For an app.
+    pub(super) fn new(app: String, wire: Wire, patience: Patience) -> Self {
+        Self { app, wire, patience, told: Mutex::default() }
+    }
+
+    /// Keeps what the current release is made of, for when that is not told.
+    pub(super) fn remember(&self, current: &Current) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(current.clone());
+    }
+
+    /// What the release with this number was made of, when that is what was told last.
+    pub(super) fn recall(&self, version: u64) -> Option<Current> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.as_ref().filter(|current| current.is_of(version)).cloned()
+    }
+
     /// A machine as it is now, within the step's time.
     pub(super) async fn machine(&self, id: &str, until: Until) -> Result<Machine, FlyError> {
         let answer = self.question(self.get("get machine", id, &["apps", &self.app, "machines", id]), until).await?;

@@ -38,14 +38,34 @@ impl FlyHosting {
         tokens: &BTreeMap<String, SecretString>,
         patience: Patience,
     ) -> Result<Self, String> {
-        let paces = Paces::new(patience.pace);
-        let wire = |token: &SecretString, remedy| Wire::new(machines_url, api_url, token, remedy, Arc::clone(&paces));
+        Self::paced(machines_url, api_url, read, tokens, patience, &Paces::new(patience.pace))
+    }
+
+    /// The same, in step with others who speak to Fly.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn paced(
+        machines_url: &str,
+        api_url: &str,
+        read: Option<&SecretString>,
+        tokens: &BTreeMap<String, SecretString>,
+        patience: Patience,
+        paces: &Arc<Paces>,
+    ) -> Result<Self, String> {
+        let wire = |token: &SecretString, remedy| Wire::new(machines_url, api_url, token, remedy, Arc::clone(paces));
         let reader = read.map(|token| wire(token, "fly tokens create readonly".to_owned())).transpose()?;
         let hand = |(app, token): (&String, &SecretString)| {
-            let hand = wire(token, remedy(app)).map(|wire| Arc::new(Hand { app: app.clone(), wire, patience }));
+            let hand = wire(token, remedy(app)).map(|wire| Arc::new(Hand::new(app.clone(), wire, patience)));
             (app.clone(), hand)
         };
         Ok(Self { reader, hands: tokens.iter().map(hand).collect() })
+    }
+
+    /// Every token that is known: none of them is repeated in words.
+    fn secrets(&self) -> Vec<&str> {
+        let hands = self.hands.values().filter_map(|hand| hand.as_ref().ok());
+        self.reader.iter().chain(hands.map(|hand| &hand.wire)).map(Wire::secret).collect()
     }
 
     fn hand(&self, app: &str) -> Result<&Arc<Hand>, StepEnd> {
@@ -65,9 +85,9 @@ fn remedy(app: &str) -> String {
 
 impl Hosting for FlyHosting {
     async fn inventory(&self, app: &str) -> Result<Inventory, String> {
-        let own = self.hands.get(app).and_then(|hand| hand.as_ref().ok()).map(|hand| &hand.wire);
-        let wires: Vec<&Wire> = self.reader.iter().chain(own).collect();
-        inventory::take(&wires, app).await
+        let own = self.hands.get(app).and_then(|hand| hand.as_ref().ok());
+        let wires: Vec<&Wire> = self.reader.iter().chain(own.map(|hand| &hand.wire)).collect();
+        inventory::take(&wires, own.map(Arc::as_ref), app).await
     }
 
     async fn step(&self, call: &StepCall, off: &CallOff) -> StepEnd {
@@ -76,7 +96,7 @@ impl Hosting for FlyHosting {
             Err(end) => return end,
         };
         match &call.step {
-            Step::OpenRelease { image } => release::open(hand, call, off, image).await,
+            Step::OpenRelease { image, strategy } => release::open(hand, call, off, image, *strategy).await,
             Step::CloseRelease { release, ended } => release::close(hand, call, release, *ended).await,
             Step::Update { machine, to, release, launch, wait } => {
                 let edit = Edit::Image(to, release.as_ref());
@@ -101,7 +121,7 @@ impl Hosting for FlyHosting {
             }
             Step::RunReleaseCommand { to, command, release } => {
                 let what = (to, command.as_str(), release.as_ref());
-                release_command::run(hand, self.reader.as_ref(), call, off, what).await
+                release_command::run(hand, (self.reader.as_ref(), &self.secrets()), call, off, what).await
             }
             Step::Trial { like, to, release } => trial::run(hand, call, off, like, to, release.as_ref()).await,
         }

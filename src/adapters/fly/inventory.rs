@@ -11,8 +11,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::client::read_list;
-use super::hand::{image_of, same_image};
-use super::model::Machine;
+use super::hand::{Hand, image_of, same_image};
+use super::model::{Machine, moment};
 use super::release::{current, list};
 use super::wire::{Ask, FlyError, Side, Wire};
 use crate::domain::hosting::{Inventory, Release, Running, Secret};
@@ -28,15 +28,15 @@ pub(super) const PLATFORM: &str = "v2";
 /// The metadata of a machine on which an image is only tried.
 pub(super) const CANARY: &str = "fly_canary";
 
-/// Takes it. Each of `wires` is asked until one may read the machines.
+/// Takes it. Each of `wires` is asked until one may read the machines; `hand` remembers what the app is made of.
 ///
 /// # Errors
 /// A sentence, when none could.
-pub(super) async fn take(wires: &[&Wire], app: &str) -> Result<Inventory, String> {
+pub(super) async fn take(wires: &[&Wire], hand: Option<&Hand>, app: &str) -> Result<Inventory, String> {
     let mut said = String::new();
     for wire in wires {
         match machines(wire, app).await {
-            Ok(machines) => return Ok(with_machines(wire, app, machines).await),
+            Ok(machines) => return Ok(with_machines(wire, hand, app, machines).await),
             Err(error) => said = error.to_string(),
         }
     }
@@ -58,7 +58,7 @@ pub(super) async fn machines(wire: &Wire, app: &str) -> Result<Vec<Machine>, Fly
 }
 
 #[expect(clippy::disallowed_methods, reason = "when Fly was asked is wire time")]
-async fn with_machines(wire: &Wire, app: &str, all: Vec<Machine>) -> Inventory {
+async fn with_machines(wire: &Wire, hand: Option<&Hand>, app: &str, all: Vec<Machine>) -> Inventory {
     let at = Utc::now();
     let in_time = |why: &str| format!("{why} within {} s", EXTRAS_MAX.as_secs());
     let (releases, current, secrets) = tokio::join!(
@@ -75,16 +75,25 @@ async fn with_machines(wire: &Wire, app: &str, all: Vec<Machine>) -> Inventory {
     if let Ok(releases) = &mut releases {
         resolve(releases, &machines);
     }
-    let current = current.ok().and_then(Result::ok);
+    let current = current.map_or_else(
+        |_| Err(in_time("Fly did not tell the configuration")),
+        |read| read.map_err(|error| error.to_string()),
+    );
+    if let (Ok(current), Some(hand)) = (&current, hand) {
+        hand.remember(current);
+    }
     let command = |definition: &Value| {
         let command = definition.pointer("/deploy/release_command")?.as_str()?;
         Some(command.to_owned()).filter(|command| !command.trim().is_empty())
     };
-    let release_command = current
-        .as_ref()
-        .and_then(|current| command(&current.definition))
-        .or_else(|| all.iter().filter(|machine| group(machine) == RELEASE_COMMAND).find_map(command_of));
-    let told = || current.as_ref().and_then(|current| current.secrets.iter().filter_map(newest_of).max());
+    let ran = || all.iter().filter(|machine| group(machine) == RELEASE_COMMAND).find_map(command_of);
+    // Where the configuration is not told, nobody can say that there is none.
+    let release_command = match &current {
+        Ok(current) if current.definition.is_object() => Ok(command(&current.definition).or_else(ran)),
+        Ok(_) => Err("it tells its release without the configuration".to_owned()),
+        Err(why) => Err(why.clone()),
+    };
+    let told = || current.as_ref().ok().and_then(|current| current.secrets.iter().filter_map(newest_of).max());
     let secrets = secrets.unwrap_or_else(|_| Err(in_time("Fly did not tell the secrets")));
     let secrets_at = secrets.iter().flatten().filter_map(|secret| secret.at).max().or_else(told);
     Inventory { app: app.to_owned(), at, machines, releases, release_command, secrets_at, secrets }
@@ -103,7 +112,7 @@ async fn secrets(wire: &Wire, app: &str) -> Result<Vec<Secret>, String> {
 
 /// When one secret was last set.
 fn newest_of(secret: &Value) -> Option<DateTime<Utc>> {
-    let at = |key: &str| secret.get(key)?.as_str()?.parse().ok();
+    let at = |key: &str| moment(secret.get(key));
     ["updated_at", "created_at", "createdAt"].into_iter().filter_map(at).max()
 }
 

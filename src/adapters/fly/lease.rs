@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -17,6 +18,7 @@ use super::hand::{Hand, Until};
 use super::troubles::{Meaning, meaning};
 use super::wire::{Ask, FlyError, Side, backoff};
 use crate::domain::hosting::Trouble;
+use crate::ports::hosting::CallOff;
 
 /// Tries of taking a lease when Fly stumbles.
 const TRIES_MAX: u32 = 4;
@@ -64,6 +66,8 @@ pub(super) enum NoLease {
     },
     /// Another holds it, or Fly refuses.
     Refused(Trouble, FlyError),
+    /// It was called off while another held it.
+    CalledOff,
 }
 
 /// A lease that is being renewed.
@@ -119,7 +123,8 @@ impl Lease {
     }
 
     /// Takes it; what this step held in a life before is waited for, as long as a lease lives. Then `note` says what was noted
-    /// in that life, and so does the answer.
+    /// in that life, and so does the answer. What another holds is waited for too, until it is called off or the step's time is
+    /// over: flyctl holds one for 13 s and renews it while it works. One that ends after the step would is not waited for.
     ///
     /// # Errors
     /// Who has it, or what Fly says.
@@ -127,21 +132,27 @@ impl Lease {
         hand: &Arc<Hand>,
         machine: &str,
         note: &mut Note,
+        off: &CallOff,
         until: Until,
-    ) -> Result<(Self, bool), (Trouble, FlyError)> {
+    ) -> Result<(Self, bool), NoLease> {
         let patience = Until::after(hand.patience.lease_ttl * 2);
         let mut noted = false;
         loop {
             match Self::take(hand, machine, note, until).await {
                 Ok(lease) => return Ok((lease, noted)),
-                Err(NoLease::Refused(trouble, error)) => return Err((trouble, error)),
+                Err(NoLease::Refused(Trouble::LeaseHeld { until: end, .. }, _)) if ends_within(end, until) => {
+                    if off.is_off() {
+                        return Err(NoLease::CalledOff);
+                    }
+                }
+                Err(no @ (NoLease::Refused(..) | NoLease::CalledOff)) => return Err(no),
                 Err(NoLease::Ours { last_start_ms, error }) => {
                     (note.last_start_ms, noted) = (last_start_ms, true);
                     if patience.is_over() || until.is_over() {
                         let Meaning::Refused(trouble) = meaning(&error) else {
-                            return Err((Trouble::Unreachable, error));
+                            return Err(NoLease::Refused(Trouble::Unreachable, error));
                         };
-                        return Err((trouble, error));
+                        return Err(NoLease::Refused(trouble, error));
                     }
                 }
             }
@@ -174,6 +185,13 @@ impl Lease {
             }
         }
     }
+}
+
+/// Whether somebody else's lease is over, or may be, before the step must be.
+#[expect(clippy::disallowed_methods, reason = "Fly stamps the end of a lease with wire time")]
+fn ends_within(end: Option<DateTime<Utc>>, until: Until) -> bool {
+    let left = end.map_or(Duration::ZERO, |end| (end - Utc::now()).to_std().unwrap_or_default());
+    !until.is_over() && left < until.left()
 }
 
 /// Renews until told to end, or until whoever would tell is gone.

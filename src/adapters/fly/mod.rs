@@ -29,4 +29,4 @@ pub use hand::Patience;
 pub use hosting::FlyHosting;
 pub use model::{App, Check, Event, Exit, Machine, Release, TokenInfo};
 pub use token::Token;
-pub use wire::{FlyError, QUESTION_MAX};
+pub use wire::{FlyError, PACE, Paces, QUESTION_MAX};

@@ -2,7 +2,7 @@
 //!
 //! Owns the reading only. Configuration stays a `serde_json::Value`: what is not understood must survive being written back.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde_json::Value;
 
 use crate::domain::health;
@@ -12,6 +12,9 @@ use crate::domain::hosting::{Autostop, Guest, Rest};
 const COMPAT_CHECKS: &str = "bg_deployments_compat";
 /// The longest output of a check that is passed on, in characters.
 const OUTPUT_CHARS_MAX: usize = 160;
+
+/// The years of which Fly can tell.
+const YEARS: std::ops::Range<i32> = 1970..2200;
 
 /// A machine.
 #[derive(Debug, Clone, PartialEq)]
@@ -343,13 +346,14 @@ fn image(machine: &Value) -> String {
     image
 }
 
-/// Milliseconds, or a time as text: Fly's documents and its own library disagree.
-fn moment(value: Option<&Value>) -> Option<DateTime<Utc>> {
-    match value? {
+/// Milliseconds, or a time as text: Fly's documents and its own library disagree. One that nobody can have meant is none.
+pub(super) fn moment(value: Option<&Value>) -> Option<DateTime<Utc>> {
+    let at = match value? {
         Value::Number(number) => DateTime::from_timestamp_millis(number.as_i64()?),
         Value::String(text) => text.parse().ok(),
         _ => None,
-    }
+    };
+    at.filter(|at| YEARS.contains(&at.year()))
 }
 
 fn some_text(value: &Value, key: &str) -> Option<String> {

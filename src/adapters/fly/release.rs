@@ -13,6 +13,7 @@ use super::hand::{Hand, Until, failed, same_image};
 use super::model;
 use super::troubles::{Meaning, meaning};
 use super::wire::{Ask, FlyError, Side, Wire, backoff};
+use crate::domain::deploy::Strategy;
 use crate::domain::hosting::{Image, Release, ReleaseEnd, ReleaseRef, StepEnd, Trouble};
 use crate::ports::hosting::{CallOff, StepCall};
 
@@ -66,7 +67,7 @@ impl Door {
         self,
         wire: &Wire,
         app: &str,
-        image: &Image,
+        (image, strategy): (&Image, Strategy),
         current: &Current,
     ) -> Result<Option<ReleaseRef>, FlyError> {
         let (image, definition) = (&image.reference, &current.definition);
@@ -74,12 +75,12 @@ impl Door {
             Self::Rest => {
                 let ask = Ask::send(Method::POST, "create release", app, Side::Rest, &["releases"]);
                 // build_id as flyctl sends it for an image that it did not build.
-                let body = json!({"app_name": app, "build_id": 0, "definition": definition, "image": image, "strategy": "ROLLING"});
+                let body = json!({"app_name": app, "build_id": 0, "definition": definition, "image": image, "strategy": word(strategy)});
                 wire.once(&ask.body(body)).await?
             }
             Self::GraphQl => {
                 let input = json!({"appId": current.app_id, "image": image, "platformVersion": "machines",
-                                   "strategy": "ROLLING", "definition": definition});
+                                   "strategy": word(strategy), "definition": definition});
                 let ask = graphql("create release by GraphQL", app, CREATE, json!({"input": input}));
                 wire.once(&ask).await?
             }
@@ -125,14 +126,32 @@ pub(super) async fn list(wire: &Wire, app: &str) -> Result<Vec<Release>, String>
     Err(format!("releases could not be read: {}", said.join("; and: ")))
 }
 
+/// Fly's word for it. Source: its GraphQL schema, DeploymentStrategy.
+fn word(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::Rolling => "ROLLING",
+        Strategy::Canary => "CANARY",
+        Strategy::Immediate => "IMMEDIATE",
+    }
+}
+
 /// What the next release is made of, and what a plan says beside it. REST does not tell it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Current {
     app_id: String,
+    /// The number of the release that it is of.
+    version: Option<u64>,
     /// The configuration of the current release, as it came.
     pub(super) definition: Value,
     /// When secrets were set.
     pub(super) secrets: Vec<Value>,
+}
+
+impl Current {
+    /// Whether it is that of a release with this number, and says what the app is made of.
+    pub(super) fn is_of(&self, version: u64) -> bool {
+        self.version == Some(version) && self.definition.is_object()
+    }
 }
 
 /// Reads it.
@@ -151,19 +170,26 @@ pub(super) async fn current(wire: &Wire, app: &str) -> Result<Current, FlyError>
     };
     let app_id = place.get("id").and_then(Value::as_str).unwrap_or(app).to_owned();
     let secrets = place.get("secrets").and_then(Value::as_array).cloned().unwrap_or_default();
-    Ok(Current { app_id, definition, secrets })
+    let version = release.get("version").and_then(Value::as_u64);
+    Ok(Current { app_id, version, definition, secrets })
 }
 
 /// Puts a release on record, running; the one that this step made before, when it did.
-pub(super) async fn open(hand: &Hand, call: &StepCall, off: &CallOff, image: &Image) -> StepEnd {
+pub(super) async fn open(hand: &Hand, call: &StepCall, off: &CallOff, image: &Image, strategy: Strategy) -> StepEnd {
     let until = Until::step(call.within);
-    match tokio::time::timeout(until.left(), open_in_time(hand, call, off, image, until)).await {
+    match tokio::time::timeout(until.left(), open_in_time(hand, call, off, (image, strategy), until)).await {
         Ok(end) => end,
         Err(_) => failed(Trouble::Unreachable, "Fly did not take the release on record in time", None),
     }
 }
 
-async fn open_in_time(hand: &Hand, call: &StepCall, off: &CallOff, image: &Image, until: Until) -> StepEnd {
+async fn open_in_time(
+    hand: &Hand,
+    call: &StepCall,
+    off: &CallOff,
+    (image, strategy): (&Image, Strategy),
+    until: Until,
+) -> StepEnd {
     if off.is_off() {
         return StepEnd::CalledOff;
     }
@@ -176,24 +202,30 @@ async fn open_in_time(hand: &Hand, call: &StepCall, off: &CallOff, image: &Image
     if let Some(ours) = made_before(wire, app, &known, image, &call.mark).await {
         return opened(hand, call, ours, until).await;
     }
-    let current = match current(wire, app).await {
-        Ok(current) if !current.definition.is_null() => current,
-        // Made without it, the record would hand `fly deploy` an empty configuration one day: none is better.
-        Ok(_) => return unrecorded(Trouble::Unreachable, "Fly does not tell the app's current configuration"),
-        Err(error) => {
-            return unrecorded(
-                Trouble::Unreachable,
-                &format!("the app's current configuration could not be read: {error}"),
-            );
-        }
+    let told = match current(wire, app).await {
+        Ok(current) if !current.definition.is_null() => Ok(current),
+        Ok(_) => Err("Fly does not tell the app's current configuration".to_owned()),
+        Err(error) => Err(format!("the app's current configuration could not be read: {error}")),
+    };
+    let current = match told {
+        Ok(current) => current,
+        // Made without it, the record would hand `fly deploy` an empty configuration one day: none is better. GraphQL alone tells
+        // it; what it told before is that of now as long as REST knows no newer release.
+        Err(says) => match hand.recall(newest) {
+            Some(current) => current,
+            None => return unrecorded(Trouble::Unreachable, &says),
+        },
     };
     let mut said = Vec::new();
     for door in Door::BOTH {
         if off.is_off() && said.is_empty() {
             return StepEnd::CalledOff;
         }
-        let error = match door.create(wire, app, image, &current).await {
-            Ok(Some(release)) => return opened(hand, call, release, until).await,
+        let error = match door.create(wire, app, (image, strategy), &current).await {
+            Ok(Some(release)) => {
+                hand.remember(&Current { version: Some(release.version), ..current });
+                return opened(hand, call, release, until).await;
+            }
             Ok(None) => FlyError::local("Fly answered without the release's id"),
             Err(error) => error,
         };

@@ -16,7 +16,7 @@ use super::inventory::{self, PLATFORM, RELEASE_COMMAND, group, is_deployed};
 use super::model::{Exit, Machine};
 use super::waiting::state_comes;
 use super::wire::{Ask, Side, Wire};
-use crate::adapters::redact::redact;
+use crate::adapters::redact::{named, redact};
 use crate::domain::hosting::{Image, ReleaseRef, StepEnd, Trouble};
 use crate::ports::hosting::{CallOff, StepCall};
 
@@ -31,10 +31,10 @@ const LINES_LATE: Duration = Duration::from_secs(2);
 
 /// Runs it, or goes on waiting for the one that this step began before.
 ///
-/// `reader` reads its output: a token that acts on one app may not.
+/// `reader` reads its output: a token that acts on one app may not. None of `secrets` is in what is passed on of it.
 pub(super) async fn run(
     hand: &Arc<Hand>,
-    reader: Option<&Wire>,
+    (reader, secrets): (Option<&Wire>, &[&str]),
     call: &StepCall,
     off: &CallOff,
     (to, command, release): (&Image, &str, Option<&ReleaseRef>),
@@ -64,7 +64,7 @@ pub(super) async fn run(
         Ended::Exit(exit) if exit.code == 0 && !exit.oom_killed && !exit.requested => {
             return StepEnd::Done { before: None, after: None, release: None };
         }
-        Ended::Exit(_) => last_words(reader.unwrap_or(&hand.wire), &hand.app, &made.id, until).await,
+        Ended::Exit(_) => last_words(reader.unwrap_or(&hand.wire), secrets, &hand.app, &made.id, until).await,
         Ended::NeverRan | Ended::Untold | Ended::RunsStill => String::new(),
     };
     told(&hand.app, &made.id, ended, command, &lines)
@@ -224,15 +224,15 @@ async fn wish(
 
 /// The last lines that its program wrote, on one line; empty when they cannot be read. That a deploy token may not read them is
 /// flyctl's own warning; which others may is in no document.
-async fn last_words(wire: &Wire, app: &str, id: &str, until: Until) -> String {
+async fn last_words(wire: &Wire, secrets: &[&str], app: &str, id: &str, until: Until) -> String {
     for late in [Duration::ZERO, LINES_LATE] {
         until.sleep(late).await;
         let ask = Ask::get("read logs", app, Side::Logs, &["apps", app, "logs"]).query("instance", id);
         match wire.question(ask).await {
             Ok(answer) => {
-                let lines = lines(&answer);
+                let lines = lines(&answer, secrets);
                 if !lines.is_empty() {
-                    return redact(&lines, [wire.secret()]);
+                    return lines;
                 }
             }
             Err(error) => {
@@ -244,8 +244,8 @@ async fn last_words(wire: &Wire, app: &str, id: &str, until: Until) -> String {
     String::new()
 }
 
-/// The last lines of the program itself.
-fn lines(answer: &Value) -> String {
+/// The last lines of the program itself, without what is secret in them: that is taken out before a line is cut.
+fn lines(answer: &Value, secrets: &[&str]) -> String {
     let all = answer.get("data").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let of_app = |line: &&Value| {
         line.pointer("/attributes/meta/event/provider").and_then(Value::as_str).is_none_or(|by| by == "app")
@@ -256,7 +256,7 @@ fn lines(answer: &Value) -> String {
         .filter_map(|line| line.pointer("/attributes/message")?.as_str())
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
         .filter(|line| !line.is_empty())
-        .map(|line| line.chars().take(LINE_CHARS_MAX).collect())
+        .map(|line| named(&redact(&line, secrets.iter().copied())).chars().take(LINE_CHARS_MAX).collect())
         .collect();
     written.get(written.len().saturating_sub(LINES_MAX)..).unwrap_or_default().join(" / ")
 }
@@ -315,8 +315,13 @@ mod tests {
             line("app", "one"), line("app", "two"), line("app", "  three\n"), line("runner", "Main child exited"),
             line("app", ""), line("app", "four"),
         ]});
-        assert_eq!(lines(&answer), "two / three / four");
-        assert_eq!(lines(&json!({"data": null})), "");
+        assert_eq!(lines(&answer, &[]), "two / three / four");
+        assert_eq!(lines(&json!({"data": null}), &[]), "");
+        // A secret is out before a line is cut: half of one is most of it.
+        let long = format!("{} canarycanary", "x".repeat(LINE_CHARS_MAX - 7));
+        let answer = json!({"data": [line("app", &long), line("app", "DATABASE_URL=postgres://a:hunter2@db/x")]});
+        let shown = lines(&answer, &["canarycanary"]);
+        assert!(!shown.contains("canar") && !shown.contains("hunter2"), "{shown}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::hand::{Hand, Until, failed};
-use super::lease::{Lease, Note};
+use super::lease::{Lease, NoLease, Note};
 use super::model::{Event, Machine};
 use super::waiting::{Want, state_comes, until_well};
 use super::wire::{Ask, FlyError, Side};
@@ -62,9 +62,11 @@ pub(super) async fn work(hand: &Arc<Hand>, call: &StepCall, off: &CallOff, id: &
         return StepEnd::CalledOff;
     }
     let mut note = Note { mark: call.mark.clone(), last_start_ms: last_start(&first), by: call.by.clone() };
-    let (lease, noted) = match Lease::take_back(hand, id, &mut note, until).await {
+    let (lease, noted) = match Lease::take_back(hand, id, &mut note, off, until).await {
         Ok(taken) => taken,
-        Err((trouble, error)) => return no_lease(id, trouble, &error),
+        Err(NoLease::CalledOff) => return StepEnd::CalledOff,
+        Err(NoLease::Refused(trouble, error)) => return no_lease(id, trouble, &error),
+        Err(NoLease::Ours { error, .. }) => return no_lease(id, Trouble::Unreachable, &error),
     };
     let end = work.under(&lease, &first, noted.then_some(note.last_start_ms), off).await;
     lease.give_back().await;

@@ -22,6 +22,12 @@ struct Fake {
 
 impl Fake {
     async fn start(answers: &[(u16, Value)]) -> (Self, Client) {
+        let (fake, base) = Self::serve(answers).await;
+        let client = Client::new(&base, &base, &SecretString::from("FlyV1 fm2_canary"));
+        (fake, client.unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    async fn serve(answers: &[(u16, Value)]) -> (Self, String) {
         let fake = Self::default();
         for (status, body) in answers {
             fake.answers.lock().map(|mut queue| queue.push_back((*status, body.to_string()))).unwrap_or_default();
@@ -30,8 +36,7 @@ impl Fake {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap_or_else(|error| panic!("{error}"));
         let base = listener.local_addr().map(|address| format!("http://{address}")).unwrap_or_default();
         tokio::spawn(async move { axum::serve(listener, app).await });
-        let client = Client::new(&base, &base, &SecretString::from("FlyV1 fm2_canary"));
-        (fake, client.unwrap_or_else(|error| panic!("{error}")))
+        (fake, base)
     }
 
     fn got(&self) -> Vec<(String, String)> {
@@ -161,6 +166,31 @@ async fn a_question_is_asked_again_when_fly_stumbles() {
     let error = fly.machines("a").await.err();
     assert_eq!(error.map(|error| error.says), Some("Fly answered 500 (list machines): no".to_owned()));
     assert_eq!(fake.got().len(), 3, "and not for ever");
+}
+
+#[tokio::test]
+async fn a_question_that_is_asked_to_slow_down_is_answered_all_the_same() {
+    let (fake, base) = Fake::serve(&[429; 6].map(|status| (status, json!({})))).await;
+    fake.answers.lock().map(|mut queue| queue.push_back((200, "[]".to_owned()))).unwrap_or_default();
+    let paces = Paces::new(std::time::Duration::from_millis(1));
+    let token = SecretString::from("FlyV1 fm2_canary");
+    let fly = Client::paced(&base, &base, &token, &paces).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(fly.machines("a").await, Ok(Vec::new()));
+    assert_eq!(fake.got().len(), 7);
+    // Whoever acts keeps the same pace: Fly's limit is one for all.
+    let tokens = std::collections::BTreeMap::from([("a".to_owned(), token.clone())]);
+    let acts = FlyHosting::paced(&base, &base, Some(&token), &tokens, Patience::default(), &paces);
+    assert!(acts.is_ok());
+    assert_eq!(Arc::strong_count(&paces), 4, "ours, and one for each who speaks");
+}
+
+#[test]
+fn a_time_that_nobody_can_have_meant_is_none() {
+    let read = |at: Value| Release::read(&json!({"id": "r1", "version": 1, "created_at": at})).and_then(|one| one.at);
+    for odd in [json!("+262142-01-01T00:00:00Z"), json!("-262143-01-01T00:00:00Z"), json!(8_210_000_000_000_000_i64)] {
+        assert_eq!(read(odd.clone()), None, "{odd}");
+    }
+    assert!(read(json!("2026-11-24T02:00:00Z")).is_some());
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::hand::{Hand, Until};
 use super::model::{Event, Machine};
 use super::wire::TRY_MAX;
+use crate::adapters::redact::named;
 use crate::domain::hosting::Trouble;
 
 /// The longest that Fly lets one wait last.
@@ -32,6 +33,8 @@ pub(super) struct Want {
     known: BTreeSet<String>,
     /// The newest event before the change, for events that have no id.
     since: Option<DateTime<Utc>>,
+    /// It was kept from requests before the change, and may stay so.
+    cordoned: bool,
 }
 
 impl Want {
@@ -42,6 +45,7 @@ impl Want {
             instance: instance.to_owned(),
             known: events.iter().map(|event| event.id.clone()).filter(|id| !id.is_empty()).collect(),
             since: events.iter().filter_map(|event| event.at).max(),
+            cordoned: before.cordoned,
         }
     }
 
@@ -52,12 +56,17 @@ impl Want {
         let events = now.events.as_deref().unwrap_or_default();
         let at = events.iter().filter(changed).filter_map(|event| event.at).max();
         let old = events.iter().filter(|event| at.is_some() && event.at <= at);
-        Self { instance: now.instance_id.clone(), known: old.map(|event| event.id.clone()).collect(), since: at }
+        Self {
+            instance: now.instance_id.clone(),
+            known: old.map(|event| event.id.clone()).collect(),
+            since: at,
+            cordoned: now.cordoned,
+        }
     }
 
     /// After it was made: all that is known of it counts.
     pub(super) fn made(machine: &Machine) -> Self {
-        Self { instance: machine.instance_id.clone(), known: BTreeSet::new(), since: None }
+        Self { instance: machine.instance_id.clone(), known: BTreeSet::new(), since: None, cordoned: machine.cordoned }
     }
 
     /// What happened since, newest first.
@@ -116,6 +125,9 @@ fn look(machine: &Machine, want: &Want) -> Standing {
         _ if machine.host_status == "unreachable" => {
             NotYet(Trouble::HostGone, format!("the hardware under machine {id} does not answer"))
         }
+        "started" if machine.cordoned && !want.cordoned => {
+            NotYet(Trouble::NotStarted, format!("machine {id} is cordoned: no request reaches it"))
+        }
         "started" => {
             let checks = machine.health();
             let (passing, all) = (checks.checks_passing, checks.checks);
@@ -128,7 +140,7 @@ fn look(machine: &Machine, want: &Want) -> Standing {
             }
             let said = match checks.failing.join("; ") {
                 none if none.is_empty() => "none has reported".to_owned(),
-                said => said.chars().take(CHECKS_CHARS_MAX).collect(),
+                said => named(&said).chars().take(CHECKS_CHARS_MAX).collect(),
             };
             NotYet(Trouble::Unhealthy, format!("machine {id} runs and {passing} of its {all} checks pass: {said}"))
         }
@@ -248,6 +260,7 @@ mod tests {
             (json!({"host_status": "unreachable"}), Some(Trouble::HostGone)),
             (json!({"checks": [{"name": "http", "status": "critical", "output": "500"}]}), Some(Trouble::Unhealthy)),
             (json!({"checks": []}), Some(Trouble::Unhealthy)),
+            (json!({"cordoned": true}), Some(Trouble::NotStarted)),
             (json!({"checks": [], "config": {}}), None),
         ] {
             let says = format!("{changes}");
@@ -258,6 +271,8 @@ mod tests {
             };
             assert_eq!(trouble, verdict, "{says}");
         }
+        let kept_away = machine(json!({"cordoned": true}));
+        assert_eq!(look(&kept_away, &Want::since(&kept_away, "01B")), Standing::Well, "it was so before, and stays so");
         let asleep = machine(json!({"state": "stopped", "config": sleeps}));
         assert_eq!(look(&asleep, &want), Standing::Asleep);
     }

@@ -31,7 +31,7 @@ const BODY_BYTES_MAX: usize = 8 << 20;
 /// The longest piece of Fly's own words that is passed on, in characters.
 const WORDS_CHARS_MAX: usize = 300;
 /// The time in which Fly allows one request per action and object.
-pub(super) const PACE: Duration = Duration::from_secs(1);
+pub const PACE: Duration = Duration::from_secs(1);
 /// Requests that may go at once.
 const BURST: u32 = 3;
 /// Actions and objects whose pace is remembered.
@@ -161,14 +161,14 @@ impl<'a> Ask<'a> {
 
 /// When which kind of request may go again. Shared by all who speak for the same organisation.
 #[derive(Debug)]
-pub(super) struct Paces {
+pub struct Paces {
     pace: Duration,
     full: Mutex<HashMap<(&'static str, String), Instant>>,
 }
 
 impl Paces {
     /// One request a `pace`.
-    pub(super) fn new(pace: Duration) -> Arc<Self> {
+    pub fn new(pace: Duration) -> Arc<Self> {
         Arc::new(Self { pace, full: Mutex::default() })
     }
 
@@ -248,11 +248,14 @@ impl Wire {
                     Ok(answer) => return Ok(answer),
                     Err(error) => error,
                 };
-                if tried >= TRIES_MAX || !error.may_pass() {
+                // Asked to slow down is not refused: that is waited for as long as the question may take.
+                let is_too_fast = error.status == Some(429);
+                if !(is_too_fast || tried < TRIES_MAX && error.may_pass()) {
                     return Err(error);
                 }
-                tokio::time::sleep(backoff(tried, &error)).await;
-                tried += 1;
+                let least = if is_too_fast { self.paces.pace } else { Duration::ZERO };
+                tokio::time::sleep(backoff(tried, &error).max(least)).await;
+                tried += u32::from(!is_too_fast);
             }
         };
         tokio::time::timeout(QUESTION_MAX, tries).await.unwrap_or_else(|_| {

@@ -9,6 +9,19 @@ use std::process::{Command, Stdio};
 
 use crate::ports::disk::Disk;
 
+/// Makes a folder, and what is missing above it, for nobody but who runs the bot: what is said in incidents, and machines' whole
+/// configurations, are no other user's of the machine. One that is there stays as it is.
+///
+/// # Errors
+/// As the system says.
+pub fn make_private(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
 /// A folder on the file system.
 pub struct FsDisk {
     root: PathBuf,
@@ -28,7 +41,11 @@ impl FsDisk {
 
     fn file(&mut self, path: &str) -> io::Result<&mut File> {
         if self.open.as_ref().is_none_or(|(name, _)| name != path) {
-            let file = OpenOptions::new().append(true).create(true).open(self.path(path))?;
+            let mut options = OpenOptions::new();
+            options.append(true).create(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let file = options.open(self.path(path))?;
             self.open = Some((path.to_owned(), file));
         }
         match &mut self.open {
@@ -44,7 +61,7 @@ impl FsDisk {
 
 impl Disk for FsDisk {
     fn create_dir(&mut self, dir: &str) -> io::Result<()> {
-        fs::create_dir_all(self.path(dir))
+        make_private(&self.path(dir))
     }
 
     fn append(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {

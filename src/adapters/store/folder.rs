@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
 
-use super::disk_fs::FsDisk;
+use super::disk_fs::{FsDisk, make_private};
 use super::lock::{Lock, Refused};
 use super::log::{self, ImportError, Log, LogOptions, SEGMENT_BYTES, rfc3339, segment};
 use super::views::{AHEAD, SledViews};
@@ -155,7 +155,7 @@ pub fn open(folder: &Path, options: &Options) -> Result<Opened, OpenError> {
 
 /// Makes the folder, its own name safe on the disk as well.
 fn make(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
+    make_private(folder)?;
     match folder.canonicalize()?.parent() {
         Some(above) => File::open(above)?.sync_all(),
         None => Ok(()),

@@ -23,7 +23,7 @@ mod record;
 mod views;
 
 #[cfg(feature = "shell")]
-pub use disk_fs::FsDisk;
+pub use disk_fs::{FsDisk, make_private};
 #[cfg(feature = "shell")]
 pub use folder::{
     Base, Brought, FileJournal, Finding, Fold, Imported, OpenError, Opened, Options, Severity, bring_forward, import,

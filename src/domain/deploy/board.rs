@@ -4,14 +4,14 @@
 
 use super::gates::{self, Gate};
 use super::scale::Scale;
-use super::{Deploy, Kind, Machine, Phase, Plan, Verdict, known};
+use super::{Deploy, Kind, Machine, Phase, Plan, Strategy, Verdict, known};
 use crate::domain::draft::Ctx;
 use crate::domain::fact::Fact;
 use crate::domain::hosting::Running;
 use crate::domain::ids::{DeployId, Thing};
 use crate::domain::message::{Button, ButtonStyle, Card, Choice, Menu, Message, Text, Tone};
 use crate::domain::state::State;
-use crate::domain::text::{self, capital, deploys, pipeline, scale};
+use crate::domain::text::{self, capital, deploys, gates as words, pipeline, scale};
 use crate::domain::verbs;
 
 /// Machines named one by one; of more, only those that are not done.
@@ -95,8 +95,8 @@ pub fn card(ctx: &Ctx<'_>, deploy: &Deploy) -> Message {
         card = card.row("Takes", expected(ctx, deploy));
         card = card.row("If it fails", undo(ctx, plan));
     }
-    if let Some(command) = plan.release_command.as_ref().filter(|_| deploy.is_waiting()) {
-        card = card.row("Runs first", format!("“{command}”, once, with the new image"));
+    if let Some(command) = words::command(plan).filter(|_| deploy.is_waiting()) {
+        card = card.row("Runs first", command);
     }
     if !deploy.checks.is_empty() && deploy.is_waiting() {
         card = card.row("Checks", checks(ctx, deploy));
@@ -139,22 +139,32 @@ fn later(plan: &Plan) -> String {
 /// At most so long, by what one machine may take.
 pub fn expected(ctx: &Ctx<'_>, deploy: &Deploy) -> String {
     let policy = &ctx.policy.deploys;
-    let waves = |plan: &Plan| {
-        let awake = plan.machines.iter().filter(|machine| machine.is_up()).count().max(1);
-        awake.div_ceil(usize::from(plan.at_once.max(1)))
+    // Each step may take its whole time: the release opened and closed, what comes before the first machine, each machine in its
+    // turn and once more when it is restarted, those that sleep, and the one that is woken in the end.
+    let steps = |plan: &Plan| {
+        let awake = plan.machines.iter().filter(|machine| machine.is_up()).count();
+        let asleep = plan.machines.len() - awake;
+        let before = usize::from(plan.release_command.is_some()) + usize::from(plan.strategy == Strategy::Canary);
+        let tries = if policy.restart_once { 2 } else { 1 };
+        let woken = if awake == 0 { tries } else { 0 };
+        2 + before
+            + awake.div_ceil(usize::from(plan.at_once.max(1))) * tries
+            + asleep.div_ceil(super::run::ASLEEP_AT_ONCE_MAX)
+            + woken
     };
     let stages = deploy.stages().count();
-    let waves: usize = deploy.stages().map(waves).sum();
-    let most = policy.step_within.delta() * i32::try_from(waves).unwrap_or(i32::MAX)
+    let steps: usize = deploy.stages().map(steps).sum();
+    let most = policy.step_within.delta() * i32::try_from(steps).unwrap_or(i32::MAX)
         + policy.settle_for.delta() * i32::try_from(stages).unwrap_or(1);
     format!("{} at most, then watched for {}", text::span(most), text::span(policy.watch_for.delta()))
 }
 
 fn undo(ctx: &Ctx<'_>, plan: &Plan) -> &'static str {
-    match (ctx.policy.deploys.roll_back_by_itself, &plan.release_command) {
-        (true, None) => "I take it back by myself",
-        (true, Some(_)) => "I ask: what the release command changed, the image before may not live with",
-        (false, _) => "I ask",
+    match (ctx.policy.deploys.roll_back_by_itself, &plan.release_command, &plan.release_command_unknown) {
+        (true, None, None) => "I take it back by myself",
+        (true, Some(_), _) => "I ask: what the release command changed, the image before may not live with",
+        (true, None, Some(_)) => "I ask: whether a release command is missing, nobody knows",
+        (false, ..) => "I ask",
     }
 }
 
@@ -297,7 +307,7 @@ pub fn shown_on(state: &State, on: Thing, fact: &Fact) -> Vec<DeployId> {
 pub fn yes_buttons(deploy: &Deploy) -> Vec<Button> {
     let n = deploy.id.0;
     vec![
-        Button::new(format!("go:{n}"), yes(&deploy.plan), ButtonStyle::Danger),
+        Button::new(format!("go:{n}:{}", deploy.mark()), yes(&deploy.plan), ButtonStyle::Danger),
         Button::new(format!("no:{n}"), "Cancel", ButtonStyle::Plain),
     ]
 }
@@ -307,8 +317,11 @@ fn planned(ctx: &Ctx<'_>, deploy: &Deploy) -> Vec<Button> {
     let n = deploy.id.0;
     let is_approved = deploy.approval.as_ref().is_some_and(|approval| approval.until > ctx.now);
     let mut buttons = match is_approved || verbs::deploy::own(ctx).is_some() {
-        true => vec![Button::new(format!("go:{n}"), "Start", ButtonStyle::Danger)],
-        false => vec![Button::new(format!("approve:{n}"), "Approve and start", ButtonStyle::Success)],
+        true => vec![Button::new(format!("go:{n}:{}", deploy.mark()), "Start", ButtonStyle::Danger)],
+        false => {
+            let action = format!("approve:{n}:{}", deploy.mark());
+            vec![Button::new(action, "Approve and start", ButtonStyle::Success)]
+        }
     };
     if !is_approved && verbs::deploy::own(ctx).is_none() && verbs::deploy::glass(ctx, deploy).is_some() {
         buttons.push(Button::new(format!("glass:{n}"), "Break glass", ButtonStyle::Danger));
@@ -371,6 +384,7 @@ fn ways(deploy: &Deploy) -> Vec<Button> {
             | Verdict::Done
             | Verdict::Cancelled
             | Verdict::Superseded
+            | Verdict::Stopped
             | Verdict::ServingAlthoughFailed,
             _,
         ) => Vec::new(),

@@ -44,12 +44,22 @@ pub enum Gate {
     Checklist,
     /// Somebody keeps the app to themselves.
     Lock,
+    /// It is known whether a release command runs first. Shown only where it is not.
+    Command,
 }
 
 impl Gate {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Gate; 7] =
-        [Gate::Window, Gate::Freeze, Gate::Staging, Gate::Health, Gate::Host, Gate::Checklist, Gate::Lock];
+    pub const ALL: [Gate; 8] = [
+        Gate::Window,
+        Gate::Freeze,
+        Gate::Staging,
+        Gate::Health,
+        Gate::Host,
+        Gate::Checklist,
+        Gate::Lock,
+        Gate::Command,
+    ];
 
     /// Its name in a sentence, and in a button's action.
     pub fn name(self) -> &'static str {
@@ -61,6 +71,7 @@ impl Gate {
             Gate::Host => "host",
             Gate::Checklist => "checklist",
             Gate::Lock => "lock",
+            Gate::Command => "command",
         }
     }
 
@@ -204,7 +215,7 @@ pub struct About<'a> {
 /// Looks at every check that the last of the stages knows.
 pub fn look(ctx: &Ctx<'_>, about: &About<'_>) -> Vec<Check> {
     let Some(last) = about.stages.last() else { return Vec::new() };
-    let known = Gate::ALL.into_iter().filter(|gate| applies(ctx, *gate, last.stage));
+    let known = Gate::ALL.into_iter().filter(|gate| applies(ctx, *gate, about, last.stage));
     let check = |gate: Gate| {
         let (found, says) = match gate {
             Gate::Window => window(ctx, last.stage),
@@ -214,6 +225,7 @@ pub fn look(ctx: &Ctx<'_>, about: &About<'_>) -> Vec<Check> {
             Gate::Host => host(about),
             Gate::Checklist => checklist(ctx, &last.to.image),
             Gate::Lock => lock(ctx, about),
+            Gate::Command => command(about),
         };
         let warns = gate == Gate::Health && mark(about, last) == Some(Mark::Warning);
         Check { gate, found, says, warns }
@@ -221,10 +233,11 @@ pub fn look(ctx: &Ctx<'_>, about: &About<'_>) -> Vec<Check> {
     known.map(check).collect()
 }
 
-/// Staging is there to be tried on: only its hours, its hardware and its lock count.
-fn applies(ctx: &Ctx<'_>, gate: Gate, stage: Stage) -> bool {
+/// Staging is there to be tried on: only its hours, its hardware, its lock and its release command count.
+fn applies(ctx: &Ctx<'_>, gate: Gate, about: &About<'_>, stage: Stage) -> bool {
     match gate {
         Gate::Window | Gate::Host | Gate::Lock => true,
+        Gate::Command => about.stages.iter().any(|plan| plan.release_command_unknown.is_some()),
         Gate::Checklist => stage == Stage::Production && !ctx.policy.deploys.checklist.is_empty(),
         Gate::Freeze | Gate::Staging | Gate::Health => stage == Stage::Production,
     }
@@ -359,6 +372,14 @@ fn lock(ctx: &Ctx<'_>, about: &About<'_>) -> (Finding, String) {
         None => (Finding::Passes, "free".to_owned()),
         Some((_, lock)) if lock.by == *about.by => (Finding::Passes, "yours".to_owned()),
         Some((plan, lock)) => (Finding::Refuses, words::held(ctx, &plan.app, lock)),
+    }
+}
+
+fn command(about: &About<'_>) -> (Finding, String) {
+    let unknown = about.stages.iter().find_map(|plan| Some((*plan, plan.release_command_unknown.as_deref()?)));
+    match unknown {
+        Some((plan, why)) => (Finding::Refuses, words::command_unknown(plan, why)),
+        None => (Finding::Passes, "known".to_owned()),
     }
 }
 

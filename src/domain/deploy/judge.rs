@@ -49,6 +49,7 @@ pub fn judge(
         Some(Mark::Ok) if asked.is_none() && app.is_some_and(AppHealth::is_asleep) => "it is asleep, which is healthy",
         Some(Mark::Ok) if asked.is_none() => "its machines are well",
         Some(Mark::Ok) => "it answers as it should",
+        Some(Mark::Warning) if was_so(deploy) => "it answers, no better and no worse than before",
         Some(Mark::Warning) => "it answers, and not as well as it should",
         Some(Mark::Critical) if asked.is_none() => "its machines are not well",
         Some(Mark::Critical) => failing.as_deref().unwrap_or("it does not answer as it should"),
@@ -67,6 +68,9 @@ pub fn judge(
         Kind::Deploy => format!("{there} of {all} machines run {}", plan.to.image),
         Kind::Rollback => format!("{there} of {all} machines run {}", plan.to.short()),
     };
+    // An app with machines of which the host lists none: that is no word about them.
+    let lists_none = plan.kind.ships() && machines.is_ok_and(|inventory| inventory.machines.is_empty());
+    let what = if lists_none { format!("Fly lists no machine of {}", plan.app) } else { what };
     let mut seen = format!("{what}; {health}");
     if let Err(why) = machines {
         seen = format!("{seen}; I go by what was done, because Fly did not say what runs ({why})");
@@ -82,6 +86,7 @@ pub fn judge(
         // That it does not answer is what was asked for.
         _ if scale::is_zero(plan) && there == all && !went_wrong => Verdict::OffLine,
         Some(Mark::Critical) => Verdict::Failed,
+        _ if lists_none => Verdict::Unknown,
         Some(Mark::Unknown) | None if went_wrong => Verdict::Unknown,
         Some(Mark::Unknown) | None if there == all => Verdict::Done,
         Some(Mark::Unknown) | None => Verdict::Half,
@@ -94,7 +99,63 @@ pub fn judge(
     (verdict, seen)
 }
 
-/// Whether it was no better before; only a deploy has looked.
+/// Whether it is known to have been no better before. Only a deploy has looked; what nobody looked at was not so.
 fn was_so(deploy: &Deploy) -> bool {
-    deploy.plan.kind != Kind::Deploy || deploy.checks.iter().any(|check| check.warns)
+    deploy.checks.iter().any(|check| check.warns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::deploy::{Plan, Shipped};
+    use crate::domain::fact::Fact;
+    use crate::domain::hosting::Image;
+    use crate::domain::ids::{DeployId, Person, Service};
+    use crate::domain::workspace::Stage;
+
+    #[test]
+    fn of_a_list_without_machines_nothing_is_known() {
+        let shipped = |tag: &str| Shipped { image: Image::new(format!("registry.fly.io/shop:{tag}")), version: None };
+        let plan = Plan {
+            kind: Kind::Deploy,
+            service: Service::new("shop"),
+            stage: Stage::Production,
+            app: "shop".to_owned(),
+            from: shipped("v1"),
+            to: shipped("v2"),
+            machines: Vec::new(),
+            at_once: 1,
+            notes: Vec::new(),
+            hash: String::new(),
+            strategy: Default::default(),
+            release_command: None,
+            release_command_unknown: None,
+            scale: None,
+        };
+        let at = chrono::DateTime::UNIX_EPOCH;
+        let planned = Fact::DeployPlanned {
+            plan: Box::new(plan),
+            by: Person::new("discord:1"),
+            incident: None,
+            why: None,
+            until: at,
+            then: Vec::new(),
+            checks: Vec::new(),
+            by_itself: false,
+            request: None,
+        };
+        let deploy = Deploy::planned(DeployId(1), at, &planned).unwrap_or_else(|| panic!("a deploy"));
+        let empty = Inventory {
+            app: "shop".to_owned(),
+            at,
+            machines: Vec::new(),
+            releases: Ok(Vec::new()),
+            release_command: Ok(None),
+            secrets_at: None,
+            secrets: Ok(Vec::new()),
+        };
+        let (verdict, seen) = judge(&deploy, Ok(&empty), None);
+        assert_eq!(verdict, Verdict::Unknown, "{seen}");
+        assert!(seen.starts_with("Fly lists no machine of shop"), "{seen}");
+    }
 }

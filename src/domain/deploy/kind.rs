@@ -76,7 +76,7 @@ impl Strategy {
         Self::ALL.into_iter().find(|one| one.name() == name)
     }
 
-    pub(super) fn is_rolling(&self) -> bool {
+    pub(in crate::domain) fn is_rolling(&self) -> bool {
         *self == Strategy::Rolling
     }
 }

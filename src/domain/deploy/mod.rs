@@ -87,6 +87,9 @@ pub struct Plan {
     /// What is run once with the new image before the first machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_command: Option<String>,
+    /// Why it is not known whether something is to be run before, when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_command_unknown: Option<String>,
     /// What is to be different, where the image stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<scale::Scale>,
@@ -193,6 +196,9 @@ pub struct Passed {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub release_lost: bool,
 }
+
+/// Digits of a plan's hash on its buttons.
+const MARK_CHARS: usize = 8;
 
 fn is_none_yet(count: &u8) -> bool {
     *count == 0
@@ -365,6 +371,14 @@ impl Deploy {
         self.by == *person || self.request.as_ref().is_some_and(|request| request.person.as_ref() == Some(person))
     }
 
+    /// The person who asked for it, where one is known: a pipeline is none.
+    pub fn asker(&self) -> Option<&Person> {
+        match &self.request {
+            Some(request) => request.person.as_ref(),
+            None => Some(&self.by),
+        }
+    }
+
     /// The stages that are still to come or under way, in order.
     pub fn stages(&self) -> impl DoubleEndedIterator<Item = &Plan> {
         std::iter::once(&self.plan).chain(&self.then)
@@ -378,6 +392,11 @@ impl Deploy {
     /// What an approval is of: everything that would still be done.
     pub fn hash(&self) -> String {
         plan::hash_of(self.stages())
+    }
+
+    /// What its buttons are told by: which plan a yes is to.
+    pub fn mark(&self) -> String {
+        self.hash().chars().take(MARK_CHARS).collect()
     }
 
     /// Whether it went wrong before or at a machine.

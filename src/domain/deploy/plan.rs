@@ -16,6 +16,9 @@ use crate::domain::workspace::Stage;
 /// Releases that are offered to go back to.
 pub const OFFERED_MAX: usize = 5;
 
+/// Secrets that are named.
+const NAMED_MAX: usize = 5;
+
 /// Images that nothing runs are pruned one day; of a younger release nobody needs to be told.
 const IMAGE_SURE_FOR: TimeDelta = TimeDelta::days(30);
 
@@ -95,7 +98,7 @@ pub fn rollback(inventory: &Inventory, wanted: &Wanted, to: Option<&str>) -> Res
     };
     let to = Shipped { image: release.image.clone(), version: (release.version > 0).then_some(release.version) };
     let mut notes = warned(wanted, &to.image);
-    notes.push("Image only: configuration and secrets stay as they are now.".to_owned());
+    notes.push(what_stays(inventory, "configuration"));
     if let (Some(set), Some(then)) = (inventory.secrets_at, release.at)
         && set > then
     {
@@ -107,10 +110,14 @@ pub fn rollback(inventory: &Inventory, wanted: &Wanted, to: Option<&str>) -> Res
             "That release is {days} days old. Whether Fly still has its image shows when the first machine takes it; if not, nothing is changed."
         ));
     }
-    if let Some(command) = &inventory.release_command {
-        notes.push(format!(
+    match &inventory.release_command {
+        Ok(Some(command)) => notes.push(format!(
             "“{command}” ran with the releases between; what it changed (a migration?) is not undone, and it is not run now."
-        ));
+        )),
+        Ok(None) => {}
+        Err(why) => notes.push(format!(
+            "Fly does not say whether a release command ran with the releases between ({why}); what one changed is not undone."
+        )),
     }
     Ok(plan(Kind::Rollback, inventory, wanted, from, to, notes))
 }
@@ -159,10 +166,10 @@ pub fn forward(inventory: &Inventory, wanted: &Wanted, image: &Image, strategy: 
     let image = release.map_or_else(|| image.clone(), |release| release.image.clone());
     let to = Shipped { image, version: release.map(|release| release.version) };
     let mut notes = warned(wanted, &to.image);
-    notes.push("Image only: fly.toml and secrets stay as they are.".to_owned());
+    notes.push(what_stays(inventory, "fly.toml"));
     let mut plan = plan(Kind::Deploy, inventory, wanted, from, to, notes);
     plan.strategy = strategy;
-    plan.release_command.clone_from(&inventory.release_command);
+    before_first(&mut plan, inventory);
     if strategy == Strategy::Immediate {
         plan.at_once = u16::try_from(plan.machines.len()).unwrap_or(u16::MAX);
         plan.notes.push("All machines at once, waiting for none: requests fail until they are up.".to_owned());
@@ -183,18 +190,27 @@ pub fn again(planned: &Plan, inventory: &Inventory) -> Plan {
     }
     now.machines.clone_from(&inventory.machines);
     now.machines.sort_by_key(|machine| !machine.is_up());
-    now.release_command.clone_from(&inventory.release_command);
+    before_first(&mut now, inventory);
     now.hash = hash(&now);
     now
 }
 
-/// The way back from a plan, on the machines that are there now.
-pub fn back(failed: &Plan, machines: Vec<Running>) -> Plan {
+/// What runs before the first machine. Where that is not told, what was known stays, and the plan says that it is not known now.
+fn before_first(plan: &mut Plan, inventory: &Inventory) {
+    match &inventory.release_command {
+        Ok(command) => (plan.release_command, plan.release_command_unknown) = (command.clone(), None),
+        Err(why) => plan.release_command_unknown = Some(why.clone()),
+    }
+}
+
+/// The way back from a plan, on the machines that are there now; so many at once as a rollback takes.
+pub fn back(failed: &Plan, machines: Vec<Running>, at_once_percent: u16) -> Plan {
     let mut back = failed.clone();
     back.kind = Kind::Rollback;
     (back.from, back.to) = (failed.to.clone(), failed.from.clone());
     back.machines = machines;
     back.machines.sort_by_key(|machine| !machine.is_up());
+    back.at_once = at_once(&back.machines, at_once_percent);
     (back.strategy, back.scale) = (Strategy::Rolling, None);
     back.notes = vec!["Image only: configuration and secrets stay as they are now.".to_owned()];
     back.hash = hash(&back);
@@ -240,6 +256,24 @@ fn warned(wanted: &Wanted, image: &Image) -> Vec<String> {
     against.map(|(image, why)| words::warned(image, *why)).into_iter().collect()
 }
 
+/// What a change of the image leaves as it is: not what waits for the next change of a machine.
+fn what_stays(inventory: &Inventory, configuration: &str) -> String {
+    let now = if configuration == "fly.toml" { "" } else { " now" };
+    let staged = inventory.staged();
+    let names: Vec<&str> = staged.iter().take(NAMED_MAX).map(|secret| secret.name.as_str()).collect();
+    let more = if staged.len() > NAMED_MAX { ", …" } else { "" };
+    let names = format!("{}{more}", names.join(", "));
+    match staged.len() {
+        0 => format!("Image only: {configuration} and secrets stay as they are{now}."),
+        1 => format!(
+            "Image only: {configuration} stays as it is{now}. A secret that is staged goes live with the machines: {names}."
+        ),
+        count => format!(
+            "Image only: {configuration} stays as it is{now}. {count} secrets that are staged go live with the machines: {names}."
+        ),
+    }
+}
+
 fn nothing_runs(inventory: &Inventory) -> String {
     format!("{} has no machines. Look at it with `flyctl status --app {}`.", inventory.app, inventory.app)
 }
@@ -280,8 +314,7 @@ fn plan(kind: Kind, inventory: &Inventory, wanted: &Wanted, from: Shipped, to: S
     let mut machines = inventory.machines.clone();
     // What serves comes first; what sleeps is changed without anybody waiting for it.
     machines.sort_by_key(|machine| !machine.is_up());
-    let awake = machines.iter().filter(|machine| machine.is_up()).count().max(1);
-    let share = (awake * usize::from(wanted.at_once_percent)).div_ceil(100).max(1);
+    let at_once = at_once(&machines, wanted.at_once_percent);
     let mut plan = Plan {
         kind,
         service: wanted.service.clone(),
@@ -290,15 +323,22 @@ fn plan(kind: Kind, inventory: &Inventory, wanted: &Wanted, from: Shipped, to: S
         from,
         to,
         machines,
-        at_once: u16::try_from(share).unwrap_or(u16::MAX),
+        at_once,
         notes,
         hash: String::new(),
         strategy: Strategy::Rolling,
         release_command: None,
+        release_command_unknown: None,
         scale: None,
     };
     plan.hash = hash(&plan);
     plan
+}
+
+/// Machines that may be away at once: a share of those that serve, and one at least.
+fn at_once(machines: &[Running], percent: u16) -> u16 {
+    let awake = machines.iter().filter(|machine| machine.is_up()).count().max(1);
+    u16::try_from((awake * usize::from(percent)).div_ceil(100).max(1)).unwrap_or(u16::MAX)
 }
 
 /// What somebody says yes to: the app, the image, and every machine with its configuration.
@@ -316,7 +356,13 @@ pub fn hash(plan: &Plan) -> String {
         part(&serde_json::to_string(scale).unwrap_or_default());
     }
     part(plan.to.image.digest.as_deref().unwrap_or(&plan.to.image.reference));
-    for machine in &plan.machines {
+    if plan.release_command_unknown.is_some() {
+        part("release command not told");
+    }
+    // Whether one sleeps says in which order they come, and is not what somebody said yes to.
+    let mut machines: Vec<&Running> = plan.machines.iter().collect();
+    machines.sort_by(|one, other| one.id.cmp(&other.id));
+    for machine in machines {
         part(&machine.id);
         part(&machine.config_sha256);
     }
@@ -339,6 +385,85 @@ fn hex(sha: Sha256) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_that_falls_asleep_makes_no_other_plan() {
+        let machine = |id: &str, state: &str| Running {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            region: "iad".to_owned(),
+            group: "app".to_owned(),
+            state: state.to_owned(),
+            image: Image::new("registry.fly.io/shop:v1"),
+            instance: String::new(),
+            config_sha256: format!("config of {id}"),
+            host_ok: true,
+            cordoned: false,
+            has_volume: false,
+            may_sleep: true,
+            checks: 1,
+            guest: None,
+            rest: None,
+        };
+        let inventory = |states: [&str; 2], command: &str| Inventory {
+            app: "shop".to_owned(),
+            at: chrono::DateTime::UNIX_EPOCH,
+            machines: vec![machine("a", states[0]), machine("b", states[1])],
+            releases: Ok(Vec::new()),
+            release_command: Ok(Some(command.to_owned())),
+            secrets_at: None,
+            secrets: Ok(Vec::new()),
+        };
+        let wanted =
+            Wanted { service: Service::new("shop"), stage: Stage::Production, at_once_percent: 33, bad: Vec::new() };
+        let (image, both) = (Image::new("registry.fly.io/shop:v2"), ["started", "started"]);
+        let planned = forward(&inventory(both, "migrate"), &wanted, &image, Strategy::Rolling);
+        let planned = planned.unwrap_or_else(|why| panic!("{why}"));
+        let asleep = again(&planned, &inventory(["stopped", "started"], "migrate"));
+        assert_eq!(asleep.machines.first().map(|machine| machine.id.as_str()), Some("b"), "what serves comes first");
+        assert_eq!((asleep.hash == planned.hash, super::super::staged::drift(&planned, &asleep)), (true, None));
+        // All at once goes out, and comes back some at a time.
+        let at_once = forward(&inventory(both, "migrate"), &wanted, &image, Strategy::Immediate);
+        let at_once = at_once.unwrap_or_else(|why| panic!("{why}"));
+        let way_back = back(&at_once, at_once.machines.clone(), 33);
+        assert_eq!((at_once.at_once, way_back.at_once, way_back.strategy), (2, 1, Strategy::Rolling));
+        let other = again(&planned, &inventory(both, "migrate --all"));
+        let drift = super::super::staged::drift(&planned, &other);
+        assert_eq!(drift.as_deref(), Some("in shop, “migrate --all” runs first"));
+    }
+
+    #[test]
+    fn a_secret_that_waits_for_a_deploy_does_not_stay_as_it_is() {
+        let at = |days: i64| Some(chrono::DateTime::UNIX_EPOCH + TimeDelta::days(days));
+        let secret = |name: &str, days: i64| crate::domain::hosting::Secret {
+            name: name.to_owned(),
+            digest: String::new(),
+            at: at(days),
+        };
+        let release = Release {
+            id: "r1".to_owned(),
+            version: 1,
+            status: "complete".to_owned(),
+            image: Image::new("registry.fly.io/shop:v1"),
+            user: String::new(),
+            at: at(2),
+        };
+        let mut inventory = Inventory {
+            app: "shop".to_owned(),
+            at: chrono::DateTime::UNIX_EPOCH,
+            machines: Vec::new(),
+            releases: Ok(vec![release]),
+            release_command: Ok(None),
+            secrets_at: None,
+            secrets: Ok(vec![secret("OLD", 1), secret("API_KEY", 3)]),
+        };
+        assert_eq!(
+            what_stays(&inventory, "fly.toml"),
+            "Image only: fly.toml stays as it is. A secret that is staged goes live with the machines: API_KEY."
+        );
+        inventory.secrets = Ok(vec![secret("OLD", 1)]);
+        assert_eq!(what_stays(&inventory, "fly.toml"), "Image only: fly.toml and secrets stay as they are.");
+    }
 
     #[test]
     fn only_what_can_be_an_image_is_taken_for_one() {

@@ -19,23 +19,13 @@ use crate::domain::verbs::deploy as ship;
 use crate::domain::workspace::Stage;
 
 /// Stopped machines that are changed at once: nobody waits for them.
-const ASLEEP_AT_ONCE_MAX: usize = 10;
+pub(super) const ASLEEP_AT_ONCE_MAX: usize = 10;
 
 /// Somebody said yes: machines as they are by now when they are others than planned, and what could have refused it.
 pub fn start(draft: &mut Draft<'_>, id: DeployId, by: &Person, machines: Option<Vec<Running>>, checks: Vec<Check>) {
     let late_at = draft.deploy(id).and_then(|deploy| late::at(&draft.ctx, deploy));
     draft.fact(id, Fact::DeployStarted { by: by.clone(), machines, checks, late_at });
     let Some(deploy) = draft.deploy(id).cloned() else { return };
-    // What is being watched on the same app can be judged no more: what is seen from now on is this one's doing.
-    let others: Vec<DeployId> = draft.ctx.state.team.deploys.keys().copied().filter(|other| *other != id).collect();
-    let watched: Vec<(DeployId, Verdict)> = (others.into_iter().filter_map(|other| draft.deploy(other)))
-        .filter(|other| other.plan.app == deploy.plan.app && other.is_started() && !other.is_running())
-        .map(|other| (other.id, other.verdict.unwrap_or(Verdict::Superseded)))
-        .collect();
-    for (other, verdict) in watched {
-        let seen = superseded(id);
-        draft.fact(other, Fact::DeployJudged { verdict, seen, watch: None });
-    }
     tell(draft, &deploy, deploys::started(&deploy, by));
     if let Some(incident) = deploy.incident
         && draft.incident(incident).is_ok_and(|incident| incident.status == Status::Investigating)
@@ -46,12 +36,23 @@ pub fn start(draft: &mut Draft<'_>, id: DeployId, by: &Person, machines: Option<
     begin(draft, id);
 }
 
-/// The stage at hand begins: with its release, where it is one.
+/// The stage at hand begins: with its release, where it is one. What is being watched on the same app can be judged no more:
+/// what is seen from now on is this one's doing.
 pub fn begin(draft: &mut Draft<'_>, id: DeployId) {
     let Some(deploy) = draft.deploy(id).cloned() else { return };
+    let others: Vec<DeployId> = draft.ctx.state.team.deploys.keys().copied().filter(|other| *other != id).collect();
+    let watched: Vec<(DeployId, Verdict)> = (others.into_iter().filter_map(|other| draft.deploy(other)))
+        .filter(|other| other.plan.app == deploy.plan.app && other.is_started() && !other.is_running())
+        .map(|other| (other.id, other.verdict.unwrap_or(Verdict::Superseded)))
+        .collect();
+    for (other, verdict) in watched {
+        let seen = superseded(id);
+        draft.fact(other, Fact::DeployJudged { verdict, seen, watch: None });
+    }
     match deploy.phase {
         Phase::Opening => {
-            act(draft, &deploy, Step::OpenRelease { image: deploy.plan.to.image.clone() });
+            let (image, strategy) = (deploy.plan.to.image.clone(), deploy.plan.strategy);
+            act(draft, &deploy, Step::OpenRelease { image, strategy });
         }
         _ => roll(draft, id),
     }
@@ -387,8 +388,16 @@ pub fn surveyed(
         draft.post(incident, Target::Thread(incident), copy);
     }
     if !verdict.is_good() && verdict != Verdict::Cancelled {
-        let whom = now.started_by.clone().unwrap_or_else(|| now.by.clone());
-        message = message.and(text::reason("you started it")).ping(Ping::Person(whom));
+        let asker = now.asker().cloned();
+        let starter = now.started_by.clone().filter(|by| asker.as_ref() != Some(by));
+        let why = match (&asker, &starter) {
+            _ if now.by_itself => "you started what it takes back",
+            (Some(_), None) => "you asked for it",
+            (Some(_), Some(_)) => "you asked for it, or started it",
+            (None, _) => "you started it",
+        };
+        message = message.and(text::reason(why));
+        message = asker.into_iter().chain(starter).fold(message, |message, whom| message.ping(Ping::Person(whom)));
     }
     draft.post(id, place(&now), message);
     if let Some(back) = back {

@@ -315,6 +315,7 @@ mod tests {
             hash: String::new(),
             strategy: Default::default(),
             release_command: None,
+            release_command_unknown: None,
             scale,
         };
         let (plan, now) = (Box::new(plan), chrono::DateTime::UNIX_EPOCH);
@@ -373,7 +374,7 @@ mod tests {
             at: chrono::DateTime::UNIX_EPOCH,
             machines: vec![of("a", "web"), of("b", "worker"), of("c", "web")],
             releases: Ok(Vec::new()),
-            release_command: None,
+            release_command: Ok(None),
             secrets_at: None,
             secrets: Ok(Vec::new()),
         };

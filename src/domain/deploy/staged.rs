@@ -10,7 +10,7 @@ use crate::domain::health::HealthReport;
 use crate::domain::hosting::Inventory;
 use crate::domain::ids::DeployId;
 use crate::domain::message::{Message, Ping};
-use crate::domain::text::{self, deploys};
+use crate::domain::text::{self, deploys, gates as words};
 use crate::domain::verbs;
 
 /// A stage did well: the next one is looked at.
@@ -29,8 +29,10 @@ pub fn left(draft: &mut Draft<'_>, id: DeployId) {
     let Some(deploy) = draft.deploy(id).cloned() else { return };
     let Some(passed) = deploy.passed.last() else { return };
     let seen = format!("{}; stopped before {}", passed.seen, next_name(&deploy));
-    draft.fact(id, Fact::DeployJudged { verdict: passed.verdict, seen: seen.clone(), watch: None });
-    let line = deploys::judged(&deploy, passed.verdict, &seen, draft.now());
+    // How well the stages before did is not how well it did: what was asked for never came to be.
+    let verdict = Verdict::Stopped;
+    draft.fact(id, Fact::DeployJudged { verdict, seen: seen.clone(), watch: None });
+    let line = deploys::judged(&deploy, verdict, &seen, draft.now());
     run::tell(draft, &deploy, line);
 }
 
@@ -54,7 +56,9 @@ pub fn crossed(
     };
     let about = About { by: &deploy.by, stages: &[plan], was_staged: true, runs_on_staging: false, health: report };
     let checks = gates::look(&draft.ctx, &about);
-    let refusing: Vec<String> = gates::refusing(&checks, &deploy.waivers).map(deploys::check).collect();
+    verbs::deploy::pass_as_a_fix(draft, &deploy, &checks);
+    let waivers = draft.deploy(id).map(|deploy| deploy.waivers.clone()).unwrap_or_default();
+    let refusing: Vec<String> = gates::refusing(&checks, &waivers).map(deploys::check).collect();
     let busy =
         draft.ctx.state.team.deploys.values().find(|one| one.id != id && one.plan.app == plan.app && one.is_running());
     let what = drift
@@ -87,7 +91,8 @@ pub fn revise(
 
 /// What makes a plan another one than it was; none when it is the same.
 pub fn drift(planned: &Plan, now: &Plan) -> Option<String> {
-    if planned.hash == now.hash {
+    let is_told = |plan: &Plan| plan.release_command_unknown.is_none();
+    if planned.hash == now.hash && is_told(planned) == is_told(now) {
         return None;
     }
     let app = &planned.app;
@@ -107,6 +112,9 @@ pub fn drift(planned: &Plan, now: &Plan) -> Option<String> {
     }
     for machine in now.machines.iter().filter(|machine| id_of(planned, &machine.id).is_none()) {
         changed.push(format!("machine {} is new", machine.id));
+    }
+    if planned.release_command != now.release_command || is_told(planned) != is_told(now) {
+        changed.push(words::command_changed(now));
     }
     match changed.as_slice() {
         [] => Some(format!("the plan for {app} is another")),

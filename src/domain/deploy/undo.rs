@@ -6,7 +6,7 @@
 use super::{Deploy, Kind, Machine, Plan, Verdict, plan, run};
 use crate::domain::draft::{Ctx, Draft};
 use crate::domain::fact::Fact;
-use crate::domain::hosting::Inventory;
+use crate::domain::hosting::{Inventory, Running, Trouble};
 use crate::domain::services;
 use crate::domain::text::deploys;
 use crate::domain::workspace::Stage;
@@ -22,6 +22,7 @@ pub fn plan(ctx: &Ctx<'_>, deploy: &Deploy, verdict: Verdict, machines: &Result<
         && plan.kind == Kind::Deploy
         // What a release command changed, the image before may not live with.
         && plan.release_command.is_none()
+        && plan.release_command_unknown.is_none()
         && deploy.stopped_by.is_none()
         && !plan.from.image.is(&plan.to.image);
     if !(wanted && failed && was_changed) {
@@ -31,8 +32,30 @@ pub fn plan(ctx: &Ctx<'_>, deploy: &Deploy, verdict: Verdict, machines: &Result<
     if ctx.state.team.deploys.values().find(is_at_work).is_some() {
         return None;
     }
-    let machines = machines.as_ref().map_or_else(|_| plan.machines.clone(), |read| read.machines.clone());
-    Some(plan::back(plan, machines))
+    let machines = changed(deploy, machines.as_ref().ok().filter(|read| !read.machines.is_empty()));
+    (!machines.is_empty()).then(|| plan::back(plan, machines, ctx.policy.deploys.at_once_percent))
+}
+
+/// The machines that run what is taken back: nothing is done to those that never did. None when somebody else has put up another
+/// image since: that is theirs to judge.
+fn changed(deploy: &Deploy, now: Option<&Inventory>) -> Vec<Running> {
+    let plan = &deploy.plan;
+    let Some(now) = now else {
+        let tried = plan.machines.iter().zip(&deploy.machines).filter(|(_, machine)| match machine {
+            Machine::Done => true,
+            Machine::Failed { trouble, .. } => *trouble != Trouble::ImageGone,
+            _ => false,
+        });
+        return tried.map(|(machine, _)| machine.clone()).collect();
+    };
+    let is_ours = |machine: &Running| {
+        let before = plan.machines.iter().find(|planned| planned.id == machine.id).map(|planned| &planned.image);
+        [&plan.to.image, &plan.from.image].into_iter().chain(before).any(|image| machine.image.is(image))
+    };
+    match now.machines.iter().all(is_ours) {
+        true => now.machines.iter().filter(|machine| machine.image.is(&plan.to.image)).cloned().collect(),
+        false => Vec::new(),
+    }
 }
 
 /// Starts it, on behalf of whoever started what it takes back.

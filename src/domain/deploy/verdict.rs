@@ -30,6 +30,8 @@ pub enum Verdict {
     Superseded,
     /// Nobody said yes in time, or somebody said no.
     Cancelled,
+    /// Somebody stopped it between two stages: what is done stays, the rest was never begun.
+    Stopped,
 }
 
 impl Verdict {
@@ -47,6 +49,7 @@ impl Verdict {
             Verdict::OffLine => "off line, as was wanted",
             Verdict::Superseded => "not judged: another change was started",
             Verdict::Cancelled => "cancelled",
+            Verdict::Stopped => "stopped before its last stage; what is done stays",
         }
     }
 

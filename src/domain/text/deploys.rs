@@ -198,6 +198,16 @@ pub fn drifted(id: DeployId, what: &str) -> Text {
     ))
 }
 
+/// A yes to a plan that is another by now.
+pub fn older_plan(deploy: &Deploy) -> String {
+    let what = deploy.revised.as_deref().unwrap_or("it was planned anew");
+    format!(
+        "Not counted, and nothing was changed: that button is of an earlier plan of {}. Since then, {what}. Look at its card and \
+         press there.",
+        deploy.id
+    )
+}
+
 /// Nobody else has said yes.
 pub fn needs_approval(ctx: &Ctx<'_>, deploy: &Deploy) -> String {
     let whom = super::roles(ctx.policy.holders(Right::Approve));
@@ -348,9 +358,28 @@ pub fn did(deploy: &Deploy) -> String {
     }
 }
 
+/// It was called off before it began: why, and the way on.
+fn called_off(deploy: &Deploy) -> String {
+    let plan = &deploy.plan;
+    let why = deploy.seen.as_deref().unwrap_or("it was called off");
+    let on = match plan.stage {
+        Stage::Production => String::new(),
+        Stage::Staging => " stage:staging".to_owned(),
+    };
+    let service = &plan.service;
+    let again = match plan.kind {
+        Kind::Rollback => format!("`/rollback service:{service}{on} to:{}`", plan.to.image.short()),
+        Kind::Deploy => format!("`/deploy service:{service} image:{}`", plan.to.image.short()),
+        Kind::Restart => format!("`/fly restart service:{service}{on}`"),
+        Kind::Scale => "Its command".to_owned(),
+    };
+    format!("{} was called off: {why}. {again} makes a plan of it again.", deploy.id)
+}
+
 /// It is over, or never was.
 pub fn not_waiting(deploy: &Deploy) -> String {
     match (deploy.verdict, &deploy.started_by) {
+        (Some(Verdict::Cancelled), None) => called_off(deploy),
         (Some(verdict), _) => format!("{} is over: {}.", deploy.id, verdict.words()),
         (None, _) => format!("{} runs already. Its card shows how far it is.", deploy.id),
     }

@@ -249,7 +249,7 @@ mod tests {
             at: at(60),
             machines: Vec::new(),
             releases: Ok(releases.iter().map(release).collect()),
-            release_command: None,
+            release_command: Ok(None),
             secrets_at: None,
             secrets: Ok(vec![Secret { name: "KEY".to_owned(), digest: "9c2b".to_owned(), at: Some(at(30)) }]),
         }

@@ -4,6 +4,7 @@
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
+use crate::domain::deploy::Plan;
 use crate::domain::deploy::gates::{Freeze, Gate, Lock};
 use crate::domain::draft::Ctx;
 use crate::domain::hosting::Image;
@@ -53,6 +54,11 @@ pub fn unlocked(ctx: &Ctx<'_>, app: &str, by: &Person, lock: &Lock) -> Text {
     line.join(lock.why.clone())
 }
 
+/// A freeze is to end so late that leaving its end open is meant.
+pub fn too_far(days_max: i64) -> String {
+    format!("That is more than {days_max} days ahead. Leave `until` out, and it holds until somebody says `/fly thaw`.")
+}
+
 /// The calendar froze it.
 pub fn frozen_by_calendar(name: &str, last: NaiveDate) -> String {
     format!("{name}, until the end of {last}")
@@ -88,6 +94,34 @@ pub fn way_past(gate: Gate, holders: &[Role]) -> String {
         Gate::Host => format!("wait for Fly; {whom}"),
         Gate::Checklist => format!("press “Checklist” on the card; {whom}"),
         Gate::Lock => format!("ask them, or `/fly unlock`; {whom}"),
+        Gate::Command => format!("wait until Fly says so, and ask again; {whom}"),
+    }
+}
+
+/// What runs before the first machine is not known.
+pub fn command_unknown(plan: &Plan, why: &str) -> String {
+    let then = match &plan.release_command {
+        Some(command) => format!("“{command}”, as it was known last, would run"),
+        None => "none would run".to_owned(),
+    };
+    format!("Fly does not say which release command {} has ({why}); {then}", plan.app)
+}
+
+/// Another release command runs first than was planned, as the end of a sentence.
+pub fn command_changed(now: &Plan) -> String {
+    match (&now.release_command, &now.release_command_unknown) {
+        (_, Some(_)) => "Fly does not say any more which release command runs first".to_owned(),
+        (Some(command), None) => format!("“{command}” runs first"),
+        (None, None) => "no release command runs first".to_owned(),
+    }
+}
+
+/// What runs before the first machine, on the card.
+pub fn command(plan: &Plan) -> Option<String> {
+    match (&plan.release_command, &plan.release_command_unknown) {
+        (Some(command), _) => Some(format!("“{command}”, once, with the new image")),
+        (None, Some(_)) => Some("Unknown: Fly does not say. Nothing would".to_owned()),
+        (None, None) => None,
     }
 }
 

@@ -34,8 +34,8 @@ pub fn asked_by(by: Text, request: Option<&Request>) -> Text {
     let Some(request) = request else { return by };
     match (&request.person, &request.actor) {
         (Some(person), _) => by.text(", for ").person(person),
-        (None, Some(actor)) => by.text(format!(", for {actor}")),
-        (None, None) => by,
+        (None, Some(actor)) => by.text(format!(", for {actor}, whom I do not know: four eyes cannot be kept")),
+        (None, None) => by.text(", for nobody named: four eyes cannot be kept"),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::domain::hosting::Image;
 use crate::domain::ids::Service;
 use crate::domain::message::Text;
 use crate::domain::releases::Released;
+use crate::domain::schedule::local;
 
 /// Characters of a name that are shown.
 const NAME_CHARS_MAX: usize = 40;
@@ -98,7 +99,7 @@ pub fn warned(image: &Image, why: Against) -> String {
 /// "v42 · deployment-7 · 24 Nov 03:00 · carol · complete", to choose from. A date stays true however long the list is kept. What
 /// speaks against its image stands before what a long name may cut off.
 pub fn choice(release: &Released, why: Option<Against>, zone: Tz) -> String {
-    let at = release.at.map(|at| at.with_timezone(&zone).format("%-d %b %H:%M").to_string());
+    let at = release.at.map(|at| local(zone, at).format("%-d %b %H:%M").to_string());
     let parts = [
         Some(format!("v{}", release.version)),
         Some(short(release.image.short(), NAME_CHARS_MAX)),

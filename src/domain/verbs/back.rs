@@ -84,7 +84,8 @@ pub fn with_yes(draft: &Draft<'_>, id: DeployId, said: Text) -> Message {
     match draft.deploy(id) {
         Some(deploy) => {
             let DeployId(n) = id;
-            let mut message = message.button(format!("go:{n}"), board::yes(&deploy.plan), ButtonStyle::Danger);
+            let mut message =
+                message.button(format!("go:{n}:{}", deploy.mark()), board::yes(&deploy.plan), ButtonStyle::Danger);
             message.buttons.push(Button::new(format!("no:{n}"), "Cancel", ButtonStyle::Plain));
             message
         }

@@ -5,7 +5,7 @@
 
 use super::ship::{self, About};
 use crate::domain::deploy::gates::{self, Check, Gate};
-use crate::domain::deploy::{Approval, Deploy, Phase, Plan, Strategy, plan, run, staged};
+use crate::domain::deploy::{Approval, Deploy, Kind, Phase, Plan, Strategy, plan, run, staged};
 use crate::domain::draft::{Ctx, Draft};
 use crate::domain::fact::Fact;
 use crate::domain::health::{Mark, StageHealth};
@@ -127,21 +127,34 @@ pub(super) fn plan(
     };
     let id = ship::propose(draft, who, proposal);
     let deploy = at_hand(draft, id)?;
-    // A pipeline's sentence is a commit's subject: nobody has written it for the incident.
-    let why = asked.why.as_ref().filter(|_| asked.request.is_none());
-    if let Some((incident, why)) = gates::mends(deploy.incident, why) {
-        let why = Text::plain(format!("a fix for {incident}: ")).join(why.clone());
-        let passed: Vec<Gate> = gates::refusing(&deploy.checks, &[])
-            .map(|check| check.gate)
-            .filter(|gate| gate.yields_to_a_fix())
-            .collect();
-        for gate in passed {
-            draft.fact(id, Fact::GateOverridden { gate, by: who.person.clone(), why: why.clone() });
-        }
-    }
+    pass_as_a_fix(draft, &deploy, &deploy.checks);
     ask_approval(draft, id);
     let deploy = at_hand(draft, id)?;
     Ok(deploys::asked(&draft.ctx, &deploy, deploy.next_due().unwrap_or(draft.ctx.now)))
+}
+
+/// A fix for an incident that is open passes what would only make it wait longer, whenever that refuses: its hours may end, or a
+/// freeze begin, between the plan and the start, or between two stages. What is passed is on record each time.
+pub fn pass_as_a_fix(draft: &mut Draft<'_>, deploy: &Deploy, checks: &[Check]) {
+    // A pipeline's sentence is a commit's subject: nobody has written it for the incident.
+    let why = deploy.why.as_ref().filter(|_| deploy.request.is_none());
+    let Some((incident, why)) = gates::mends(deploy.incident, why) else { return };
+    if !draft.incident(incident).is_ok_and(|incident| incident.status.is_open()) {
+        return;
+    }
+    let waivers = draft.deploy(deploy.id).map(|deploy| deploy.waivers.clone()).unwrap_or_default();
+    let passed: Vec<Gate> =
+        gates::refusing(checks, &waivers).map(|check| check.gate).filter(|gate| gate.yields_to_a_fix()).collect();
+    let why = Text::plain(format!("a fix for {incident}: ")).join(why.clone());
+    for gate in passed {
+        draft.fact(deploy.id, Fact::GateOverridden { gate, by: deploy.by.clone(), why: why.clone() });
+    }
+}
+
+/// The waivers that stand, what a fix passes by itself among them.
+fn waivers(draft: &mut Draft<'_>, deploy: &Deploy, checks: &[Check]) -> Vec<gates::Waiver> {
+    pass_as_a_fix(draft, deploy, checks);
+    draft.deploy(deploy.id).map(|deploy| deploy.waivers.clone()).unwrap_or_default()
 }
 
 /// Whether every machine of staging runs the image, has done so for as long as a deploy of ours is let settle, and is well now,
@@ -155,7 +168,7 @@ fn runs_well_on_staging(
 ) -> Result<(), &'static str> {
     let Some(staging) = staging else { return Err("what runs there is not known") };
     let is_settled = |release: &Release| {
-        let settled_at = release.at.map(|at| at + ctx.policy.deploys.settle_for.delta());
+        let settled_at = release.at.and_then(|at| at.checked_add_signed(ctx.policy.deploys.settle_for.delta()));
         release.is_complete() && settled_at.is_some_and(|at| at <= staging.at)
     };
     let mut stages = answers.health.iter().flat_map(|report| &report.stages);
@@ -192,6 +205,11 @@ pub fn own(ctx: &Ctx<'_>) -> Option<String> {
 /// Those who may approve are asked once a plan, when nothing else stands in its way.
 pub fn ask_approval(draft: &mut Draft<'_>, id: DeployId) {
     let Some(deploy) = draft.deploy(id).cloned() else { return };
+    if deploy.is_waiting() {
+        let checks = gates::by_now(&draft.ctx, &deploy);
+        pass_as_a_fix(draft, &deploy, &checks);
+    }
+    let Some(deploy) = draft.deploy(id).cloned() else { return };
     let is_asked = deploy.approval_asked || deploy.approval.is_some() || own(&draft.ctx).is_some();
     if is_asked || !matches!(deploy.phase, Phase::Planned { .. }) || !staged::is_clear(&draft.ctx, &deploy) {
         return;
@@ -201,7 +219,8 @@ pub fn ask_approval(draft: &mut Draft<'_>, id: DeployId) {
     let mut message = Message::line(deploys::approve_please(&draft.ctx, &deploy, until));
     message = message.and(text::reason("you may approve deploys"));
     message.pings = draft.ctx.policy.holders(Right::Approve).iter().map(|role| Ping::Role(role.clone())).collect();
-    let message = message.button(format!("approve:{}", id.0), "Approve and start", ButtonStyle::Success).button(
+    let action = format!("approve:{}:{}", id.0, deploy.mark());
+    let message = message.button(action, "Approve and start", ButtonStyle::Success).button(
         format!("no:{}", id.0),
         "Cancel",
         ButtonStyle::Plain,
@@ -250,7 +269,8 @@ fn ready(draft: &mut Draft<'_>, deploy: &Deploy, answers: &Answers) -> Result<Re
     if let Some(what) = fresh.drift.clone() {
         return revised(draft, deploy.id, fresh, &what).map(Ready::Revised);
     }
-    let refusing: Vec<Check> = gates::refusing(&fresh.checks, &deploy.waivers).cloned().collect();
+    let waivers = waivers(draft, deploy, &fresh.checks);
+    let refusing: Vec<Check> = gates::refusing(&fresh.checks, &waivers).cloned().collect();
     if refusing.is_empty() { Ok(Ready::Clear(fresh)) } else { Err(Refusal::because(refused(&draft.ctx, &refusing))) }
 }
 
@@ -274,6 +294,18 @@ fn refuse_while_observing(draft: &Draft<'_>, deploy: &Deploy) -> Result<(), Refu
     if draft.ctx.state.team.live { Ok(()) } else { Err(Refusal::because(deploys::observing(deploy))) }
 }
 
+/// Refuses a yes to an earlier plan than the one that waits now. A button without a mark is of a time before there were any.
+///
+/// # Errors
+/// What has changed since.
+pub fn refuse_an_older_plan(draft: &Draft<'_>, id: DeployId, mark: &str) -> Result<(), Refusal> {
+    let Some(deploy) = draft.deploy(id).filter(|deploy| deploy.plan.kind == Kind::Deploy && deploy.is_waiting()) else {
+        return Ok(());
+    };
+    let is_it = if mark.is_empty() { deploy.revised.is_none() } else { deploy.mark() == mark };
+    if is_it { Ok(()) } else { Err(Refusal::because(deploys::older_plan(deploy))) }
+}
+
 /// Somebody approves it; it starts when nothing else stands in its way.
 ///
 /// # Errors
@@ -291,7 +323,8 @@ pub fn approve(draft: &mut Draft<'_>, who: &Actor, id: DeployId, answers: &Answe
         return revised(draft, id, fresh, &what);
     }
     approved(draft, &deploy, &who.person, own);
-    let refusing: Vec<Check> = gates::refusing(&fresh.checks, &deploy.waivers).cloned().collect();
+    let waivers = waivers(draft, &deploy, &fresh.checks);
+    let refusing: Vec<Check> = gates::refusing(&fresh.checks, &waivers).cloned().collect();
     if refusing.is_empty() {
         return set_off(draft, who, &deploy, fresh);
     }

@@ -2,6 +2,8 @@
 //!
 //! Pure. Neither ever refuses a rollback.
 
+use chrono::TimeDelta;
+
 use super::ship::About;
 use crate::domain::deploy::gates::Freeze;
 use crate::domain::draft::{Ctx, Draft};
@@ -10,7 +12,7 @@ use crate::domain::fact::{At, Fact};
 use crate::domain::ids::{Service, Thing};
 use crate::domain::input::Actor;
 use crate::domain::message::{Message, Ping, Text, TimeStyle};
-use crate::domain::policy::Right;
+use crate::domain::policy::{Right, Span};
 use crate::domain::refusal::Refusal;
 use crate::domain::text::{self, gates as words};
 
@@ -32,7 +34,7 @@ fn tell(draft: &mut Draft<'_>, line: Text) {
 /// Nothing goes out to production until then.
 ///
 /// # Errors
-/// For want of the right or a reason; when it ends before it begins.
+/// For want of the right or a reason; when it ends before it begins, or so late that nobody knows.
 pub fn freeze(
     draft: &mut Draft<'_>,
     who: &Actor,
@@ -44,6 +46,10 @@ pub fn freeze(
     let why = reason(why)?;
     if until.is_some_and(|until| until <= draft.now()) {
         return Err(Refusal::because("That is over already. Give a time to come, or leave `until` out."));
+    }
+    let furthest = draft.ctx.now + TimeDelta::days(Span::DAYS_MAX);
+    if until.is_some_and(|until| until > furthest) {
+        return Err(Refusal::because(words::too_far(Span::DAYS_MAX)));
     }
     let what = service.as_ref().map_or_else(|| "Production".to_owned(), ToString::to_string);
     draft.fact(Thing::Team, Fact::Frozen { service, until, by: who.person.clone(), why: why.clone() });

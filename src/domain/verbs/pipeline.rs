@@ -37,7 +37,11 @@ pub fn ask(draft: &mut Draft<'_>, ask: &Ask, answers: &Answers) -> Result<Text, 
     refuse_behind_a_person(&draft.ctx, service)?;
     let who = Actor { person: pipeline.person(), name: pipeline.name.clone(), roles: Vec::new() };
     let actor = ask.request.actor.as_deref();
-    let person = actor.and_then(|actor| pipeline.actors.get(actor)).and_then(|name| draft.ctx.workspace.person(name));
+    // Where runs are set off from, a name is the same in capitals.
+    let named = |actor: &str| {
+        pipeline.actors.iter().find(|(login, _)| login.eq_ignore_ascii_case(actor)).map(|(_, name)| name.as_str())
+    };
+    let person = actor.and_then(named).and_then(|name| draft.ctx.workspace.person(name));
     let request = Request { person: person.cloned(), ..ask.request.clone() };
     let asked = Asked {
         image: Some(ask.image.clone()),

@@ -204,9 +204,12 @@ pub fn wanted(ctx: &Ctx<'_>, about: About<'_>) -> Result<plan::Wanted, Refusal> 
 pub fn told<'a>(answers: &'a Answers, app: &str) -> Result<&'a Inventory, Refusal> {
     match answers.inventory(app) {
         Some(Ok(inventory)) => Ok(inventory),
-        Some(Err(why)) => Err(Refusal::because(format!("I cannot: {why}"))),
-        None => Err(Refusal::because(
-            "Fly did not say in time what runs. Nothing was changed. Try again, or do it by hand: see the README.",
+        // A token that is not there will not be there a moment later.
+        Some(Err(why)) if why.starts_with("there is no ") => Err(Refusal::because(format!("I cannot: {why}"))),
+        Some(Err(why)) => Err(Refusal::NotNow(format!("I cannot: {why}"))),
+        None => Err(Refusal::NotNow(
+            "Fly did not say in time what runs. Nothing was changed. Try again, or do it by hand: see the README."
+                .to_owned(),
         )),
     }
 }
@@ -259,8 +262,33 @@ pub struct Proposal {
     pub request: Option<Request>,
 }
 
-/// Puts a plan up. What waited for the same apps is called off: there is one plan at a time for each.
+impl Proposal {
+    /// Whether a plan that waits is the very same: what is done, why, and what refuses it.
+    fn is(&self, deploy: &Deploy) -> bool {
+        let (one, other) = (&self.plan, &deploy.plan);
+        let is_said = self.why.is_none() || self.why == deploy.why;
+        let is_of_people = self.request.is_none() && deploy.request.is_none();
+        let key = |plan: &Plan| (plan.kind, plan.strategy, plan.scale.clone(), plan.hash.clone());
+        let follow = |plans: &[Plan]| plans.iter().map(key).collect::<Vec<_>>();
+        is_said
+            && is_of_people
+            && matches!(deploy.phase, Phase::Planned { .. })
+            && key(one) == key(other)
+            && one.from == other.from
+            && follow(&self.then) == follow(&deploy.then)
+            && self.checks == deploy.checks
+    }
+}
+
+/// Puts a plan up; one that waits already and is the very same is that one. What waited for the same apps is called off: there is
+/// one plan at a time for each. Only a way back that waits for its yes makes room for nothing but another way back.
 pub fn propose(draft: &mut Draft<'_>, who: &Actor, proposal: Proposal) -> DeployId {
+    // One that has little time left is planned anew.
+    let soon = draft.after(draft.ctx.policy.deploys.plan_holds_for.delta() / 2);
+    let lasts = |deploy: &&Deploy| deploy.next_due().is_some_and(|until| until > soon);
+    if let Some(same) = waiting(&draft.ctx, &proposal.plan.app).filter(lasts).find(|deploy| proposal.is(deploy)) {
+        return same.id;
+    }
     let Proposal { mut plan, then, checks, why, request } = proposal;
     // A deploy has a check for it. What a lock does not refuse still says whose work it goes into.
     let lock = draft.ctx.state.team.locks.get(&plan.app).filter(|lock| lock.by != who.person);
@@ -268,8 +296,9 @@ pub fn propose(draft: &mut Draft<'_>, who: &Actor, proposal: Proposal) -> Deploy
         plan.notes.insert(0, format!("⚠ {}.", gates::held(&draft.ctx, &plan.app, lock)));
     }
     let apps: Vec<&str> = [&plan].into_iter().chain(&then).map(|plan| plan.app.as_str()).collect();
+    let yields = |older: &&Deploy| older.plan.kind != Kind::Rollback || plan.kind == Kind::Rollback;
     let older: BTreeSet<DeployId> =
-        apps.iter().flat_map(|app| waiting(&draft.ctx, app)).map(|deploy| deploy.id).collect();
+        apps.iter().flat_map(|app| waiting(&draft.ctx, app)).filter(yields).map(|deploy| deploy.id).collect();
     let id = draft.next_deploy();
     let incident = incident_of(&draft.ctx, &plan.service);
     let until = draft.after(draft.ctx.policy.deploys.plan_holds_for.delta());
@@ -343,6 +372,10 @@ fn is_in_the_way(other: &Deploy, deploy: &Deploy) -> bool {
 /// The machines as they are by now, when they are others than planned.
 fn now_there(deploy: &Deploy, inventory: &Inventory) -> Result<Option<Vec<crate::domain::hosting::Running>>, Refusal> {
     let plan = &deploy.plan;
+    // Of an app that has machines an empty list tells nothing: each step reads its own before it writes.
+    if inventory.machines.is_empty() {
+        return Ok(None);
+    }
     let wanted =
         plan::Wanted { service: plan.service.clone(), stage: plan.stage, at_once_percent: 100, bad: Vec::new() };
     let now = match plan.kind {

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Check, Findings};
 use crate::adapters::config::{Config, fly_readonly_command};
-use crate::adapters::fly::Client;
+use crate::adapters::fly::{Client, PACE, Paces};
 use crate::domain::health::Mark;
 use crate::ports::Watch;
 use crate::shell::looking;
@@ -22,7 +22,7 @@ pub(super) async fn examine(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
         .iter()
         .flat_map(|service| service.stages().filter_map(|(_, spec)| spec.fly_app.as_deref()))
         .collect();
-    match looking::fly(config) {
+    match looking::fly(config, &Paces::new(PACE)) {
         Err(why) => found.bad(format!("{why}; make a new one: {}", fly_readonly_command(&config.fly.org))),
         Ok(None) if apps.is_empty() => {
             found.add(Mark::Unknown, "no FLY_READ_TOKEN and no fly_app: machines are not looked at")
@@ -110,7 +110,7 @@ async fn visible(found: &mut Findings, client: &Client, config: &Config, apps: &
 async fn probes(config: &Config) -> Vec<Check> {
     let mut found = Findings::about("Probes");
     let clock = looking::clock(config, None);
-    let report = match looking::prober(config, clock) {
+    let report = match looking::prober(config, clock, &Paces::new(PACE)) {
         Ok(prober) => prober.look(None).await,
         // Said above, with the remedy.
         Err(_) => return found.checks,

@@ -96,9 +96,12 @@ pub fn become_(fly: &Handle, what: &str) -> Result<(), String> {
         "bad gateway" => on_changes(json!({"kind": "answer", "status": 502})),
         // Refused, not away: an answer that is tried for seconds is a later one, which the script would not wait for.
         "no record of releases" => {
-            fault(json!({"kind": "answer", "status": 403, "door": "releases", "method": "PATCH"}))?;
+            for method in ["POST", "PATCH"] {
+                fault(json!({"kind": "answer", "status": 403, "door": "releases", "method": method}))?;
+            }
             fault(json!({"kind": "answer", "status": 403, "door": "graphql"}))
         }
+        "no graphql" => fault(json!({"kind": "answer", "status": 403, "door": "graphql"})),
         "releases stick" => fault(json!({"kind": "release_sticks", "path": APP})),
         "hardware fails" => fly.host(APP, Some("1"), "unreachable"),
         "hardware is back" => fly.host(APP, Some("1"), "ok"),
@@ -179,6 +182,11 @@ const ENDS: [&str; 3] = [". It took", ". The next ", ". 1"];
 pub fn plain(line: &str) -> String {
     if let (Some(begins), Some(ends)) = (line.find("released before ("), line.find("). Give the image")) {
         return format!("{}released before (it answered 503{}", &line[..begins], &line[ends..]);
+    }
+    for (before, after) in [("with the releases between (", "); what one"), (" has (", "); none would")] {
+        if let (Some(begins), Some(ends)) = (line.find(before), line.find(after)) {
+            return format!("{}it answered 503{}", &line[..begins + before.len()], &line[ends..]);
+        }
     }
     let found = SAYINGS.iter().find_map(|(has, means)| Some((line.find(has)?, *means)));
     let Some((at, means)) = found else { return line.to_owned() };
