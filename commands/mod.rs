@@ -10,6 +10,7 @@ mod fly;
 mod health;
 mod help;
 mod incident;
+mod logs;
 mod on_message;
 mod oncall;
 mod resolve;
@@ -72,6 +73,7 @@ pub const ALL: &[Command] = &[
     incident::REVIEW,
     incident::EXPORT,
     health::COMMAND,
+    logs::COMMAND,
     deploy::DEPLOY,
     rollback::ROLLBACK,
     rollback::RESTART,

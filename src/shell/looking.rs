@@ -41,6 +41,14 @@ pub fn hosting(config: &Config, patience: fly::Patience) -> Result<fly::FlyHosti
     fly::FlyHosting::new(&at.machines_url, &at.api_url, at.token.as_ref(), &at.deploy_tokens, patience)
 }
 
+/// Fly's logs, whether or not there is a token to look with.
+///
+/// # Errors
+/// A sentence, when the token or an address cannot be used.
+pub fn logs(config: &Config) -> Result<fly::FlyLogs, String> {
+    fly::FlyLogs::new(&config.fly.api_url, config.fly.token.as_ref())
+}
+
 /// The clock that can be moved, when configuration asks for one. It goes on from what was `kept` of it, when there is any.
 pub fn virtual_clock(config: &Config, kept: Option<VirtualTime>) -> Option<Arc<VirtualClock>> {
     let settings = config.virtual_clock?;

@@ -12,6 +12,7 @@ pub mod init;
 mod itself;
 pub mod ledger;
 pub mod load;
+pub mod logs;
 pub mod looking;
 pub mod outbox;
 pub mod policy_file;
@@ -247,6 +248,7 @@ pub async fn start(mut config: Config, settings: Settings) -> anyhow::Result<Bot
         clock: Arc::clone(&clock),
         watch: Arc::clone(&prober),
         acts: Arc::clone(&acts),
+        logs: Arc::new(logs::LogReader::new(Arc::new(looking::logs(&config).map_err(|why| anyhow!(why))?))),
         policy: config.policy.clone(),
         workspace: config.workspace.clone(),
         hash: config.hash.clone(),

@@ -12,6 +12,8 @@ use watchbell::domain::effect::{Effect, EffectKind, Target};
 use watchbell::domain::health::{HealthReport, ProbeFinding, StageHealth};
 use watchbell::domain::ids::{DeployId, EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service, Thing};
 use watchbell::domain::input::*;
+use watchbell::domain::logs;
+use watchbell::domain::logs::reading::Reading;
 use watchbell::domain::message::{Form, Message, Text};
 use watchbell::domain::pipeline::told::Told;
 use watchbell::domain::pipeline::{Ask, Known};
@@ -200,6 +202,7 @@ impl Pure {
                     all.retain(|id, _| !self.state.team.deploys.contains_key(id));
                     answers.changes = Some(all.into_values().rev().collect());
                 }
+                Query::Logs(ask) => answers.logs = Some(self.lines(&ask)),
                 Query::Inventory(app) => {
                     if let Some(host) = self.host_of(&app) {
                         answers.inventories.insert(app, host.inventory(self.now));
@@ -213,6 +216,20 @@ impl Pure {
             }
         }
         answers
+    }
+
+    /// Lines, read as the shell reads them.
+    fn lines(&self, ask: &logs::Ask) -> Result<logs::Found, logs::Trouble> {
+        let mut parts = Vec::new();
+        for source in &ask.of {
+            let host = self.host_of(&source.app).ok_or(logs::Trouble::NoToken)?;
+            let mut reading = Reading::new(source, ask, self.now.timestamp_nanos_opt().unwrap_or_default());
+            while let Some(begin) = reading.wants().cloned() {
+                reading.take(host.page(&begin)?);
+            }
+            parts.push(reading.end());
+        }
+        Ok(logs::Found::of(parts, ask))
     }
 
     fn host_of(&self, app: &str) -> Option<&Host> {
@@ -400,6 +417,10 @@ impl Pure {
             staging.date_newest(now - span);
             return Ok(());
         }
+        if let Some(logged) = host::logged(what) {
+            host.log(&logged, now);
+            return Ok(());
+        }
         if let Some(status) = what.strip_prefix("the newest release ends as ") {
             host.end_newest(status);
             return Ok(());
@@ -410,6 +431,9 @@ impl Pure {
             ("holds", _) => host.holds = true,
             ("goes on", _) => host.holds = false,
             ("no token", _) => host.lacks = Some(Lack::Token),
+            ("no logs", _) => host.lacks = Some(Lack::Logs),
+            ("nobody may look", _) => host.lacks = Some(Lack::Look),
+            ("empty log", _) => host.empty_log(),
             ("no room", _) => host.lacks = Some(Lack::Room),
             ("no releases", _) => host.lacks = Some(Lack::Releases),
             ("no record of releases", _) => host.lacks = Some(Lack::Record),

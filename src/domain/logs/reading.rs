@@ -52,6 +52,7 @@ struct Window {
     pages: usize,
     /// When its first line was written.
     first: Option<i64>,
+    read: usize,
 }
 
 fn ns(span: TimeDelta) -> i64 {
@@ -99,7 +100,6 @@ impl Reading {
     /// Takes a page.
     pub fn take(&mut self, page: Page) {
         self.pages += 1;
-        self.read += page.lines.len();
         let begin = self.next.take();
         if self.forward {
             self.take_forward(page);
@@ -117,6 +117,7 @@ impl Reading {
                 continue;
             }
             self.until = self.until.max(line.at_ns);
+            self.read += 1;
             self.kept.extend(self.sieve.take(line));
             if self.kept.len() >= self.want {
                 return;
@@ -139,8 +140,10 @@ impl Reading {
             }
         }
         let least = self.least;
-        self.kept
-            .extend(page.lines.into_iter().filter(|line| line.at_ns >= least).filter_map(|line| self.sieve.take(line)));
+        for line in page.lines.into_iter().filter(|line| line.at_ns >= least) {
+            self.read += 1;
+            self.kept.extend(self.sieve.take(line));
+        }
         self.step_back();
     }
 
@@ -151,6 +154,7 @@ impl Reading {
         let first = *window.first.get_or_insert(page.lines.first().map_or(window.from, |line| line.at_ns));
         let is_read = last.is_none_or(|last| last >= self.from);
         let within = page.lines.into_iter().filter(|line| line.at_ns >= window.from && line.at_ns < self.from);
+        let within = within.inspect(|_| window.read += 1);
         window.lines.extend(within.filter_map(|line| self.sieve.take(line)));
         match last.filter(|_| !is_read) {
             None => {
@@ -161,6 +165,7 @@ impl Reading {
                     self.span = self.span.saturating_mul(i64::from(GROWTH));
                 }
                 self.from = window.from;
+                self.read += window.read;
                 self.step_back();
             }
             // Too much for one step: a smaller one, somewhat less than what these pages held.
@@ -183,7 +188,7 @@ impl Reading {
             return;
         }
         let from = self.from.saturating_sub(self.span).max(self.least);
-        self.window = Some(Window { from, lines: Vec::new(), pages: 0, first: None });
+        self.window = Some(Window { from, lines: Vec::new(), pages: 0, first: None, read: 0 });
         self.next = Some(Begin::After(from.saturating_sub(1)));
     }
 
@@ -354,7 +359,7 @@ mod tests {
     fn a_span_is_not_gone_beyond() {
         let lines = log(7_200, 1.0);
         let (found, _) = read(&lines, &ask(Reach::Last(TimeDelta::minutes(1)), 15));
-        assert_eq!((found.lines.len(), found.is_whole), (6, true));
+        assert_eq!((found.lines.len(), found.is_whole, found.read), (6, true, 61), "each line counted once");
     }
 
     #[test]
