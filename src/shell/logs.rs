@@ -2,12 +2,16 @@
 //!
 //! Owns the waiting and nothing else: which page is read next, and what of it counts, is `domain/logs`.
 
+pub mod tail;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use self::tail::{Heard, TailPace};
 use super::acting::Doing;
 use crate::domain::logs::reading::Reading;
 use crate::domain::logs::{Ask, Found, Trouble};
@@ -20,22 +24,32 @@ const READ_FOR: Duration = Duration::from_millis(6_000);
 pub trait ReadsLogs: Send + Sync {
     /// Lines for a question. `now` is promise time, as people see it.
     fn read(&self, ask: Ask, now: DateTime<Utc>) -> Doing<Result<Found, Trouble>>;
+
+    /// Lines as they come, from the question's moment on.
+    fn tail(&self, ask: &Ask) -> mpsc::Receiver<Heard>;
 }
 
 /// A log side, read from.
-pub struct LogReader<L>(Arc<L>);
+pub struct LogReader<L> {
+    logs: Arc<L>,
+    pace: TailPace,
+}
 
 impl<L: Logs> LogReader<L> {
-    /// Reads from this one.
-    pub fn new(logs: Arc<L>) -> Self {
-        Self(logs)
+    /// Reads from this one, and asks so often for what comes.
+    pub fn new(logs: Arc<L>, pace: TailPace) -> Self {
+        Self { logs, pace }
     }
 }
 
 impl<L: Logs> ReadsLogs for LogReader<L> {
     fn read(&self, ask: Ask, now: DateTime<Utc>) -> Doing<Result<Found, Trouble>> {
-        let logs = Arc::clone(&self.0);
+        let logs = Arc::clone(&self.logs);
         Box::pin(async move { read(logs, ask, now).await })
+    }
+
+    fn tail(&self, ask: &Ask) -> mpsc::Receiver<Heard> {
+        tail::poll(Arc::clone(&self.logs), ask, self.pace)
     }
 }
 
@@ -45,6 +59,10 @@ pub struct NoLogs;
 impl ReadsLogs for NoLogs {
     fn read(&self, _: Ask, _: DateTime<Utc>) -> Doing<Result<Found, Trouble>> {
         Box::pin(async { Err(Trouble::NoToken) })
+    }
+
+    fn tail(&self, _: &Ask) -> mpsc::Receiver<Heard> {
+        mpsc::channel(1).1
     }
 }
 
@@ -80,8 +98,7 @@ pub async fn read<L: Logs>(logs: Arc<L>, ask: Ask, now: DateTime<Utc>) -> Result
         return Err(troubles.into_iter().next().map_or(Trouble::NoToken, |(_, trouble)| trouble));
     }
     let mut found = Found::of(parts, &ask);
-    // To the second, as people read it: between two readings of one clock lie microseconds.
-    found.ahead = TimeDelta::seconds((now - wire_now).as_seconds_f64().round() as i64);
+    found.ahead = tail::ahead(now);
     found.silent = troubles
         .into_iter()
         .map(|(service, trouble)| match trouble {

@@ -11,6 +11,8 @@ use crate::adapters::pager::HttpPager;
 use crate::adapters::probe::{Boxed, Host, Pace, Prober};
 use crate::domain::health::AppHealth;
 use crate::ports::Clock;
+use crate::shell::logs::tail::TailPace;
+use crate::shell::logs::{LogReader, ReadsLogs};
 use crate::shell::releases::Releases;
 
 impl Host for fly::Client {
@@ -45,8 +47,9 @@ pub fn hosting(config: &Config, patience: fly::Patience) -> Result<fly::FlyHosti
 ///
 /// # Errors
 /// A sentence, when the token or an address cannot be used.
-pub fn logs(config: &Config) -> Result<fly::FlyLogs, String> {
-    fly::FlyLogs::new(&config.fly.api_url, config.fly.token.as_ref())
+pub fn logs(config: &Config, patience: fly::Patience) -> Result<Arc<dyn ReadsLogs>, String> {
+    let logs = fly::FlyLogs::new(&config.fly.api_url, config.fly.token.as_ref(), patience.pace.min(fly::LOGS_PACE))?;
+    Ok(Arc::new(LogReader::new(Arc::new(logs), TailPace::default())))
 }
 
 /// The clock that can be moved, when configuration asks for one. It goes on from what was `kept` of it, when there is any.

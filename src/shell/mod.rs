@@ -248,7 +248,7 @@ pub async fn start(mut config: Config, settings: Settings) -> anyhow::Result<Bot
         clock: Arc::clone(&clock),
         watch: Arc::clone(&prober),
         acts: Arc::clone(&acts),
-        logs: Arc::new(logs::LogReader::new(Arc::new(looking::logs(&config).map_err(|why| anyhow!(why))?))),
+        logs: looking::logs(&config, settings.patience).map_err(|why| anyhow!(why))?,
         policy: config.policy.clone(),
         workspace: config.workspace.clone(),
         hash: config.hash.clone(),

@@ -18,7 +18,7 @@ use crate::domain::logs::{Begin, Cursor, Line, Page, SEEN_MAX, Trouble};
 use crate::ports::logs::Logs;
 
 /// The time in which one request an app may go. flyctl asks every 64 ms to 4 s.
-const PACE: Duration = Duration::from_millis(200);
+pub const LOGS_PACE: Duration = Duration::from_millis(200);
 /// Lines of one answer that are taken; an answer with more is none of Fly's.
 const LINES_MAX: usize = 5_000;
 /// Characters of a level, a region, a code and such that are kept.
@@ -33,13 +33,13 @@ pub struct FlyLogs {
 }
 
 impl FlyLogs {
-    /// At this address (the base of `/api/v1`), with the token to look with when there is one.
+    /// At this address (the base of `/api/v1`), with the token to look with when there is one, and one request an app in `pace`.
     ///
     /// # Errors
     /// A sentence, when the address or the token cannot be used.
-    pub fn new(api_url: &str, token: Option<&SecretString>) -> Result<Self, String> {
+    pub fn new(api_url: &str, token: Option<&SecretString>, pace: Duration) -> Result<Self, String> {
         let remedy = || "fly tokens create readonly".to_owned();
-        let wire = |token| Wire::new(api_url, api_url, token, remedy(), Paces::new(PACE));
+        let wire = |token| Wire::new(api_url, api_url, token, remedy(), Paces::new(pace));
         Ok(Self { wire: token.map(wire).transpose()? })
     }
 }

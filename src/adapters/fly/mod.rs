@@ -28,7 +28,7 @@ mod tests;
 pub use client::Client;
 pub use hand::Patience;
 pub use hosting::FlyHosting;
-pub use logs::FlyLogs;
+pub use logs::{FlyLogs, LOGS_PACE};
 pub use model::{App, Check, Event, Exit, Machine, Release, TokenInfo};
 pub use token::Token;
 pub use wire::{FlyError, QUESTION_MAX};

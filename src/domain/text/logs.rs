@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 
 use crate::domain::answer::sentence;
 use crate::domain::draft::Ctx;
-use crate::domain::logs::{Ask, Filter, Found, Line, Reach, SERVICES_MAX};
+use crate::domain::logs::{Ask, Filter, Found, Line, Reach, SERVICES_MAX, filter};
 use crate::domain::message::{ButtonStyle, File, Message, Text};
 use crate::domain::verbs::logs::{Turn, Wanted};
 use crate::domain::workspace::{Stage, Workspace};
@@ -51,6 +51,12 @@ pub fn no_app(services: &str, stage: Stage) -> String {
 pub fn no_token() -> String {
     "I have no token to read logs with. Make one with `fly tokens create readonly`, give it to me in the environment as \
      `FLY_READ_TOKEN`, and start me again."
+        .to_owned()
+}
+
+/// The same for whoever typed it in a terminal.
+pub fn no_token_here() -> String {
+    "FLY_READ_TOKEN is not set: make a token with “fly tokens create readonly” and give it to me in the environment"
         .to_owned()
 }
 
@@ -144,6 +150,38 @@ impl Face<'_> {
         }
         (out, is_cut)
     }
+}
+
+/// What a line is to the eye, for whoever can show colours; never the only carrier of its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tint {
+    /// An error.
+    Bad,
+    /// Something slow.
+    Warn,
+    /// Checks, and machines that come and go.
+    Good,
+    /// Any other.
+    Quiet,
+}
+
+/// What a line is to the eye. `slow_ms`: what takes as long is slow, in ms.
+pub fn tint(line: &Line, slow_ms: u32) -> Tint {
+    match line {
+        _ if filter::is_error(line) => Tint::Bad,
+        _ if filter::is_slow(&line.message, slow_ms) => Tint::Warn,
+        _ if filter::is_health(line) => Tint::Good,
+        _ => Tint::Quiet,
+    }
+}
+
+/// A line as a terminal shows it, whole: what stands before the message, and the message.
+pub fn terminal(line: &Line, zone: Tz, has_service: bool) -> (String, String) {
+    let found = Found::default();
+    let face = Face { found: &found, zone, has_date: true };
+    let (whole, _) = face.line(line, has_service, usize::MAX);
+    let (before, says) = whole.split_once(": ").unwrap_or((&whole, ""));
+    (before.to_owned(), says.to_owned())
 }
 
 /// Whether a line is of another day than today, or the page of several.
