@@ -29,6 +29,7 @@ pub const COMMAND: Command = Command {
         )
         .takes("since", "How far back: 30m, 2h, 1d; 1h when left out", OptionKind::Text { chars_max: 20 })
         .takes("contains", "Only lines with these words", OptionKind::Text { chars_max: CONTAINS_CHARS_MAX })
+        .takes("follow", "Post what comes into a thread here, for 10 minutes or 200 lines", OptionKind::Flag)
         .with_right(Right::Respond)
     },
     needs: |ctx, call| match wanted(ctx, call) {
@@ -38,8 +39,12 @@ pub const COMMAND: Command = Command {
     decide: |ctx, call, answers| {
         ctx.require(&call.who, Right::Respond)?;
         let (wanted, reach) = wanted(&ctx, call)?;
-        let draft = Draft::new(ctx);
-        let message = logs::page(&draft, &call.who, &wanted, Turn::Page(reach), answers)?;
+        let (mut draft, turn) = (Draft::new(ctx), Turn::Page(reach));
+        let message = if call.flag("follow") == Some(true) {
+            logs::page_and_follow(&mut draft, &call.who, &wanted, turn, answers, &call.place)?
+        } else {
+            logs::page(&draft, &call.who, &wanted, turn, answers)?
+        };
         Ok(draft.done(only_you(message)))
     },
 };

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::anyhow;
 use chrono::TimeDelta;
@@ -14,13 +15,12 @@ use clap::{Args, ValueEnum};
 use watchbell::adapters::clock::SystemClock;
 use watchbell::adapters::config::Config;
 use watchbell::adapters::fly::Patience;
+use watchbell::domain::logs::follow::Heard;
 use watchbell::domain::logs::{Ask, CONTAINS_CHARS_MAX, Filter, Found, Line, Reach, Trouble, since};
 use watchbell::domain::text::logs::{self as words, Tint};
 use watchbell::domain::verbs::logs::Wanted;
 use watchbell::domain::workspace::Stage;
-use watchbell::ports::Clock as _;
 use watchbell::shell::logs::ReadsLogs;
-use watchbell::shell::logs::tail::Heard;
 use watchbell::shell::looking;
 
 /// Lines of the past, at most.
@@ -114,9 +114,10 @@ pub async fn logs(config: &Config, asked: LogsArguments, told_to_stop: impl Futu
     let slow_ms = ask.of.iter().map(|source| (source.service.clone(), source.slow_ms)).collect();
     let page = Page { is_coloured, zone: config.workspace.team.zone, has_service: ask.of.len() > 1, slow_ms };
 
-    let reader = looking::logs(config, Patience::default()).map_err(|why| anyhow!(why))?;
+    let reader =
+        looking::logs(config, Patience::default(), Arc::new(SystemClock::default())).map_err(|why| anyhow!(why))?;
     let app = ask.of.first().map_or(String::new(), |source| source.app.clone());
-    let found = reader.read(ask.clone(), SystemClock::default().now()).await.map_err(|trouble| match trouble {
+    let found = reader.read(ask.clone()).await.map_err(|trouble| match trouble {
         Trouble::NoToken => anyhow!(words::no_token_here()),
         Trouble::Silent(says) => anyhow!(words::silent(&says, &app).replace('`', "")),
     })?;

@@ -1,4 +1,7 @@
-//! Reading logs on the wire: the client against the local Fly, and `watchbell logs` as it is typed.
+//! Reading logs on the wire: the client against the local Fly, `watchbell logs` as it is typed, and lines that are followed in a
+//! thread of the local Discord.
+
+mod support;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Output, Stdio};
@@ -6,7 +9,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use serde_json::json;
+use serde_json::{Value, json};
+use support::script;
+use support::wire::Wire;
 use watchbell::adapters::fly::FlyLogs;
 use watchbell::domain::logs::{Begin, Trouble};
 use watchbell::ports::logs::Logs as _;
@@ -227,4 +232,55 @@ async fn a_terminal_follows_several_services_until_it_is_told_to_stop() {
     let pid = following.child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill runs").success());
     assert_eq!(following.child.wait().expect("it ends").code(), Some(0));
+}
+
+/// Plays steps of a transcript in a world on the wire.
+fn play(wire: &mut Wire, steps: &str) -> String {
+    script::play(&format!("```\n{steps}\n```\n"), wire, "wire").expect("it can be played")
+}
+
+/// What stands in the thread of followed lines, oldest first.
+fn in_thread(wire: &Wire) -> Vec<String> {
+    let state = wire.discord().state();
+    let threads = state["channels"].as_array().into_iter().flatten().filter(|one| one["kind"] == "thread");
+    let thread = threads.filter_map(|one| one["id"].as_str()).next_back().map(str::to_owned);
+    let messages = thread.and_then(|id| wire.discord().channel(&id, None).ok()).unwrap_or_default();
+    messages.iter().filter_map(|message| message["content"].as_str()).map(str::to_owned).collect()
+}
+
+fn until(wire: &Wire, what: &str, holds: impl Fn(&[String]) -> bool) -> Vec<String> {
+    let began = std::time::Instant::now();
+    loop {
+        let said = in_thread(wire);
+        if holds(&said) {
+            return said;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what}: {said:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn lines_are_followed_in_a_thread_in_batches_and_what_is_too_much_is_said() {
+    let mut wire = Wire::default();
+    play(&mut wire, "with fly\nfly: empty log\nana: /logs checkout | filter: all | contains: line | follow: yes");
+    play(&mut wire, "fly: log 0s info app 1 x70: line token=abcdef123456");
+    let said = until(&wire, "three batches", |said| said.iter().filter(|one| one.contains(": line")).count() == 3);
+    let numbers: Vec<u32> = said
+        .iter()
+        .flat_map(|message| message.lines())
+        .filter_map(|line| line.split_once(": line token=… ")?.1.parse().ok())
+        .collect();
+    assert_eq!(numbers, (1..=60).collect::<Vec<u32>>(), "each once and in order, its secret masked");
+    let all = said.concat();
+    assert!(all.contains("10 lines more came than I can post here") && !all.contains("abcdef"), "{all}");
+    play(&mut wire, "ben clicks \"Stop\"");
+    until(&wire, "its end", |said| said.last().is_some_and(|last| last.starts_with("Stopped: 60 lines posted.")));
+    let head = |message: &Value| message["content"].as_str().is_some_and(|text| text.starts_with("Followed all lines"));
+    let incidents = wire.discord().state()["channels"].as_array().cloned().unwrap_or_default();
+    let id =
+        incidents.iter().find(|one| one["name"] == "incidents").and_then(|one| one["id"].as_str()).expect("a channel");
+    let messages = wire.discord().channel(id, None).unwrap_or_default();
+    let head = messages.iter().find(|message| head(message)).expect("the head");
+    assert_eq!(head["components"], json!([]), "nothing is left to press");
 }

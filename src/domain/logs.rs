@@ -5,6 +5,7 @@
 //! Moments of lines are the host's, in nanoseconds, because the host pages by them; what people see is moved onto promise time.
 
 pub mod filter;
+pub mod follow;
 pub mod mask;
 pub mod reading;
 

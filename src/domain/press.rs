@@ -240,7 +240,7 @@ pub fn press(mut draft: Draft<'_>, press: &Press, answers: &Answers) -> Result<D
     if let Some(answer) = scale::pressed(&mut draft, press, verb, rest, answers) {
         return answer.map(|answer| draft.done(Some(answer)));
     }
-    if let Some(answer) = logs::pressed(&draft, &press.who, &press.action, answers) {
+    if let Some(answer) = logs::pressed(&mut draft, press, answers) {
         return answer.map(|answer| draft.done(Some(answer)));
     }
     if let Some(answer) = planning(&mut draft, press, verb, rest) {

@@ -345,7 +345,8 @@ impl State {
             | EffectKind::Look { .. }
             | EffectKind::Board { .. }
             | EffectKind::Act { .. }
-            | EffectKind::Survey { .. } => {}
+            | EffectKind::Survey { .. }
+            | EffectKind::Follow { .. } => {}
         }
     }
 

@@ -7,14 +7,16 @@ pub mod tail;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use self::tail::{Heard, TailPace};
+use self::tail::TailPace;
 use super::acting::Doing;
+use crate::domain::logs::follow::Heard;
 use crate::domain::logs::reading::Reading;
 use crate::domain::logs::{Ask, Found, Trouble};
+use crate::ports::Clock;
 use crate::ports::logs::Logs;
 
 /// How long lines are looked for. What was found by then is shown, and how far it goes is said.
@@ -22,34 +24,43 @@ const READ_FOR: Duration = Duration::from_millis(6_000);
 
 /// What the loop asks of the log side.
 pub trait ReadsLogs: Send + Sync {
-    /// Lines for a question. `now` is promise time, as people see it.
-    fn read(&self, ask: Ask, now: DateTime<Utc>) -> Doing<Result<Found, Trouble>>;
+    /// Lines for a question.
+    fn read(&self, ask: Ask) -> Doing<Result<Found, Trouble>>;
 
     /// Lines as they come, from the question's moment on.
     fn tail(&self, ask: &Ask) -> mpsc::Receiver<Heard>;
+
+    /// How far promise time, as people see it, is ahead of the clock that lines are stamped with.
+    fn ahead(&self) -> TimeDelta;
 }
 
 /// A log side, read from.
 pub struct LogReader<L> {
     logs: Arc<L>,
     pace: TailPace,
+    clock: Arc<dyn Clock>,
 }
 
 impl<L: Logs> LogReader<L> {
-    /// Reads from this one, and asks so often for what comes.
-    pub fn new(logs: Arc<L>, pace: TailPace) -> Self {
-        Self { logs, pace }
+    /// Reads from this one, and asks so often for what comes. `clock` is promise time.
+    pub fn new(logs: Arc<L>, pace: TailPace, clock: Arc<dyn Clock>) -> Self {
+        Self { logs, pace, clock }
     }
 }
 
 impl<L: Logs> ReadsLogs for LogReader<L> {
-    fn read(&self, ask: Ask, now: DateTime<Utc>) -> Doing<Result<Found, Trouble>> {
-        let logs = Arc::clone(&self.logs);
-        Box::pin(async move { read(logs, ask, now).await })
+    fn read(&self, ask: Ask) -> Doing<Result<Found, Trouble>> {
+        let (logs, ahead) = (Arc::clone(&self.logs), self.ahead());
+        Box::pin(async move { read(logs, ask).await.map(|found| Found { ahead, ..found }) })
     }
 
     fn tail(&self, ask: &Ask) -> mpsc::Receiver<Heard> {
         tail::poll(Arc::clone(&self.logs), ask, self.pace)
+    }
+
+    fn ahead(&self) -> TimeDelta {
+        // To the second: between two readings of one clock lie microseconds.
+        TimeDelta::seconds((self.clock.now() - wire_now()).as_seconds_f64().round() as i64)
     }
 }
 
@@ -57,12 +68,16 @@ impl<L: Logs> ReadsLogs for LogReader<L> {
 pub struct NoLogs;
 
 impl ReadsLogs for NoLogs {
-    fn read(&self, _: Ask, _: DateTime<Utc>) -> Doing<Result<Found, Trouble>> {
+    fn read(&self, _: Ask) -> Doing<Result<Found, Trouble>> {
         Box::pin(async { Err(Trouble::NoToken) })
     }
 
     fn tail(&self, _: &Ask) -> mpsc::Receiver<Heard> {
         mpsc::channel(1).1
+    }
+
+    fn ahead(&self) -> TimeDelta {
+        TimeDelta::zero()
     }
 }
 
@@ -76,9 +91,9 @@ pub fn wire_now() -> DateTime<Utc> {
 ///
 /// # Errors
 /// None of them says anything; what the first one said.
-pub async fn read<L: Logs>(logs: Arc<L>, ask: Ask, now: DateTime<Utc>) -> Result<Found, Trouble> {
-    let (until, wire_now) = (Instant::now() + READ_FOR, wire_now());
-    let now_ns = wire_now.timestamp_nanos_opt().unwrap_or_default();
+async fn read<L: Logs>(logs: Arc<L>, ask: Ask) -> Result<Found, Trouble> {
+    let until = Instant::now() + READ_FOR;
+    let now_ns = wire_now().timestamp_nanos_opt().unwrap_or_default();
     let ask = Arc::new(ask);
     let begun: Vec<_> = (0..ask.of.len())
         .map(|n| {
@@ -98,7 +113,6 @@ pub async fn read<L: Logs>(logs: Arc<L>, ask: Ask, now: DateTime<Utc>) -> Result
         return Err(troubles.into_iter().next().map_or(Trouble::NoToken, |(_, trouble)| trouble));
     }
     let mut found = Found::of(parts, &ask);
-    found.ahead = tail::ahead(now);
     found.silent = troubles
         .into_iter()
         .map(|(service, trouble)| match trouble {

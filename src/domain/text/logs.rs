@@ -10,6 +10,7 @@ use chrono_tz::Tz;
 
 use crate::domain::answer::sentence;
 use crate::domain::draft::Ctx;
+use crate::domain::logs::follow::{Batch, FOLLOWED_FOR, FOLLOWED_LINES_MAX, Heard, Over};
 use crate::domain::logs::{Ask, Filter, Found, Line, Reach, SERVICES_MAX, filter};
 use crate::domain::message::{ButtonStyle, File, Message, Text};
 use crate::domain::verbs::logs::{Turn, Wanted};
@@ -75,6 +76,123 @@ pub fn shown_by(name: &str) -> String {
     format!("Shown by {name}.")
 }
 
+/// Enough threads are written into already.
+pub fn enough_followed(count: usize) -> String {
+    format!("{count} threads are written into already; press Stop on one that nobody reads any more.")
+}
+
+/// What whoever wanted lines followed is told.
+pub fn follows(is_here: bool) -> Text {
+    let place = if is_here { "a thread here" } else { "the test channel, since I am not live" };
+    let (minutes, lines) = (FOLLOWED_FOR.num_minutes(), FOLLOWED_LINES_MAX);
+    Text::plain(format!("I post what comes from now on in {place}, for {minutes} min or {lines} lines."))
+}
+
+/// What is followed, in a few words: "errors of checkout".
+fn followed(wanted: &Wanted) -> String {
+    let what = match wanted.filter {
+        Filter::Errors => "errors",
+        Filter::Slow => "slow answers",
+        Filter::Health => "health",
+        Filter::All => "all lines",
+    };
+    let services = wanted.services.replace(',', ", ");
+    let stage = if wanted.stage == Stage::Staging { " (staging)" } else { "" };
+    let words = wanted.contains.as_ref().map_or(String::new(), |words| format!(" with “{words}”"));
+    format!("{what} of {services}{stage}{words}")
+}
+
+/// What the thread is called.
+pub fn thread_title(wanted: &Wanted) -> String {
+    format!("Logs of {}", wanted.services.replace(',', ", "))
+}
+
+/// The message that the thread hangs under, with the button that ends it.
+pub fn head_of_thread(wanted: &Wanted, by: &str, stop: String) -> Message {
+    let (minutes, lines) = (FOLLOWED_FOR.num_minutes(), FOLLOWED_LINES_MAX);
+    let what = followed(wanted);
+    let line =
+        format!("Following {what} for {by}: the next {minutes} min, {lines} lines at most. A restart of mine ends it.");
+    Message::line(line).button(stop, "Stop", ButtonStyle::Plain)
+}
+
+/// The same once it is over.
+pub fn head_over(wanted: &Wanted, by: &str, why: &str) -> String {
+    format!("Followed {} for {by}: {why}.", followed(wanted))
+}
+
+/// "stopped by ben".
+pub fn stopped_by(name: &str) -> String {
+    format!("stopped by {name}")
+}
+
+/// A press on Stop that comes too late.
+pub fn not_followed() -> &'static str {
+    "That is not followed any more."
+}
+
+/// Why it is over, as it stands behind a colon.
+pub fn why_over(over: Over) -> String {
+    match over {
+        Over::Time => format!("{} min are over", FOLLOWED_FOR.num_minutes()),
+        Over::Lines => format!("{FOLLOWED_LINES_MAX} lines were posted"),
+        Over::Stopped => "stopped".to_owned(),
+        Over::Lost => "Fly does not tell them any more".to_owned(),
+    }
+}
+
+/// The last message of the thread.
+pub fn over(over: Over, shown: usize, unsaid: usize, wanted: &Wanted) -> Message {
+    let why = super::capital(&why_over(over));
+    let rest = if unsaid == 0 { String::new() } else { format!(", {} not shown", counted(unsaid)) };
+    let again = if over == Over::Stopped { String::new() } else { format!(" `{}` goes on.", again(wanted)) };
+    Message::line(sentence(&format!("{why}: {} posted{rest}.{again}", counted(shown))))
+}
+
+/// What is said in place of a thread that a restart has ended.
+pub fn broken_off(wanted: &Wanted, by: &str) -> Message {
+    let (what, again) = (followed(wanted), again(wanted));
+    Message::line(sentence(&format!(
+        "I was restarted, and what {by} had followed has ended: {what}. `{again}` begins anew."
+    )))
+}
+
+/// The command that begins it anew.
+fn again(wanted: &Wanted) -> String {
+    let stage = if wanted.stage == Stage::Staging { " stage:staging" } else { "" };
+    let words =
+        wanted.contains.as_ref().map_or(String::new(), |words| format!(" contains:{}", words.replace('`', "'")));
+    format!("/logs service:{} filter:{}{stage}{words} follow:True", wanted.services, wanted.filter.word())
+}
+
+/// Lines that have come, for a thread. `ahead`: how far promise time is ahead of the host's clock.
+pub fn batch(batch: &Batch, zone: Tz, has_service: bool, ahead: TimeDelta) -> Message {
+    let found = Found { lines: batch.lines.clone(), ahead, ..Found::default() };
+    let face = Face { found: &found, zone, has_date: false };
+    let (block, is_cut) = block(&face, has_service);
+    let mut message = Message::default();
+    if !block.is_empty() {
+        message = message.and(Text::default().code(block));
+    }
+    if is_cut {
+        let text = found.lines.iter().map(|line| face.line(line, has_service, usize::MAX).0 + "\n").collect();
+        message.files.push(File { name: "logs.txt".to_owned(), text });
+    }
+    if batch.left_out > 0 {
+        message = message.and(format!("{} more came than I can post here; /logs shows them.", counted(batch.left_out)));
+    }
+    for news in &batch.news {
+        let line = match news {
+            Heard::Silent(service, says) => format!("✗ {service} does not tell its lines: {says}. I go on asking."),
+            Heard::Back(service) => format!("✓ {service} tells its lines again."),
+            Heard::Lost(service, says) => format!("✗ {service} does not tell its lines: {says}. I ask no more."),
+            Heard::Lines(_) => continue,
+        };
+        message = message.and(Text::plain(line));
+    }
+    message
+}
+
 /// A page of lines.
 pub fn page(ctx: &Ctx<'_>, wanted: &Wanted, ask: &Ask, found: &Found) -> Message {
     let zone = ctx.workspace.team.zone;
@@ -111,7 +229,7 @@ pub fn with_buttons(mut message: Message, wanted: &Wanted, reach: Reach, found: 
         let show = Turn::Show(first.at_ns, found.lines.len());
         message = message.button(wanted.action(show), "Show to all", ButtonStyle::Plain);
     }
-    message
+    message.button(wanted.action(Turn::Follow(found.until_ns)), "Follow", ButtonStyle::Plain)
 }
 
 /// How lines of one page are written.
@@ -200,7 +318,7 @@ fn head(wanted: &Wanted, ask: &Ask, face: &Face<'_>) -> String {
     let words = wanted.contains.as_ref().map_or(String::new(), |words| format!(" with “{words}”"));
     let what = match wanted.filter {
         Filter::Errors => "Errors",
-        Filter::Slow => "What was slow",
+        Filter::Slow => "Slow answers",
         Filter::Health => "Health",
         Filter::All => "Lines",
     };

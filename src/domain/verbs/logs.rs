@@ -1,16 +1,19 @@
 //! Looking at log lines: what somebody asked for, what is asked of the host for it, and what a button under a page means.
 //!
-//! Pure. Nothing of this is recorded. What a page was about stands whole in its buttons' actions, so they work after a restart.
+//! Pure. No line goes on record, only that somebody had them followed. What a page was about stands whole in its buttons' actions, so they work after a restart.
 
 use super::ship::About;
 use crate::domain::answer::{Answer, sentence};
 use crate::domain::draft::{Ctx, Draft};
-use crate::domain::ids::Place;
-use crate::domain::input::{Actor, Answers, Query};
+use crate::domain::effect::{EffectKind, Urgency};
+use crate::domain::fact::Fact;
+use crate::domain::ids::{EffectId, Place, Thing};
+use crate::domain::input::{Actor, Answers, Press, Query};
+use crate::domain::logs::follow::FOLLOWED_MAX;
 use crate::domain::logs::{
     Ask, Filter, Found, PAGE_LINES_MAX, Reach, SERVICES_MAX, SINCE, SLOW_MS, Source, Trouble, since,
 };
-use crate::domain::message::Message;
+use crate::domain::message::{Message, Text};
 use crate::domain::policy::Right;
 use crate::domain::refusal::Refusal;
 use crate::domain::text::logs as words;
@@ -18,6 +21,8 @@ use crate::domain::workspace::{ServiceSpec, Stage, Workspace};
 
 /// The first word of an action of ours.
 pub const LOGS: &str = "logs";
+/// The first word of the action that ends following.
+const STOP: &str = "logstop";
 /// Every service that has an app.
 pub const EVERY: &str = "all";
 /// Of numbers in actions: figures and letters, so that they are short.
@@ -43,6 +48,8 @@ pub enum Turn {
     Page(Reach),
     /// The page of so many lines from this moment on, shown to all.
     Show(i64, usize),
+    /// What comes after this moment, as it comes, into a thread.
+    Follow(i64),
 }
 
 /// What was typed.
@@ -108,6 +115,7 @@ impl Wanted {
         let (reach, lines) = match turn {
             Turn::Page(reach) => (reach, PAGE_LINES_MAX),
             Turn::Show(from, lines) => (Reach::After(from.saturating_sub(1)), lines.clamp(1, PAGE_LINES_MAX)),
+            Turn::Follow(after) => (Reach::After(after), PAGE_LINES_MAX),
         };
         let (of, contains) = (self.sources(workspace)?, self.contains.clone());
         Ok(Ask { of, filter: self.filter, contains, reach, lines })
@@ -120,6 +128,7 @@ impl Wanted {
             Turn::Page(Reach::Before(at)) => ("o", at, 0),
             Turn::Page(Reach::After(at)) => ("n", at, 0),
             Turn::Show(from, lines) => ("s", from, lines),
+            Turn::Follow(after) => ("f", after, 0),
         };
         let stage = if self.stage == Stage::Staging { "s" } else { "p" };
         let filter = self.filter.word().get(..1).unwrap_or_default();
@@ -138,6 +147,7 @@ impl Wanted {
             "o" => Turn::Page(Reach::Before(at)),
             "n" => Turn::Page(Reach::After(at)),
             "s" => Turn::Show(at, lines),
+            "f" => Turn::Follow(at),
             "l" => Turn::Page(Reach::Last(chrono::TimeDelta::try_seconds(at)?)),
             _ => return None,
         };
@@ -193,6 +203,9 @@ fn source(service: &ServiceSpec, stage: Stage) -> Option<Source> {
 
 /// What must be asked before a page can be shown.
 pub fn queries(workspace: &Workspace, wanted: &Wanted, turn: Turn) -> Vec<Query> {
+    if matches!(turn, Turn::Follow(_)) {
+        return Vec::new();
+    }
     wanted.ask(workspace, turn).map(|ask| Query::Logs(Box::new(ask))).into_iter().collect()
 }
 
@@ -220,16 +233,82 @@ pub fn page(
     let message = words::page(ctx, wanted, &ask, found);
     Ok(match turn {
         Turn::Page(reach) => words::with_buttons(message, wanted, reach, found),
-        Turn::Show(..) => message.and(sentence(&words::shown_by(&who.name))),
+        Turn::Show(..) | Turn::Follow(_) => message.and(sentence(&words::shown_by(&who.name))),
     })
 }
 
+/// Lines are followed from the end of what was found on: a page of what there is, and a thread for what comes.
+///
+/// # Errors
+/// As [`page`], and as [`begin`].
+pub fn page_and_follow(
+    draft: &mut Draft<'_>,
+    who: &Actor,
+    wanted: &Wanted,
+    turn: Turn,
+    answers: &Answers,
+    place: &Place,
+) -> Result<Message, Refusal> {
+    let mut message = page(draft, who, wanted, turn, answers)?;
+    let Some(Ok(found)) = &answers.logs else { return Ok(message) };
+    let line = begin(draft, who, wanted, found.until_ns, place)?;
+    message.buttons.retain(|button| button.action != wanted.action(Turn::Follow(found.until_ns)));
+    Ok(message.and(line))
+}
+
+/// Lines are followed from a moment on, in a thread where it was asked for.
+///
+/// # Errors
+/// They may not, there is no such app, or enough is followed already.
+pub fn begin(draft: &mut Draft<'_>, who: &Actor, wanted: &Wanted, after: i64, place: &Place) -> Result<Text, Refusal> {
+    draft.ctx.require(who, Right::Respond)?;
+    wanted.sources(draft.ctx.workspace).map_err(Refusal::Because)?;
+    let is_one = |kind: &&EffectKind| matches!(kind, EffectKind::Follow { .. });
+    let followed = draft.ctx.state.pending.values().map(|effect| &effect.kind).filter(is_one).count();
+    if followed >= FOLLOWED_MAX {
+        return Err(Refusal::because(words::enough_followed(followed)));
+    }
+    // Until somebody says that the bot is live, it speaks nowhere but in the test channel.
+    let to = draft.ctx.state.team.live.then(|| place.clone());
+    let (about, by) = (wanted.action(Turn::Follow(after)), who.name.clone());
+    let is_here = to.is_some();
+    draft.effect(Thing::Team, Urgency::Talk, EffectKind::Follow { to, about, by });
+    Ok(words::follows(is_here))
+}
+
+/// The action of the button that ends following.
+pub fn stop_action(effect: EffectId) -> String {
+    format!("{STOP}:{effect}")
+}
+
+/// Following is ended by a press.
+fn stop(draft: &mut Draft<'_>, who: &Actor, effect: &str) -> Option<Result<Answer, Refusal>> {
+    let id: EffectId = effect.parse().ok()?;
+    let found = draft.ctx.state.pending.get(&id).map(|effect| (effect.on, effect.kind.clone()));
+    let Some((on, EffectKind::Follow { .. })) = found else {
+        return Some(Ok(Answer::only_you(Message::line(words::not_followed()))));
+    };
+    if let Err(refusal) = draft.ctx.require(who, Right::Respond) {
+        return Some(Err(refusal));
+    }
+    draft.fact(on, Fact::Withdrawn { effect: id, why: words::stopped_by(&who.name) });
+    // Whoever follows says so in the thread.
+    Some(Ok(Answer::Done))
+}
+
 /// What a press on a page's button is answered; none when it is no button of ours.
-pub fn pressed(draft: &Draft<'_>, who: &Actor, action: &str, answers: &Answers) -> Option<Result<Answer, Refusal>> {
+pub fn pressed(draft: &mut Draft<'_>, press: &Press, answers: &Answers) -> Option<Result<Answer, Refusal>> {
+    let (who, action) = (&press.who, &press.action);
+    if let Some(effect) = action.strip_prefix(STOP).and_then(|rest| rest.strip_prefix(':')) {
+        return stop(draft, who, effect);
+    }
     let (wanted, turn) = Wanted::pressed(action)?;
+    if let Turn::Follow(after) = turn {
+        return Some(begin(draft, who, &wanted, after, &press.place).map(Answer::only_you));
+    }
     Some(page(draft, who, &wanted, turn, answers).map(|message| match turn {
         Turn::Page(_) => Answer::Replace(message),
-        Turn::Show(..) => Answer::aloud(message),
+        Turn::Show(..) | Turn::Follow(_) => Answer::aloud(message),
     }))
 }
 
@@ -250,6 +329,7 @@ mod tests {
             Turn::Page(Reach::After(0)),
             Turn::Page(Reach::Last(chrono::TimeDelta::hours(1))),
             Turn::Show(1_795_510_800_000_000_001, 15),
+            Turn::Follow(1_795_510_800_000_000_001),
         ] {
             let action = wanted.action(turn);
             assert!(action.len() <= 100, "{action}");

@@ -55,7 +55,7 @@ where
                 Query::Health(service) => health = Some(service),
                 Query::Inventory(app) => apps.push(app),
                 Query::Inspect(app) => looks.push(app),
-                Query::Logs(ask) => lines = Some(self.parts.logs.read(*ask, self.now())),
+                Query::Logs(ask) => lines = Some(self.parts.logs.read(*ask)),
                 Query::Changes(most) => answers.changes = self.changes(usize::from(most)),
                 Query::ClosedIncident(id) => answers.recent = Some(self.read_back(id).into_iter().collect()),
                 Query::RecentIncidents(most) => answers.recent = Some(self.recent(usize::from(most))),

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use tokio::sync::mpsc;
 
 use super::wire_now;
+use crate::domain::logs::follow::Heard;
 use crate::domain::logs::{Ask, Begin, Line, Reach, Sieve, Trouble};
 use crate::ports::logs::Logs;
 
@@ -33,19 +33,6 @@ impl Default for TailPace {
         // flyctl asks every 64 ms to 4 s; nobody reads a chat that fast.
         Self { least: Duration::from_secs(1), most: Duration::from_secs(4) }
     }
-}
-
-/// What is heard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
-    /// Lines, oldest first.
-    Lines(Vec<Line>),
-    /// A service's lines cannot be read for now; a sentence.
-    Silent(String, String),
-    /// They can be again.
-    Back(String),
-    /// A service's lines are not asked for any more; a sentence. The last of all of them ends it.
-    Lost(String, String),
 }
 
 /// Lines of a question's services from its moment on (`Reach::After`; now with any other), until the receiver is dropped or none of
@@ -142,12 +129,6 @@ async fn more<L: Logs>(logs: &L, source: &mut Source) -> Result<Vec<Line>, Troub
         lines.extend(page.lines.into_iter().filter_map(|line| source.sieve.take(line)));
     }
     Ok(lines)
-}
-
-/// How far promise time is ahead of the clock that lines are stamped with, to the second.
-pub fn ahead(now: chrono::DateTime<chrono::Utc>) -> TimeDelta {
-    // Between two readings of one clock lie microseconds.
-    TimeDelta::seconds((now - wire_now()).as_seconds_f64().round() as i64)
 }
 
 #[cfg(test)]
