@@ -17,7 +17,7 @@ use crate::domain::logs::follow::Heard;
 use crate::domain::logs::reading::Reading;
 use crate::domain::logs::{Ask, Found, Trouble};
 use crate::ports::Clock;
-use crate::ports::logs::Logs;
+use crate::ports::logs::{LogStream, Logs};
 
 /// How long lines are looked for. What was found by then is shown, and how far it goes is said.
 const READ_FOR: Duration = Duration::from_millis(6_000);
@@ -35,27 +35,29 @@ pub trait ReadsLogs: Send + Sync {
 }
 
 /// A log side, read from.
-pub struct LogReader<L> {
+pub struct LogReader<L, S> {
     logs: Arc<L>,
+    /// Where lines are sent as they are written, when the set-up names it.
+    stream: Option<Arc<S>>,
     pace: TailPace,
     clock: Arc<dyn Clock>,
 }
 
-impl<L: Logs> LogReader<L> {
-    /// Reads from this one, and asks so often for what comes. `clock` is promise time.
-    pub fn new(logs: Arc<L>, pace: TailPace, clock: Arc<dyn Clock>) -> Self {
-        Self { logs, pace, clock }
+impl<L: Logs, S: LogStream> LogReader<L, S> {
+    /// Reads from this one; what comes is sent by the stream, or asked for so often. `clock` is promise time.
+    pub fn new(logs: Arc<L>, stream: Option<Arc<S>>, pace: TailPace, clock: Arc<dyn Clock>) -> Self {
+        Self { logs, stream, pace, clock }
     }
 }
 
-impl<L: Logs> ReadsLogs for LogReader<L> {
+impl<L: Logs, S: LogStream> ReadsLogs for LogReader<L, S> {
     fn read(&self, ask: Ask) -> Doing<Result<Found, Trouble>> {
         let (logs, ahead) = (Arc::clone(&self.logs), self.ahead());
         Box::pin(async move { read(logs, ask).await.map(|found| Found { ahead, ..found }) })
     }
 
     fn tail(&self, ask: &Ask) -> mpsc::Receiver<Heard> {
-        tail::poll(Arc::clone(&self.logs), ask, self.pace)
+        tail::follow(Arc::clone(&self.logs), self.stream.clone(), ask, self.pace)
     }
 
     fn ahead(&self) -> TimeDelta {

@@ -49,7 +49,11 @@ pub fn hosting(config: &Config, patience: fly::Patience) -> Result<fly::FlyHosti
 /// A sentence, when the token or an address cannot be used.
 pub fn logs(config: &Config, patience: fly::Patience, clock: Arc<dyn Clock>) -> Result<Arc<dyn ReadsLogs>, String> {
     let logs = fly::FlyLogs::new(&config.fly.api_url, config.fly.token.as_ref(), patience.pace.min(fly::LOGS_PACE))?;
-    Ok(Arc::new(LogReader::new(Arc::new(logs), TailPace::default(), clock)))
+    let stream = match (&config.fly.logs_nats_url, &config.fly.token) {
+        (Some(url), Some(token)) => Some(Arc::new(fly::FlyStream::new(url, &config.fly.org, token)?)),
+        _ => None,
+    };
+    Ok(Arc::new(LogReader::new(Arc::new(logs), stream, TailPace::default(), clock)))
 }
 
 /// The clock that can be moved, when configuration asks for one. It goes on from what was `kept` of it, when there is any.

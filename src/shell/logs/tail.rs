@@ -2,15 +2,18 @@
 //!
 //! Owns how often is asked, and when a log side that is silent is given up. Lines come masked and sifted, each once.
 
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tracing::info;
 
 use super::wire_now;
 use crate::domain::logs::follow::Heard;
 use crate::domain::logs::{Ask, Begin, Line, Reach, Sieve, Trouble};
-use crate::ports::logs::Logs;
+use crate::ports::logs::{Came, LogLines, LogStream, Logs};
 
 /// Messages that may wait for whoever listens; a full one holds the asking up.
 const HEARD_MAX: usize = 16;
@@ -37,7 +40,12 @@ impl Default for TailPace {
 
 /// Lines of a question's services from its moment on (`Reach::After`; now with any other), until the receiver is dropped or none of
 /// them can be read any more.
-pub fn poll<L: Logs>(logs: Arc<L>, ask: &Ask, pace: TailPace) -> mpsc::Receiver<Heard> {
+pub fn follow<L: Logs, S: LogStream>(
+    logs: Arc<L>,
+    stream: Option<Arc<S>>,
+    ask: &Ask,
+    pace: TailPace,
+) -> mpsc::Receiver<Heard> {
     let (heard, listener) = mpsc::channel(HEARD_MAX);
     let after = match ask.reach {
         Reach::After(at) => at,
@@ -49,23 +57,106 @@ pub fn poll<L: Logs>(logs: Arc<L>, ask: &Ask, pace: TailPace) -> mpsc::Receiver<
         sieve: Sieve::new(source, ask.filter, ask.contains.as_deref()),
         begin: Begin::After(after),
         failures: 0,
+        newest: Newest { begin_ns: after, ..Newest::default() },
     });
     let mut sources: Vec<Source> = sources.collect();
     tokio::spawn(async move {
-        let mut wait = pace.least;
-        while !sources.is_empty() && !heard.is_closed() {
-            let lines = round(&*logs, &mut sources, &heard).await;
-            wait = if lines.is_empty() { (wait * 2).min(pace.most) } else { pace.least };
-            if !lines.is_empty() && heard.send(Heard::Lines(lines)).await.is_err() {
-                return;
-            }
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = heard.closed() => return,
+        if let Some(stream) = stream {
+            let apps: Vec<String> = sources.iter().map(|source| source.app.clone()).collect();
+            match stream.subscribe(&apps).await {
+                Ok(mut lines) => {
+                    tokio::select! {
+                        () = listen(&*logs, &mut lines, &mut sources, &heard) => {}
+                        () = heard.closed() => return,
+                    }
+                    info!("The log stream has ended; lines are asked for over HTTP");
+                }
+                Err(Trouble::Silent(why)) => info!(reason = %why, "Lines are asked for over HTTP"),
+                Err(Trouble::NoToken) => {}
             }
         }
+        poll(&*logs, &mut sources, &heard, pace).await;
     });
     listener
+}
+
+/// Asks again and again.
+async fn poll<L: Logs>(logs: &L, sources: &mut Vec<Source>, heard: &mpsc::Sender<Heard>, pace: TailPace) {
+    let mut wait = pace.least;
+    while !sources.is_empty() && !heard.is_closed() {
+        let lines = round(logs, sources, heard).await;
+        wait = if lines.is_empty() { (wait * 2).min(pace.most) } else { pace.least };
+        if !lines.is_empty() && heard.send(Heard::Lines(lines)).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = heard.closed() => return,
+        }
+    }
+}
+
+/// Hears what is sent. What was written before, or while the stream was away, is read over HTTP; a line that comes both ways is
+/// told once.
+async fn listen<L: Logs, I: LogLines>(logs: &L, lines: &mut I, sources: &mut Vec<Source>, heard: &mpsc::Sender<Heard>) {
+    while let Some(came) = lines.next().await {
+        let told = match came {
+            Came::Missed => {
+                for source in sources.iter_mut() {
+                    source.begin = source.newest.missed_from().unwrap_or_else(|| source.begin.clone());
+                }
+                round(logs, sources, heard).await
+            }
+            Came::Line(app, line) => {
+                let source = sources.iter_mut().find(|source| source.app == app);
+                source
+                    .and_then(|source| source.newest.is_new(&line).then(|| source.sieve.take(*line)))
+                    .flatten()
+                    .into_iter()
+                    .collect()
+            }
+        };
+        if !told.is_empty() && heard.send(Heard::Lines(told)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The newest lines of an app, by moment and words, so that one which comes over HTTP and over the stream is told once.
+#[derive(Debug, Default)]
+struct Newest {
+    known: VecDeque<(i64, u64)>,
+    latest_ns: i64,
+    /// Nothing from before this is told.
+    begin_ns: i64,
+}
+
+impl Newest {
+    /// As many as can have come both ways.
+    const KNOWN_MAX: usize = 2_000;
+    /// How far back is read when something may have been missed: lines of several machines come out of order.
+    const OVERLAP_NS: i64 = 5_000_000_000;
+
+    /// Notes a line; whether it was not there before.
+    fn is_new(&mut self, line: &Line) -> bool {
+        let mut words = DefaultHasher::new();
+        (&line.machine, &line.message).hash(&mut words);
+        let one = (line.at_ns, words.finish());
+        if self.known.contains(&one) {
+            return false;
+        }
+        if self.known.len() >= Self::KNOWN_MAX {
+            self.known.pop_front();
+        }
+        self.known.push_back(one);
+        self.latest_ns = self.latest_ns.max(line.at_ns);
+        true
+    }
+
+    /// Where what may have been missed begins; none when no line has come.
+    fn missed_from(&self) -> Option<Begin> {
+        (self.latest_ns > 0).then(|| Begin::After(self.begin_ns.max(self.latest_ns - Self::OVERLAP_NS)))
+    }
 }
 
 /// One app that is followed.
@@ -75,6 +166,7 @@ struct Source {
     sieve: Sieve,
     begin: Begin,
     failures: u32,
+    newest: Newest,
 }
 
 /// Asks once for each; those that are lost are not asked any more.
@@ -126,14 +218,14 @@ async fn more<L: Logs>(logs: &L, source: &mut Source) -> Result<Vec<Line>, Troub
         if page.lines.is_empty() {
             break;
         }
-        lines.extend(page.lines.into_iter().filter_map(|line| source.sieve.take(line)));
+        let Source { sieve, newest, .. } = &mut *source;
+        lines.extend(page.lines.into_iter().filter(|line| newest.is_new(line)).filter_map(|line| sieve.take(line)));
     }
     Ok(lines)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
     use std::sync::Mutex;
 
     use super::*;
@@ -152,12 +244,29 @@ mod tests {
         }
     }
 
+    /// No stream.
+    struct Nothing;
+
+    impl LogStream for Nothing {
+        type Lines = Nothing;
+
+        async fn subscribe(&self, _: &[String]) -> Result<Nothing, Trouble> {
+            Err(Trouble::NoToken)
+        }
+    }
+
+    impl LogLines for Nothing {
+        async fn next(&mut self) -> Option<Came> {
+            None
+        }
+    }
+
     fn follow(script: Vec<Result<Vec<&'static str>, &'static str>>) -> (Arc<Script>, mpsc::Receiver<Heard>) {
         let logs = Arc::new(Script(Mutex::new(script.into()), Mutex::default()));
         let of = vec![Named { service: "shop".to_owned(), app: "shop".to_owned(), slow_ms: SLOW_MS }];
         let ask = Ask { of, filter: Filter::Errors, contains: None, reach: Reach::After(7), lines: 1 };
         let pace = TailPace { least: Duration::from_millis(1), most: Duration::from_millis(2) };
-        (Arc::clone(&logs), poll(logs, &ask, pace))
+        (Arc::clone(&logs), super::follow(logs, None::<Arc<Nothing>>, &ask, pace))
     }
 
     fn says(heard: Option<Heard>) -> String {
