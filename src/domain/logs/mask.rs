@@ -315,7 +315,31 @@ fn leading(text: &str, at: usize, letters: &[char]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::mask;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_text_is_masked_without_a_panic_and_masking_ends(text in "(\\PC|[=:@/\"'\\\\ .\\[{,-]){0,80}") {
+            let (once, _) = mask(&text);
+            let (twice, _) = mask(&once);
+            prop_assert_eq!(mask(&twice).0, twice);
+        }
+
+        #[test]
+        fn a_secret_is_gone_whatever_stands_around_it(
+            before in "[a-z0-9 ,;({\"äß…-]{0,20}", secret in "[A-Za-z0-9]{12,30}", after in "[ ,;)}\"&\n][a-z ä…:=]{0,20}",
+            shape in 0..6_usize,
+        ) {
+            let shapes = ["password=S", "\"api_key\":\"S\"", "Authorization: Bearer S", "https://u:S@h.example/x", "?access_token=S", "ghp_S"];
+            let line = format!("{before} {}{after}", shapes[shape].replace('S', &secret));
+            let (masked, count) = mask(&line);
+            prop_assert!(!masked.contains(&secret) && count > 0, "{line} → {masked}");
+        }
+    }
 
     #[test]
     fn what_is_written_as_a_secret_is_taken_out() {

@@ -71,6 +71,11 @@ pub fn too_slow(app: &str) -> String {
     format!("I could not read the logs in time. Try again in a moment, or ask Fly yourself: `fly logs --app {app}`")
 }
 
+/// A page for everybody, while observing.
+pub fn not_live() -> String {
+    "I only observe, and post nothing for everybody before somebody has said `/watchbell live`.".to_owned()
+}
+
 /// Under a page that everybody sees.
 pub fn shown_by(name: &str) -> String {
     format!("Shown by {name}.")

@@ -222,6 +222,10 @@ pub fn page(
 ) -> Result<Message, Refusal> {
     let ctx = &draft.ctx;
     ctx.require(who, Right::Respond)?;
+    // Until somebody says that the bot is live, it speaks nowhere but in the test channel.
+    if matches!(turn, Turn::Show(..)) && !ctx.state.team.live {
+        return Err(Refusal::because(words::not_live()));
+    }
     let ask = wanted.ask(ctx.workspace, turn).map_err(Refusal::Because)?;
     let app = ask.of.first().map_or("", |source| source.app.as_str());
     let found: &Found = match &answers.logs {
