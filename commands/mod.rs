@@ -11,6 +11,7 @@ mod fly;
 mod health;
 mod help;
 mod incident;
+mod logs;
 mod on_message;
 mod oncall;
 mod resolve;
@@ -78,6 +79,7 @@ pub const ALL: &[Command] = &[
     alerts::SILENCE,
     alerts::SILENCES,
     alerts::UNSILENCE,
+    logs::COMMAND,
     deploy::DEPLOY,
     rollback::ROLLBACK,
     rollback::RESTART,

@@ -37,9 +37,13 @@ pub const RESTART: Command = Command {
 };
 
 pub(super) fn about(spec: CommandSpec) -> CommandSpec {
+    let which = "Which; the one that the incident touches when left out";
+    stage_option(spec.takes("service", which, OptionKind::Completed("services")))
+}
+
+pub(super) fn stage_option(spec: CommandSpec) -> CommandSpec {
     let stages = vec![Choice::new("production", "production"), Choice::new("staging", "staging")];
-    spec.takes("service", "Which; the one that the incident touches when left out", OptionKind::Completed("services"))
-        .takes("stage", "production when left out", OptionKind::Choice(stages))
+    spec.takes("stage", "production when left out", OptionKind::Choice(stages))
 }
 
 pub(super) fn meant<'a>(ctx: &Ctx<'a>, call: &Call) -> Result<About<'a>, Refusal> {

@@ -25,6 +25,7 @@ use watchbell::shell::{self, Settings};
 mod ask;
 #[cfg(feature = "sim")]
 mod demo;
+mod logs;
 
 /// What `health` ends with when it could not look: a set-up that cannot be read is no warning about a service.
 const NOT_LOOKED: u8 = 3;
@@ -79,6 +80,8 @@ enum Action {
         #[arg(long, value_name = "FILE")]
         record: Option<PathBuf>,
     },
+    /// Show what services write into their logs, secrets masked; with --follow, as it comes
+    Logs(logs::LogsArguments),
     /// Ask a running bot for a deploy, from a pipeline; exit code 0 well, 1 it did not do well, 2 refused by a check or a person,
     /// 3 the bot could not be asked, 4 no yes or no verdict in time
     Deploy(ask::DeployArguments),
@@ -201,6 +204,10 @@ async fn act(action: Action) -> anyhow::Result<ExitCode> {
                 eprintln!("watchbell: {error:#}");
                 ExitCode::from(NOT_LOOKED)
             }));
+        }
+        Action::Logs(arguments) => {
+            let config = load(&arguments.config)?;
+            logs::logs(&config, arguments, told_to_stop()).await?;
         }
         Action::Deploy(arguments) => return Ok(ask::deploy(arguments).await),
         Action::Doctor { config, report } => return doctor(&config, report.as_deref()).await,

@@ -11,6 +11,7 @@ use watchbell::domain::input::{Input, InputKind};
 use watchbell::domain::message::Message;
 use watchbell::ports::{Chat, ChatError, Condition, PageCall, Pager, Where};
 use watchbell::shell::acting::NoActing;
+use watchbell::shell::logs::NoLogs;
 use watchbell::shell::outbox::{Neighbours, Outbox, Pace};
 
 #[path = "support/alone.rs"]
@@ -116,6 +117,7 @@ fn start(chat: Slow) -> (Alone, Arc<Slow>) {
         pager: Arc::clone(&chat),
         watch: Arc::new(Nobody),
         acts: Arc::new(NoActing),
+        logs: Arc::new(NoLogs),
     };
     let pace = Pace { first_ms: 1, max_ms: 4 };
     tokio::spawn(Outbox::new(neighbours, team(), bot.door.clone(), work, "alone", pace).run());

@@ -120,7 +120,7 @@ impl Record {
             EffectKind::Post { .. } => posted(format!("discord:thread-{}", effect.on)),
             EffectKind::Page { .. } => EffectEnd::Done { posted: None },
             EffectKind::Look { .. } => EffectEnd::Looked { report: self.report() },
-            EffectKind::Act { .. } | EffectKind::Survey { .. } => {
+            EffectKind::Act { .. } | EffectKind::Survey { .. } | EffectKind::Follow { .. } => {
                 EffectEnd::GivenUp { why: "nothing is done at a host here".to_owned() }
             }
         }
@@ -136,7 +136,7 @@ impl Record {
             match query {
                 Query::Health(_) => answers.health = Some(self.report()),
                 Query::ClosedIncident(_) | Query::RecentIncidents(_) => answers.recent = Some(Vec::new()),
-                Query::Inventory(_) | Query::Inspect(_) | Query::Changes(_) | Query::Head => {}
+                Query::Inventory(_) | Query::Inspect(_) | Query::Changes(_) | Query::Head | Query::Logs(_) => {}
                 Query::Itself => answers.itself = Some(Itself::default()),
             }
         }

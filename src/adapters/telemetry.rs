@@ -16,7 +16,7 @@ const DEFAULT: &str = "warn,watchbell=info";
 /// The most that these may say, the narrower first. Below it they print whole frames and requests, and a token may stand in one.
 /// serenity's gateway prints at `warn` an event that came out of turn or could not be read, with an interaction's token and what
 /// somebody typed; what happens to the connection the bot says itself.
-const HELD_BACK: [(&str, LevelFilter); 11] = [
+const HELD_BACK: [(&str, LevelFilter); 12] = [
     ("serenity::gateway", LevelFilter::ERROR),
     ("serenity", LevelFilter::WARN),
     ("tungstenite", LevelFilter::WARN),
@@ -28,6 +28,7 @@ const HELD_BACK: [(&str, LevelFilter); 11] = [
     ("rustls", LevelFilter::WARN),
     ("tokio_rustls", LevelFilter::WARN),
     ("axum", LevelFilter::WARN),
+    ("async_nats", LevelFilter::WARN),
 ];
 
 /// Starts logging. `filter` is what RUST_LOG takes (`watchbell=debug`); `json` writes one object a line.

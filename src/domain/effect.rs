@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::hosting::Step;
-use super::ids::{AlertId, DeployId, EffectId, IncidentId, Person, Service, Thing};
+use super::ids::{AlertId, DeployId, EffectId, IncidentId, Person, Place, Service, Thing};
 use super::message::{Message, Ping};
 
 /// One thing to do, once.
@@ -134,6 +134,16 @@ pub enum EffectKind {
         app: String,
         /// The service.
         service: Service,
+    },
+    /// Post an app's log lines into a thread as they come, for a while. The lines go on no record, and a restart ends it.
+    Follow {
+        /// Where it was asked for; the test channel when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Place>,
+        /// Which lines, from which moment on: an action of `verbs/logs.rs`.
+        about: String,
+        /// Who asked, by name.
+        by: String,
     },
 }
 

@@ -13,6 +13,7 @@ use super::health::HealthReport;
 use super::hosting::{Inventory, Release, ReleaseRef, Trouble};
 use super::ids::{EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service};
 use super::incident::Incident;
+use super::logs;
 use super::message::Text;
 use super::pipeline::Ask;
 use super::workspace::Stage;
@@ -355,6 +356,8 @@ pub struct Answers {
     pub inventories: BTreeMap<String, Result<Inventory, String>>,
     /// Changes that are over and no longer in memory, newest first; none when the record was not asked, or could not say.
     pub changes: Option<Vec<Deploy>>,
+    /// Log lines, or why there are none.
+    pub logs: Option<Result<logs::Found, logs::Trouble>>,
 }
 
 impl Answers {
@@ -429,4 +432,6 @@ pub enum Query {
     Inspect(String),
     /// Changes that are over and no longer in memory, at most this many of the newest.
     Changes(u16),
+    /// Log lines.
+    Logs(Box<logs::Ask>),
 }

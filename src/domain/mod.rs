@@ -22,6 +22,7 @@ pub mod few;
 pub mod health;
 pub mod hosting;
 pub mod input;
+pub mod logs;
 pub mod pipeline;
 pub mod promise;
 pub mod releases;

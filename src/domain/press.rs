@@ -20,7 +20,7 @@ use super::policy::Severity;
 use super::refusal::Refusal;
 use super::verbs::open::{Declared, Opener};
 use super::verbs::update::Update;
-use super::verbs::{alerts, back, change, close, deploy, open, respond, scale, ship, update};
+use super::verbs::{alerts, back, change, close, deploy, logs, open, respond, scale, ship, update};
 use super::{text, timeline};
 
 /// Characters of a title that fit into a button's action beside the rest.
@@ -41,6 +41,8 @@ pub fn needs(ctx: &Ctx<'_>, press: &Press) -> Vec<Query> {
             Kind::Deploy => deploy::queries(about.service),
             Kind::Rollback | Kind::Restart | Kind::Scale => about.queries(),
         }),
+        logs::LOGS => logs::Wanted::pressed(&press.action)
+            .map_or(Vec::new(), |(wanted, turn)| logs::queries(ctx.workspace, &wanted, turn)),
         _ => Vec::new(),
     }
 }
@@ -264,6 +266,9 @@ pub fn press(mut draft: Draft<'_>, press: &Press, answers: &Answers) -> Result<D
         return said.map(|message| draft.done(Some(Answer::only_you(message))));
     }
     if let Some(answer) = scale::pressed(&mut draft, press, verb, rest, answers) {
+        return answer.map(|answer| draft.done(Some(answer)));
+    }
+    if let Some(answer) = logs::pressed(&mut draft, press, answers) {
         return answer.map(|answer| draft.done(Some(answer)));
     }
     if let Some(answer) = planning(&mut draft, press, verb, rest) {

@@ -358,7 +358,8 @@ impl State {
             | EffectKind::Board { .. }
             | EffectKind::AlertCard { .. }
             | EffectKind::Act { .. }
-            | EffectKind::Survey { .. } => {}
+            | EffectKind::Survey { .. }
+            | EffectKind::Follow { .. } => {}
         }
     }
 

@@ -8,6 +8,7 @@ pub mod day;
 pub mod deploys;
 pub mod fly;
 pub mod gates;
+pub mod logs;
 pub mod pipeline;
 pub mod releases;
 pub mod scale;

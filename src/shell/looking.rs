@@ -11,6 +11,8 @@ use crate::adapters::pager::HttpPager;
 use crate::adapters::probe::{Boxed, Host, Pace, Prober};
 use crate::domain::health::AppHealth;
 use crate::ports::Clock;
+use crate::shell::logs::tail::TailPace;
+use crate::shell::logs::{LogReader, ReadsLogs};
 use crate::shell::releases::Releases;
 
 impl Host for fly::Client {
@@ -39,6 +41,19 @@ pub fn fly(config: &Config, paces: &Arc<fly::Paces>) -> Result<Option<Arc<fly::C
 pub fn hosting(config: &Config, patience: fly::Patience, paces: &Arc<fly::Paces>) -> Result<fly::FlyHosting, String> {
     let at = &config.fly;
     fly::FlyHosting::paced(&at.machines_url, &at.api_url, at.token.as_ref(), &at.deploy_tokens, patience, paces)
+}
+
+/// Fly's logs, whether or not there is a token to look with.
+///
+/// # Errors
+/// A sentence, when the token or an address cannot be used.
+pub fn logs(config: &Config, patience: fly::Patience, clock: Arc<dyn Clock>) -> Result<Arc<dyn ReadsLogs>, String> {
+    let logs = fly::FlyLogs::new(&config.fly.api_url, config.fly.token.as_ref(), patience.pace.min(fly::LOGS_PACE))?;
+    let stream = match (&config.fly.logs_nats_url, &config.fly.token) {
+        (Some(url), Some(token)) => Some(Arc::new(fly::FlyStream::new(url, &config.fly.org, token)?)),
+        _ => None,
+    };
+    Ok(Arc::new(LogReader::new(Arc::new(logs), stream, TailPace::default(), clock)))
 }
 
 /// The clock that can be moved, when configuration asks for one. It goes on from what was `kept` of it, when there is any.

@@ -13,6 +13,7 @@ pub mod init;
 mod itself;
 pub mod ledger;
 pub mod load;
+pub mod logs;
 pub mod looking;
 pub mod outbox;
 pub mod policy_file;
@@ -248,12 +249,14 @@ pub async fn start(mut config: Config, settings: Settings) -> anyhow::Result<Bot
     let policy_trouble = PolicyTrouble::default();
     let itself =
         itself::about_itself(up_since, store_says, Arc::clone(&chat), policy_trouble.clone(), releases.clone());
+    let logs = looking::logs(&config, settings.patience, Arc::clone(&plain_clock)).map_err(|why| anyhow!(why))?;
     let parts = Parts {
         journal,
         views,
         clock: Arc::clone(&clock),
         watch: Arc::clone(&prober),
         acts: Arc::clone(&acts),
+        logs: Arc::clone(&logs),
         policy: config.policy.clone(),
         workspace: config.workspace.clone(),
         hash: config.hash.clone(),
@@ -262,7 +265,7 @@ pub async fn start(mut config: Config, settings: Settings) -> anyhow::Result<Bot
         outbox: work,
         lists: Arc::clone(&lists),
     };
-    let neighbours = Neighbours { chat: Arc::clone(&chat), pager, watch: Arc::clone(&prober), acts };
+    let neighbours = Neighbours { chat: Arc::clone(&chat), pager, watch: Arc::clone(&prober), acts, logs };
     let outbox = Outbox::new(neighbours, config.workspace.clone(), door.clone(), work_out, &log_id, settings.pace);
 
     let (inbox, inbox_out) = mpsc::channel(INBOX_MAX);

@@ -5,6 +5,7 @@
 //! What is only shown (cards, titles, pins) is `showing`'s.
 
 mod attempts;
+mod following;
 mod showing;
 #[cfg(test)]
 mod tests;
@@ -17,12 +18,14 @@ use tokio::sync::{Notify, mpsc};
 
 pub use attempts::Pace;
 use attempts::{Attempts, Delivery, PAGE_GIVE_UP_AFTER, delete, page};
+use following::Follow;
 pub use showing::Shown;
 use showing::{Sent, Showing, worst_first};
 
 use super::acting::Acts;
 use super::door::{Door, Drawn, Inbound};
 use super::driver::look;
+use super::logs::ReadsLogs;
 use super::pulse::Beat;
 use crate::domain::effect::{Effect, EffectKind, Target, Urgency};
 use crate::domain::ids::{EffectId, InputId, Place, Posted, Thing};
@@ -73,6 +76,8 @@ pub struct Neighbours<Ch, Pg, W> {
     pub watch: Arc<W>,
     /// Acting at the host.
     pub acts: Arc<dyn Acts>,
+    /// Reading logs.
+    pub logs: Arc<dyn ReadsLogs>,
 }
 
 impl<Ch, Pg, W> Clone for Neighbours<Ch, Pg, W> {
@@ -82,6 +87,7 @@ impl<Ch, Pg, W> Clone for Neighbours<Ch, Pg, W> {
             pager: Arc::clone(&self.pager),
             watch: Arc::clone(&self.watch),
             acts: Arc::clone(&self.acts),
+            logs: Arc::clone(&self.logs),
         }
     }
 }
@@ -338,7 +344,8 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             EffectKind::Thread { .. }
             | EffectKind::Look { .. }
             | EffectKind::Act { .. }
-            | EffectKind::Survey { .. } => None,
+            | EffectKind::Survey { .. }
+            | EffectKind::Follow { .. } => None,
         }
     }
 
@@ -385,12 +392,44 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
             // A thread starts with the title that is wanted now.
             standing.titled.clone_from(&standing.title);
         }
-        let task = self.task(&effect, again);
         let ended = self.ended_in.clone();
+        if let EffectKind::Follow { to, about, by } = &effect.kind {
+            let task = self.following(&effect, again, to.as_ref(), about, by).run(beat);
+            let pulse = self.door.pulse().clone();
+            tokio::spawn(async move {
+                let end = task.await;
+                let _ = ended.send(Ended::Job { key, effect, end, _beat: pulse.beat() });
+            });
+            return;
+        }
+        let task = self.task(&effect, again);
         tokio::spawn(async move {
             let end = task.await;
             let _ = ended.send(Ended::Job { key, effect, end, _beat: beat });
         });
+    }
+
+    /// Log lines into a thread.
+    fn following(&self, effect: &Effect, again: bool, to: Option<&Place>, about: &str, by: &str) -> Follow<Ch> {
+        Follow {
+            chat: Arc::clone(&self.neighbours.chat),
+            logs: Arc::clone(&self.neighbours.logs),
+            workspace: self.workspace.clone(),
+            pulse: self.door.pulse().clone(),
+            to: to.map_or_else(
+                || Where::Named(self.workspace.channels.test.clone()),
+                |place| Where::Place(place.clone()),
+            ),
+            about: about.to_owned(),
+            by: by.to_owned(),
+            mark: format!("{}-{}", self.mark_prefix, effect.id),
+            again,
+            attempts: self.attempts(effect.id),
+        }
+    }
+
+    fn attempts(&self, id: EffectId) -> Attempts {
+        Attempts { pace: self.pace, wake: Arc::clone(&self.wake), withdrawn: Arc::clone(&self.withdrawn), id }
     }
 
     /// What there is to do for an effect, with everything it needs looked up now.
@@ -405,12 +444,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 EffectKind::Card { .. } | EffectKind::AlertCard { .. } | EffectKind::Page { .. }
             ),
             again,
-            attempts: Attempts {
-                pace: self.pace,
-                wake: Arc::clone(&self.wake),
-                withdrawn: Arc::clone(&self.withdrawn),
-                id: effect.id,
-            },
+            attempts: self.attempts(effect.id),
         };
         match &effect.kind {
             EffectKind::Card { incident, to, pings } => {
@@ -470,6 +504,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                     Some(EffectEnd::Surveyed { machines, report })
                 })
             }
+            EffectKind::Follow { .. } => given_up("it is followed, not done".to_owned()),
             EffectKind::Thread { incident } => {
                 let standing = self.standing.get(&effect.on);
                 let title = standing.and_then(|one| one.title.clone()).unwrap_or_else(|| incident.to_string());
@@ -577,7 +612,9 @@ fn key(effect: &Effect) -> String {
             Target::Direct(person) => format!("person:{person}"),
         },
         // Pages wait for nothing.
-        EffectKind::Page { .. } | EffectKind::Look { .. } | EffectKind::Survey { .. } => format!("alone:{}", effect.id),
+        EffectKind::Page { .. } | EffectKind::Look { .. } | EffectKind::Survey { .. } | EffectKind::Follow { .. } => {
+            format!("alone:{}", effect.id)
+        }
         // Nobody works on a machine that is in hand.
         EffectKind::Act { app, step, .. } => match step.machine() {
             Some(machine) => format!("machine:{app}:{machine}"),

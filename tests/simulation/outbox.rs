@@ -194,6 +194,7 @@ impl Outbox {
                 Manner::Act(Call::new(effect.id, app, self.mark(effect.id), step.clone()))
             }
             EffectKind::Survey { app, .. } => Manner::Survey(app.clone()),
+            EffectKind::Follow { .. } => Manner::Impossible("nobody reads logs here".to_owned()),
         }
     }
 
@@ -345,6 +346,8 @@ fn key(effect: &Effect) -> String {
             Some(machine) => format!("machine:{app}:{machine}"),
             None => format!("releases:{app}"),
         },
-        EffectKind::Page { .. } | EffectKind::Look { .. } | EffectKind::Survey { .. } => format!("alone:{}", effect.id),
+        EffectKind::Page { .. } | EffectKind::Look { .. } | EffectKind::Survey { .. } | EffectKind::Follow { .. } => {
+            format!("alone:{}", effect.id)
+        }
     }
 }

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use watchbell::domain::health::{AppHealth, Machine};
 use watchbell::domain::hosting::{
     Autostop, Guest, Image, Inventory, Release, ReleaseEnd, ReleaseRef, Rest, Running, Secret, Step, Trouble,
 };
 use watchbell::domain::input::Stepped;
+use watchbell::domain::logs::reading::page_of;
+use watchbell::domain::logs::{Begin, Line, Page, Trouble as LogTrouble};
 
 /// The app that transcripts act on.
 pub const APP: &str = "lighthouse-checkout";
@@ -65,6 +67,10 @@ pub enum Lack {
     Refusal,
     /// Changes are answered by something in between, and not made.
     Answers,
+    /// The log side is away.
+    Logs,
+    /// There is no token to look with.
+    Look,
 }
 
 /// One app.
@@ -87,6 +93,34 @@ pub struct Host {
     pub forgets: bool,
     /// What the app's configuration wants run before a deploy.
     pub release_command: Option<String>,
+    /// What was written, oldest first.
+    logs: Vec<Line>,
+}
+
+/// `log 5m error app 1: relation does not exist`, `log 5m info app 1 x200: fine`: lines that an app wrote so long ago.
+pub struct Logged<'a> {
+    /// How long ago.
+    pub ago: TimeDelta,
+    /// Its level.
+    pub level: &'a str,
+    /// Who says it.
+    pub provider: &'a str,
+    /// On which machine, counted from 1.
+    pub machine: usize,
+    /// As many, numbered.
+    pub times: Option<u32>,
+    /// What it says.
+    pub message: &'a str,
+}
+
+/// Reads such a step.
+pub fn logged(what: &str) -> Option<Logged<'_>> {
+    let (head, message) = what.strip_prefix("log ")?.split_once(": ")?;
+    let mut words = head.split(' ');
+    let ago = TimeDelta::from_std(humantime::parse_duration(words.next()?).ok()?).ok()?;
+    let (level, provider, machine) = (words.next()?, words.next()?, words.next()?.parse().ok()?);
+    let times = words.next().and_then(|times| times.strip_prefix('x')?.parse().ok());
+    Some(Logged { ago, level, provider, machine, times, message })
 }
 
 fn image(tag: &str) -> Image {
@@ -195,6 +229,41 @@ impl Host {
             started_anew: BTreeSet::new(),
             forgets: false,
             release_command: None,
+            logs: Vec::new(),
+        }
+    }
+
+    /// Lines are written.
+    pub fn log(&mut self, logged: &Logged<'_>, now: DateTime<Utc>) {
+        let at_ns = (now - logged.ago).timestamp_nanos_opt().unwrap_or_default();
+        for n in 1..=logged.times.unwrap_or(1) {
+            let machine = self.machines.get(logged.machine - 1);
+            let number = logged.times.map_or(String::new(), |_| format!(" {n}"));
+            self.logs.push(Line {
+                id: format!("{}", self.logs.len()),
+                at_ns: at_ns + self.logs.len() as i64,
+                level: logged.level.to_owned(),
+                provider: logged.provider.to_owned(),
+                region: machine.map(|machine| machine.region.clone()).unwrap_or_default(),
+                machine: machine.map(|machine| machine.id.clone()).unwrap_or_default(),
+                message: format!("{}{number}", logged.message),
+                ..Line::default()
+            });
+        }
+        self.logs.sort_by_key(|line| line.at_ns);
+    }
+
+    /// Nothing was written.
+    pub fn empty_log(&mut self) {
+        self.logs.clear();
+    }
+
+    /// A page of what was written, as Fly gives it.
+    pub fn page(&self, begin: &Begin) -> Result<Page, LogTrouble> {
+        match self.lacks {
+            Some(Lack::Look) => Err(LogTrouble::NoToken),
+            Some(Lack::Logs) => Err(LogTrouble::Silent("Fly answered 503 (read logs)".to_owned())),
+            _ => Ok(page_of(&self.logs, begin, 100)),
         }
     }
 

@@ -14,6 +14,9 @@ use watchbell::domain::ids::{
     AlertId, DeployId, EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service, Thing,
 };
 use watchbell::domain::input::*;
+use watchbell::domain::logs;
+use watchbell::domain::logs::follow::Over;
+use watchbell::domain::logs::reading::Reading;
 use watchbell::domain::message::{Form, Message, Text};
 use watchbell::domain::pipeline::told::Told;
 use watchbell::domain::pipeline::{Ask, Known};
@@ -21,6 +24,8 @@ use watchbell::domain::policy::{Policy, SHIPPED};
 use watchbell::domain::press::flat;
 use watchbell::domain::schedule::first_instant;
 use watchbell::domain::state::{Decided, State, follow};
+use watchbell::domain::text::logs as words;
+use watchbell::domain::verbs::logs::{Wanted, stop_action};
 use watchbell::domain::workspace::{Stage, StageSpec, Workspace};
 use watchbell::domain::{alerts, bot, jobs, services, view};
 
@@ -69,6 +74,8 @@ pub struct Pure {
     pages: Vec<String>,
     host: Option<Host>,
     staging: Option<Host>,
+    /// Log lines that are followed, by what asked for it.
+    followed: BTreeMap<EffectId, Wanted>,
 }
 
 impl Default for Pure {
@@ -99,6 +106,7 @@ impl Default for Pure {
             pages: Vec::new(),
             host: None,
             staging: None,
+            followed: BTreeMap::new(),
         }
     }
 }
@@ -172,6 +180,18 @@ impl Pure {
                     for (_, fact) in &line.facts {
                         if let watchbell::domain::fact::Fact::Withdrawn { effect, .. } = fact {
                             self.waiting.retain(|waiting| waiting.id != *effect);
+                            if let Some(wanted) = self.followed.remove(effect) {
+                                let place = Place::new(format!("discord:{}", words::thread_title(&wanted)));
+                                let id = EffectId { seq: effect.seq, n: effect.n + 1_000 };
+                                let message = words::over(Over::Stopped, 0, 0, &wanted);
+                                self.chat.push(Standing {
+                                    posted: Posted { place, message: id.to_string() },
+                                    message,
+                                    author: None,
+                                    deleted: false,
+                                    seen: false,
+                                });
+                            }
                         }
                     }
                     self.waiting.extend(line.effects.iter().cloned());
@@ -202,6 +222,7 @@ impl Pure {
                     all.retain(|id, _| !self.state.team.deploys.contains_key(id));
                     answers.changes = Some(all.into_values().rev().collect());
                 }
+                Query::Logs(ask) => answers.logs = Some(self.lines(&ask)),
                 Query::Inventory(app) => {
                     if let Some(host) = self.host_of(&app) {
                         answers.inventories.insert(app, host.inventory(self.now));
@@ -215,6 +236,20 @@ impl Pure {
             }
         }
         answers
+    }
+
+    /// Lines, read as the shell reads them.
+    fn lines(&self, ask: &logs::Ask) -> Result<logs::Found, logs::Trouble> {
+        let mut parts = Vec::new();
+        for source in &ask.of {
+            let host = self.host_of(&source.app).ok_or(logs::Trouble::NoToken)?;
+            let mut reading = Reading::new(source, ask, self.now.timestamp_nanos_opt().unwrap_or_default());
+            while let Some(begin) = reading.wants().cloned() {
+                reading.take(host.page(&begin)?);
+            }
+            parts.push(reading.end());
+        }
+        Ok(logs::Found::of(parts, ask))
     }
 
     fn host_of(&self, app: &str) -> Option<&Host> {
@@ -300,8 +335,25 @@ impl Pure {
         }
     }
 
+    /// Log lines are followed until somebody stops it or a restart ends it: no line comes in this world.
+    fn follow(&mut self, effect: &Effect, to: Place, about: &str, by: &str) {
+        let (wanted, _) = Wanted::pressed(about).expect("what was to be followed");
+        if self.followed.remove(&effect.id).is_some() {
+            let posted = Some(self.put(to, words::broken_off(&wanted, by), None, effect.id));
+            let outcome = EffectOutcome { effect: effect.id, end: EffectEnd::Done { posted } };
+            return self.decide(InputKind::Effect(outcome), None);
+        }
+        self.put(to, words::head_of_thread(&wanted, by, stop_action(effect.id)), None, effect.id);
+        self.followed.insert(effect.id, wanted);
+    }
+
     fn perform(&mut self, effect: &Effect) {
+        if let EffectKind::Follow { to, about, by } = &effect.kind {
+            let to = to.clone().unwrap_or_else(|| self.place(&Target::Test));
+            return self.follow(effect, to, about, by);
+        }
         let end = match &effect.kind {
+            EffectKind::Follow { .. } => return,
             EffectKind::Card { incident, to, pings } => {
                 let mut message = self.card(*incident);
                 message.pings.clone_from(pings);
@@ -407,6 +459,10 @@ impl Pure {
             staging.date_newest(now - span);
             return Ok(());
         }
+        if let Some(logged) = host::logged(what) {
+            host.log(&logged, now);
+            return Ok(());
+        }
         if let Some(status) = what.strip_prefix("the newest release ends as ") {
             host.end_newest(status);
             return Ok(());
@@ -417,6 +473,9 @@ impl Pure {
             ("holds", _) => host.holds = true,
             ("goes on", _) => host.holds = false,
             ("no token", _) => host.lacks = Some(Lack::Token),
+            ("no logs", _) => host.lacks = Some(Lack::Logs),
+            ("nobody may look", _) => host.lacks = Some(Lack::Look),
+            ("empty log", _) => host.empty_log(),
             ("no room", _) => host.lacks = Some(Lack::Room),
             ("no releases", _) => host.lacks = Some(Lack::Releases),
             ("no graphql", _) => host.lacks = Some(Lack::GraphQl),

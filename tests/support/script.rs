@@ -72,7 +72,10 @@ fn step(line: &str) -> Result<Step, String> {
         return Ok(Step::WithStaging);
     }
     if let Some(rest) = line.strip_prefix("fly: ") {
-        return Ok(Step::Fly(rest.to_owned()));
+        return Ok(Step::Fly(match rest.split_once(": ") {
+            Some((head, message)) => format!("{head}: {}", expand(message)),
+            None => rest.to_owned(),
+        }));
     }
     if let Some(rest) = line.strip_prefix("pipeline: ") {
         return Ok(Step::Pipeline(pairs(rest.split(" | "))?));

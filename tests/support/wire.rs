@@ -122,6 +122,7 @@ pub struct Wire {
     /// Whether Fly comes to no end with what it is asked.
     held: bool,
     has_token: bool,
+    has_look: bool,
     seen: BTreeSet<String>,
     pages: Vec<String>,
     told: BTreeMap<String, Value>,
@@ -237,6 +238,7 @@ impl Wire {
             discord_up: true,
             held: false,
             has_token: true,
+            has_look: true,
             seen: BTreeSet::new(),
             pages: Vec::new(),
             told: BTreeMap::new(),
@@ -356,7 +358,7 @@ impl Wire {
         let (act, on_staging) = (acts(super::host::APP), acts(super::host::STAGING));
         let env = |name: &str| match name {
             "DISCORD_TOKEN" => Some(token.clone()),
-            "FLY_READ_TOKEN" => look.clone(),
+            "FLY_READ_TOKEN" => look.clone().filter(|_| self.has_look),
             "WATCHBELL_HOOK_DEPLOY_SECRET" | "WATCHBELL_HOOK_ALERTMANAGER_SECRET" => Some(HOOK_SECRET.to_owned()),
             "FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT" => act.clone().filter(|_| self.has_token),
             "FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT_STAGING" => on_staging.clone(),
@@ -509,6 +511,10 @@ impl Wire {
             // A token is given with the environment, so it takes another start to have another one.
             "no token" | "well again" if self.has_token == (what == "no token") => {
                 self.has_token = !self.has_token;
+                self.crash(TimeDelta::zero())?;
+            }
+            "nobody may look" | "well again" if self.has_look == (what == "nobody may look") => {
+                self.has_look = !self.has_look;
                 self.crash(TimeDelta::zero())?;
             }
             _ => {}
@@ -699,6 +705,8 @@ impl Wire {
                 false => format!("only {who}"),
             };
             block(&mut out, &format!("< ({to})"), &names.lines(&message));
+            // What all see is told as the answer, and not once more as what stands there.
+            self.seen.insert(id_of(&message).to_string());
             self.told.insert(who.to_owned(), message);
         }
         Ok(out)

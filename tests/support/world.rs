@@ -78,7 +78,7 @@ pub enum Step {
     WithStaging,
     /// `checkout: slow above 500ms`, only first: an answer that takes longer is late.
     SlowAbove { name: String, bound: TimeDelta },
-    /// `fly: deployment-41 is unhealthy`, `fly: no room`, `fly: too many requests`, `fly: release command bin/migrate`,
+    /// `fly: log 5m error app 1: no route`, `fly: deployment-41 is unhealthy`, `fly: no room`, `fly: too many requests`, `fly: release command bin/migrate`,
     /// `fly: well again`
     Fly(String),
     /// `pipeline: service: checkout | image: … | actor: octocat | id: run-7`: a signed request asks for a deploy.
@@ -136,7 +136,35 @@ pub fn shown(message: &Message, wording: &dyn Wording) -> Vec<String> {
         Ping::Role(role) => (0, role.as_str().to_owned()),
         Ping::Person(person) => (1, wording.person(person)),
     });
-    words(&message, wording)
+    words(&message, wording).iter().map(|line| without_seconds(line)).collect()
+}
+
+/// A log line's moment is told to the second, and the local Fly stamps with a clock of its own: `03:00:07` is `hh:mm:ss` here.
+fn without_seconds(line: &str) -> String {
+    const SHAPE: &str = "dd:dd:dd";
+    let fits = |at: usize| {
+        let piece = line.get(at..at + SHAPE.len());
+        let is_it = piece.is_some_and(|piece| {
+            piece
+                .bytes()
+                .zip(SHAPE.bytes())
+                .all(|(is, shape)| if shape == b'd' { is.is_ascii_digit() } else { is == shape })
+        });
+        // In braces it is a moment that a chat words itself.
+        is_it && !line[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '{')
+    };
+    let mut out = String::new();
+    let mut at = 0;
+    while let Some(letter) = line.get(at..).and_then(|rest| rest.chars().next()) {
+        if fits(at) {
+            out.push_str("hh:mm:ss");
+            at += SHAPE.len();
+        } else {
+            out.push(letter);
+            at += letter.len_utf8();
+        }
+    }
+    out
 }
 
 /// A policy's text with one value changed: `reminders.nudge_before`, `"1m"`; or left out: `none`.

@@ -66,6 +66,7 @@ pub(super) struct Fly {
     pub(super) machines_url: String,
     pub(super) api_url: String,
     pub(super) prometheus_url: String,
+    pub(super) logs_nats_url: Option<String>,
     pub(super) releases_every: Span,
 }
 
@@ -76,6 +77,7 @@ impl Default for Fly {
             machines_url: "https://api.machines.dev".to_owned(),
             api_url: "https://api.fly.io".to_owned(),
             prometheus_url: "https://api.fly.io/prometheus".to_owned(),
+            logs_nats_url: None,
             releases_every: Span::seconds(60),
         }
     }

@@ -117,6 +117,8 @@ pub struct Fly {
     pub api_url: String,
     /// Base of the metrics, without the organisation.
     pub prometheus_url: String,
+    /// Where log lines are sent over NATS; none where they are only asked for.
+    pub logs_nats_url: Option<String>,
     /// How often the releases of each app are looked at.
     pub releases_every: Span,
     /// The read-only organisation token.
@@ -205,6 +207,9 @@ impl Config {
         let deploy_tokens = deploy_tokens(&workspace, &env);
         refuse::workspace(&workspace, &name)?;
         refuse::releases_every(file.fly.releases_every, &name)?;
+        if let Some(url) = &file.fly.logs_nats_url {
+            refuse::nats(url, &name)?;
+        }
         for (key, url) in file.addresses() {
             refuse::address(&url, &key, &name, refuse::Reach::Neighbour)?;
         }
@@ -248,6 +253,7 @@ impl Config {
                 machines_url: bare(&file.fly.machines_url).trim_end_matches("/v1").to_owned(),
                 api_url: bare(&file.fly.api_url),
                 prometheus_url: bare(&file.fly.prometheus_url),
+                logs_nats_url: file.fly.logs_nats_url,
                 releases_every: file.fly.releases_every,
                 token: secret(FLY_READ_TOKEN),
                 deploy_tokens,

@@ -121,6 +121,30 @@ pub(super) fn address(text: &str, key: &str, name: &str, reach: Reach) -> Result
     Ok(())
 }
 
+/// Where Fly's log stream is: the token is its password, so it goes in the clear only where nobody else listens.
+pub(super) fn nats(text: &str, name: &str) -> Result<(), Refused> {
+    let key = "[fly] logs_nats_url";
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "nats" | "tls") && url.host_str().is_some());
+    let Some(url) = url else {
+        return Err(Refused(format!("{name} {key}: “{text}” is no address of NATS; Fly's is nats://[fdaa::3]:4223")));
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Refused(format!(
+            "{name} {key}: the address holds a user name or password; I show the token myself"
+        )));
+    }
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let is_private = match host.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unique_local(),
+        Ok(std::net::IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private(),
+        Err(_) => host.eq_ignore_ascii_case("localhost") || host.ends_with(".internal"),
+    };
+    if url.scheme() == "nats" && !is_private {
+        return Err(Refused(format!("{name} {key}: plain NATS only within a private network; write tls://{host}")));
+    }
+    Ok(())
+}
+
 /// Whether an address would carry what is sent in the clear to another machine.
 pub fn plain_http_elsewhere(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);

@@ -69,6 +69,24 @@ fn a_secret_in_the_file_is_refused_and_not_repeated() {
 
 #[test]
 fn releases_are_looked_at_no_oftener_than_fly_would_bear() {
+    let nats = |url: &str| {
+        let read = read(&format!("{SMALL}[fly]\nlogs_nats_url = \"{url}\"\n"));
+        read.map(|config| config.fly.logs_nats_url).map_or_else(|refused| refused.0, Option::unwrap_or_default)
+    };
+    for taken in
+        ["nats://[fdaa::3]:4223", "nats://127.0.0.1:4222", "nats://nats.internal:4222", "tls://nats.example:4222"]
+    {
+        assert_eq!(nats(taken), taken);
+    }
+    for (refused, says) in [
+        ("nats://nats.example:4222", "plain NATS only within a private network; write tls://nats.example"),
+        ("nats://8.8.8.8:4222", "plain NATS only"),
+        ("nats://org:secret@127.0.0.1:4222", "holds a user name or password"),
+        ("https://nats.example", "is no address of NATS"),
+    ] {
+        assert!(nats(refused).contains(says), "{refused}: {}", nats(refused));
+        assert!(!nats(refused).contains("secret"));
+    }
     let every = |text: &str| read(&format!("{SMALL}[fly]\n{text}\n")).map(|config| config.fly.releases_every);
     assert_eq!(every(""), Ok(Span::seconds(60)));
     assert_eq!(every("releases_every = \"5m\""), Ok(Span::minutes(5)));

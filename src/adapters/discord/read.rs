@@ -125,13 +125,31 @@ pub fn read_back(raw: &str, directory: &Directory) -> Text {
     out
 }
 
+/// The lines of a text; a fenced block of several is one.
+fn lines_of(raw: &str) -> impl Iterator<Item = &str> {
+    const FENCE: &str = "```";
+    let mut rest = Some(raw).filter(|raw| !raw.is_empty());
+    std::iter::from_fn(move || {
+        let now = rest?;
+        let line_end = |from: usize| now.get(from..).and_then(|tail| tail.find('\n')).map_or(now.len(), |at| from + at);
+        let mut end = line_end(0);
+        if now.get(..end) == Some(FENCE)
+            && let Some(closing) = now.get(end..).and_then(|tail| tail.find(&format!("\n{FENCE}")))
+        {
+            end = line_end(end + closing + 1);
+        }
+        rest = now.get(end + 1..);
+        now.get(..end)
+    })
+}
+
 /// One of our messages as Discord gives it back, as the neutral message that it was, as far as Discord keeps it: for comparing
 /// what stands with what should.
 pub fn read_message(message: &Value, directory: &Directory) -> Message {
     let text =
         |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let list = |pointer: &str| message.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default();
-    let mut lines: Vec<Text> = text(message, "/content").lines().map(|line| read_back(line, directory)).collect();
+    let mut lines: Vec<Text> = lines_of(&text(message, "/content")).map(|line| read_back(line, directory)).collect();
     if lines.len() == 1 && lines.first().is_some_and(Text::is_blank) {
         lines.clear();
     }

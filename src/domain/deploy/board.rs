@@ -139,6 +139,11 @@ fn later(plan: &Plan) -> String {
 /// At most so long, by what one machine may take.
 pub fn expected(ctx: &Ctx<'_>, deploy: &Deploy) -> String {
     let policy = &ctx.policy.deploys;
+    let watched = text::span(policy.watch_for.delta());
+    // What is promised of it is what it is held to: it says so when it is late.
+    if deploy.plan.kind == Kind::Rollback {
+        return format!("to be done in {}, then watched for {watched}", text::span(policy.rollback_within.delta()));
+    }
     // Each step may take its whole time: the release opened and closed, what comes before the first machine, each machine in its
     // turn and once more when it is restarted, those that sleep, and the one that is woken in the end.
     let steps = |plan: &Plan| {
@@ -156,7 +161,7 @@ pub fn expected(ctx: &Ctx<'_>, deploy: &Deploy) -> String {
     let steps: usize = deploy.stages().map(steps).sum();
     let most = policy.step_within.delta() * i32::try_from(steps).unwrap_or(i32::MAX)
         + policy.settle_for.delta() * i32::try_from(stages).unwrap_or(1);
-    format!("{} at most, then watched for {}", text::span(most), text::span(policy.watch_for.delta()))
+    format!("{} at most, then watched for {watched}", text::span(most))
 }
 
 fn undo(ctx: &Ctx<'_>, plan: &Plan) -> &'static str {

@@ -8,6 +8,7 @@ pub mod change;
 pub mod close;
 pub mod deploy;
 pub mod hold;
+pub mod logs;
 pub mod open;
 pub mod pipeline;
 pub mod respond;

@@ -48,12 +48,14 @@ where
     pub(super) fn ask(&mut self, inbound: Inbound, questions: Vec<Query>) {
         let mut answers = Answers::default();
         let mut health: Option<Option<Service>> = None;
+        let mut lines = None;
         let (mut apps, mut looks): (Vec<String>, Vec<String>) = Default::default();
         for question in questions {
             match question {
                 Query::Health(service) => health = Some(service),
                 Query::Inventory(app) => apps.push(app),
                 Query::Inspect(app) => looks.push(app),
+                Query::Logs(ask) => lines = Some(self.parts.logs.read(*ask)),
                 Query::Changes(most) => answers.changes = self.changes(usize::from(most)),
                 Query::ClosedIncident(id) => answers.recent = Some(self.read_back(id).into_iter().collect()),
                 Query::RecentIncidents(most) => answers.recent = Some(self.recent(usize::from(most))),
@@ -69,7 +71,7 @@ where
         }
         let door = self.door.clone();
         let Inbound { input, reply, beat, .. } = inbound;
-        if health.is_none() && apps.is_empty() && looks.is_empty() {
+        if health.is_none() && apps.is_empty() && looks.is_empty() && lines.is_none() {
             door.result(Inbound { input, reply, answers: Some(answers), beat });
             return;
         }
@@ -90,6 +92,8 @@ where
                     tokio::spawn(async move { (app, asked.await) })
                 })
                 .collect();
+            let limit = Duration::from_millis(QUERY_TIMEOUT_MS);
+            let lines = lines.map(|reading| tokio::spawn(tokio::time::timeout(limit, reading)));
             if let Some(service) = health {
                 answers.health = look(&*watch, service.as_ref()).await;
             }
@@ -97,6 +101,11 @@ where
                 if let Ok((app, Ok(inventory))) = one.await {
                     answers.inventories.insert(app, inventory);
                 }
+            }
+            if let Some(reading) = lines
+                && let Ok(Ok(read)) = reading.await
+            {
+                answers.logs = Some(read);
             }
             door.result(Inbound { input, reply, answers: Some(answers), beat });
         });

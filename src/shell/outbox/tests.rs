@@ -16,6 +16,7 @@ use crate::domain::input::Measurement;
 use crate::ports::{ChatError, Condition};
 use crate::shell::acting::NoActing;
 use crate::shell::door::{self, Ask};
+use crate::shell::logs::NoLogs;
 
 /// Neighbours that do everything at once; only the pager is away for so many calls.
 #[derive(Default)]
@@ -104,8 +105,13 @@ fn outbox() -> (Outbox<Willing, Willing, Willing>, Asked) {
         }
     });
     let one = Arc::new(Willing::default());
-    let neighbours =
-        Neighbours { chat: Arc::clone(&one), pager: Arc::clone(&one), watch: one, acts: Arc::new(NoActing) };
+    let neighbours = Neighbours {
+        chat: Arc::clone(&one),
+        pager: Arc::clone(&one),
+        watch: one,
+        acts: Arc::new(NoActing),
+        logs: Arc::new(NoLogs),
+    };
     let workspace =
         toml::from_str(include_str!("../../../tests/support/team.toml")).expect("the team of the transcripts");
     let (_nobody, work) = mpsc::unbounded_channel();

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Sim;
 use super::faults::Fault;
-use super::id::{digest, hex, now};
+use super::id::{digest, hex, nanos, now, ulid};
 use super::images::{self, Image};
 use super::lifecycle::{self, At};
 use super::problem::Problem;
@@ -15,7 +15,7 @@ use super::process;
 use super::server::tend;
 use super::state::State;
 use super::workspace::Settings;
-use super::world::{Behaviour, HostIssue, Lease, Machine, Release, Secret, World};
+use super::world::{Behaviour, HostIssue, Lease, Log, Machine, Release, Secret, World};
 use super::{checks, metrics};
 
 /// Which machines.
@@ -111,12 +111,29 @@ struct Deployed {
 
 #[derive(Deserialize)]
 struct Line {
+    #[serde(default)]
     message: String,
     #[serde(default)]
     level: Option<String>,
     #[serde(default)]
     provider: Option<String>,
+    #[serde(default)]
+    status: Option<u16>,
+    #[serde(default)]
+    code: Option<i64>,
+    /// How long ago it was written.
+    #[serde(default)]
+    ago_s: f64,
+    /// As many such lines, numbered behind the message; one when left out.
+    #[serde(default)]
+    times: Option<u32>,
+    /// Nothing is written; what was is gone.
+    #[serde(default)]
+    empty: bool,
 }
+
+/// Lines that one call writes.
+const LINES_MAX: u32 = 1_000;
 
 /// Does it; what the call answers. Errors: a sentence.
 pub fn act(sim: &Sim, action: &str, body: &Value) -> Result<Value, String> {
@@ -191,9 +208,31 @@ pub fn act(sim: &Sim, action: &str, body: &Value) -> Result<Value, String> {
             let named: Which = read(body)?;
             let about = if named.machine.is_some() { which(state, body)?.into_iter().next() } else { None };
             let app = state.world.app_mut(&named.app).ok_or_else(|| no_app(&named.app))?;
-            let (provider, level) =
-                (line.provider.unwrap_or("app".to_owned()), line.level.unwrap_or("info".to_owned()));
-            app.log(about.as_ref().map(|at| at.id.as_str()), &provider, &level, line.message);
+            if line.empty {
+                app.logs.clear();
+                state.bump();
+                return Ok(Value::Null);
+            }
+            let (instance, region) = about.map(|at| at.id).map_or_else(Default::default, |id| {
+                let region = app.machine(&id).map(|machine| machine.region.clone()).unwrap_or_default();
+                (id, region)
+            });
+            let ago = TimeDelta::try_milliseconds((line.ago_s * 1_000.0) as i64).ok_or("so long ago nothing was")?;
+            for n in 1..=line.times.unwrap_or(1).min(LINES_MAX) {
+                let number = line.times.map_or(String::new(), |_| format!(" {n}"));
+                let at = now() - ago;
+                app.put_log(Log {
+                    id: ulid(at),
+                    at_ns: nanos(at),
+                    level: line.level.clone().unwrap_or("info".to_owned()),
+                    message: format!("{}{number}", line.message),
+                    instance: instance.clone(),
+                    region: region.clone(),
+                    provider: line.provider.clone().unwrap_or("app".to_owned()),
+                    status: line.status,
+                    code: line.code,
+                });
+            }
             state.bump();
         }
         "settings" => {

@@ -29,7 +29,10 @@ pub fn serve(state: &State, call: &Call) -> Result<Response, Problem> {
             && call.get("instance").is_none_or(|id| id.is_empty() || id == log.instance)
     };
     let lines: Vec<&Log> = match token {
-        Some(after) => app.logs.iter().filter(|log| log.at_ns > after).filter(is_wanted).take(LINES_MAX).collect(),
+        Some(after) => {
+            let first = if state.settings.logs_repeat { after } else { after.saturating_add(1) };
+            app.logs.iter().filter(|log| log.at_ns >= first).filter(is_wanted).take(LINES_MAX).collect()
+        }
         None => {
             let after = nanos(now() - WINDOW);
             let mut newest: Vec<&Log> =
@@ -45,11 +48,18 @@ pub fn serve(state: &State, call: &Call) -> Result<Response, Problem> {
 
 fn line(log: &Log) -> Value {
     let at = DateTime::from_timestamp_nanos(log.at_ns).to_rfc3339_opts(chrono::SecondsFormat::Nanos, true);
+    let mut meta = json!({"instance": log.instance, "region": log.region, "event": {"provider": log.provider}});
+    if let Some(status) = log.status {
+        meta["http"] = json!({"response": {"status_code": status}});
+    }
+    if let Some(code) = log.code {
+        meta["error"] = json!({"code": code, "message": log.message});
+    }
     json!({
         "id": log.id, "type": "log",
         "attributes": {
             "timestamp": at, "message": log.message, "level": log.level, "instance": log.instance, "region": log.region,
-            "meta": {"instance": log.instance, "region": log.region, "event": {"provider": log.provider}},
+            "meta": meta,
         },
     })
 }

@@ -274,6 +274,8 @@ pub struct Settings {
     pub get_machine_burst: f64,
     /// Whether a 429 tells when to come back; no source shows whether Fly's does.
     pub retry_after: bool,
+    /// Whether a page of logs begins with the line that its token is of, once more; no source shows whether Fly's does.
+    pub logs_repeat: bool,
 }
 
 impl Default for Settings {
@@ -295,6 +297,7 @@ impl Default for Settings {
             get_machine_per_second: 5.0,
             get_machine_burst: 10.0,
             retry_after: false,
+            logs_repeat: false,
         }
     }
 }

@@ -238,6 +238,12 @@ pub struct Log {
     pub region: String,
     /// `app`, `runner`, `proxy`.
     pub provider: String,
+    /// What a request was answered with, where the line is about one.
+    #[serde(default)]
+    pub status: Option<u16>,
+    /// Fly's code of an error.
+    #[serde(default)]
+    pub code: Option<i64>,
 }
 
 impl World {
@@ -281,17 +287,19 @@ impl App {
         let at = now();
         let found = machine.and_then(|id| self.machine(id));
         let (instance, region) = found.map(|m| (m.id.clone(), m.region.clone())).unwrap_or_default();
+        let (id, at_ns, level, provider) = (ulid(at), super::id::nanos(at), level.to_owned(), provider.to_owned());
+        let message = message.into();
+        self.put_log(Log { id, at_ns, level, message, instance, region, provider, status: None, code: None });
+    }
+
+    /// Puts a line where its moment is.
+    pub fn put_log(&mut self, mut log: Log) {
+        let mut at = self.logs.partition_point(|one| one.at_ns < log.at_ns);
         // Two lines never have the same moment, or paging by it would lose one.
-        let after = self.logs.back().map_or(0, |log| log.at_ns + 1);
-        self.logs.push_back(Log {
-            id: ulid(at),
-            at_ns: super::id::nanos(at).max(after),
-            level: level.to_owned(),
-            message: message.into(),
-            instance,
-            region,
-            provider: provider.to_owned(),
-        });
+        while self.logs.get(at).is_some_and(|one| one.at_ns == log.at_ns) {
+            (log.at_ns, at) = (log.at_ns + 1, at + 1);
+        }
+        self.logs.insert(at, log);
         if self.logs.len() > LOGS_MAX {
             self.logs.pop_front();
         }

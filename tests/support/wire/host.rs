@@ -8,7 +8,7 @@ use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 use watchbell::sim::fly::Handle;
 
-use crate::support::host::{APP, BUILT_AGO, STAGING, staged, with_command};
+use crate::support::host::{APP, BUILT_AGO, Logged, STAGING, logged, staged, with_command};
 
 /// What a change of a machine meets: its update, its restart, and nothing else.
 const CHANGES: &str = "/apps/{app_name}/machines/{machine_id}";
@@ -67,7 +67,16 @@ pub fn become_(fly: &Handle, what: &str) -> Result<(), String> {
         body["created_at"] = json!(in_the_past(span));
         return fly.act("release", &body).map(drop);
     }
+    if let Some(logged) = logged(what) {
+        let Logged { ago, level, provider, machine, times, message } = logged;
+        let ago_s = ago.as_seconds_f64();
+        let line = json!({"app": APP, "machine": machine, "level": level, "provider": provider, "message": message,
+            "ago_s": ago_s, "times": times});
+        return fly.act("log", &line).map(drop);
+    }
     match what {
+        "empty log" => fly.act("log", &json!({"app": APP, "empty": true})).map(drop),
+        "no logs" => fault(json!({"kind": "answer", "status": 503, "door": "logs"})),
         "well again" => {
             fly.clear_faults();
             fly.free(APP, None)
@@ -81,7 +90,7 @@ pub fn become_(fly: &Handle, what: &str) -> Result<(), String> {
             Ok(())
         }
         // What that means for the bot is done with the bot.
-        "no token" => Ok(()),
+        "no token" | "nobody may look" => Ok(()),
         "no releases" => {
             fault(json!({"kind": "answer", "status": 403, "door": "releases"}))?;
             fault(json!({"kind": "answer", "status": 403, "door": "graphql"}))
@@ -175,6 +184,8 @@ const SAYINGS: [(&str, &str); 12] = [
     ("Fly answered 412", "Fly refuses to change it"),
     (" was not changed: Fly answered", "Fly does not answer, and it was not changed"),
 ];
+/// What ends the part of a sentence about logs that both sides say.
+const READ_LOGS: &str = "(read logs)";
 /// What follows a sentence of the client's, where something does.
 const ENDS: [&str; 3] = [". It took", ". The next ", ". 1"];
 
@@ -187,6 +198,9 @@ pub fn plain(line: &str) -> String {
         if let (Some(begins), Some(ends)) = (line.find(before), line.find(after)) {
             return format!("{}it answered 503{}", &line[..begins + before.len()], &line[ends..]);
         }
+    }
+    if let (Some(begins), Some(ends)) = (line.find(READ_LOGS), line.find(". Try again in a moment")) {
+        return format!("{}{}", &line[..begins + READ_LOGS.len()], &line[ends..]);
     }
     let found = SAYINGS.iter().find_map(|(has, means)| Some((line.find(has)?, *means)));
     let Some((at, means)) = found else { return line.to_owned() };
