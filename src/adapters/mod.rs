@@ -10,6 +10,7 @@ pub mod hooks;
 pub mod memory;
 pub mod pager;
 pub mod probe;
+pub mod prometheus;
 mod redact;
 pub mod store;
 pub mod telemetry;

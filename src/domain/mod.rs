@@ -21,6 +21,7 @@ pub mod few;
 pub mod health;
 pub mod hosting;
 pub mod input;
+pub mod metrics;
 pub mod pipeline;
 pub mod promise;
 pub mod releases;

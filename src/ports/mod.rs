@@ -5,6 +5,7 @@
 pub mod disk;
 pub mod hosting;
 pub mod journal;
+pub mod metrics;
 
 use std::future::Future;
 
