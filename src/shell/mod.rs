@@ -13,6 +13,7 @@ mod itself;
 pub mod ledger;
 pub mod load;
 pub mod looking;
+pub mod metrics;
 pub mod outbox;
 pub mod policy_file;
 pub mod private;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use super::Refused;
 use crate::domain::ids::Role;
 use crate::domain::policy::Span;
-use crate::domain::workspace::{Channels, Member, OnCall, Pipeline, ServiceSpec, Team, Workspace};
+use crate::domain::workspace::{Channels, Member, MetricsSource, OnCall, Pipeline, ServiceSpec, Team, Workspace};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +28,8 @@ pub(super) struct File {
     #[serde(default)]
     services: Vec<ServiceSpec>,
     pipeline: Option<Pipeline>,
+    #[serde(default)]
+    metrics: Vec<MetricsSource>,
     pub(super) discord: Discord,
     #[serde(default)]
     pub(super) fly: Fly,
@@ -149,6 +151,7 @@ impl File {
             oncall: self.oncall.clone(),
             services: self.services.clone(),
             pipeline: self.pipeline.clone(),
+            metrics: self.metrics.clone(),
         }
     }
 

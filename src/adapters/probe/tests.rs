@@ -138,6 +138,7 @@ fn team(probes: Vec<ProbeSpec>, fly_app: Option<&str>) -> Workspace {
             staging: None,
         }],
         pipeline: None,
+        metrics: Vec::new(),
     }
 }
 

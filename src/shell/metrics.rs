@@ -1,0 +1,117 @@
+//! The sources of figures that configuration names, put together: Fly's own, and every `[[metrics]]`.
+//!
+//! Wiring, and one thing more: where promise time is not the wall clock's, questions and answers are moved between the two. Decides
+//! nothing, remembers nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::adapters::clock::SystemClock;
+use crate::adapters::config::{Config, FLY_READ_TOKEN, fly_readonly_command};
+use crate::adapters::fly::Token;
+use crate::adapters::prometheus::Prometheus;
+use crate::domain::metrics::{FLY_SOURCE, Labels, Series};
+use crate::ports::Clock;
+use crate::ports::metrics::{Asked, Metrics, MetricsError};
+
+/// Every source by its name; a source that cannot be asked says why.
+#[derive(Clone, Default)]
+pub struct Sources(BTreeMap<String, Result<Arc<dyn Metrics>, String>>);
+
+impl Sources {
+    /// Those of a configuration, on promise time. Nothing is asked yet, and a source that cannot be used spoils no other.
+    pub fn of(config: &Config, clock: &Arc<dyn Clock>) -> Self {
+        let in_step = |source: Prometheus| -> Arc<dyn Metrics> {
+            match config.virtual_clock {
+                Some(_) => Arc::new(InStep { source, clock: Arc::clone(clock), wall: SystemClock::default() }),
+                None => Arc::new(source),
+            }
+        };
+        let mut sources = BTreeMap::from([(FLY_SOURCE.to_owned(), fly(config).map(in_step))]);
+        for source in &config.workspace.metrics {
+            let token = source.token_env.as_ref().map(|variable| {
+                let token = config.secrets.get(variable).ok_or_else(|| format!("{variable} is not set"))?;
+                Ok::<_, String>(SecretString::from(format!("Bearer {}", token.expose_secret())))
+            });
+            let made = token.transpose().and_then(|token| {
+                let remedy = source
+                    .token_env
+                    .as_ref()
+                    .map_or(format!("Give [[metrics]] {} a token_env.", source.name), |variable| {
+                        format!("Put a new one into {variable}.")
+                    });
+                Prometheus::new(&source.name, &source.url, token.as_ref(), remedy)
+            });
+            sources.insert(source.name.clone(), made.map(in_step));
+        }
+        Self(sources)
+    }
+
+    /// One source by its name, for tests.
+    pub fn one(name: &str, source: Arc<dyn Metrics>) -> Self {
+        Self(BTreeMap::from([(name.to_owned(), Ok(source))]))
+    }
+
+    /// The source of a name.
+    ///
+    /// # Errors
+    /// Why it cannot be asked: it is not there, or its token is missing.
+    pub fn get(&self, name: &str) -> Result<Arc<dyn Metrics>, MetricsError> {
+        match self.0.get(name) {
+            Some(Ok(source)) => Ok(Arc::clone(source)),
+            Some(Err(why)) => Err(MetricsError::NotAllowed(why.clone())),
+            None => Err(MetricsError::BadQuestion(format!("there is no [[metrics]] called “{name}”"))),
+        }
+    }
+}
+
+/// Fly's metrics of the organisation.
+fn fly(config: &Config) -> Result<Prometheus, String> {
+    let command = fly_readonly_command(&config.fly.org);
+    let Some(token) = &config.fly.token else {
+        return Err(format!("{FLY_READ_TOKEN} is not set: make one with {command}"));
+    };
+    let header = SecretString::from(Token::normalise(token)?.header());
+    let base = format!("{}/{}", config.fly.prometheus_url, config.fly.org);
+    Prometheus::new("Fly's metrics", &base, Some(&header), format!("Make a new one: {command}"))
+}
+
+/// A source on wall time, asked on a promise time that was moved: as long ago here is as long ago there.
+struct InStep {
+    source: Prometheus,
+    clock: Arc<dyn Clock>,
+    wall: SystemClock,
+}
+
+impl InStep {
+    /// What has to be added to promise time to have the wall's.
+    fn shift(&self) -> TimeDelta {
+        self.wall.now() - self.clock.now()
+    }
+}
+
+impl Metrics for InStep {
+    fn instant<'a>(&'a self, promql: &'a str, at: DateTime<Utc>) -> Asked<'a, Vec<(Labels, f64)>> {
+        self.source.instant(promql, at + self.shift())
+    }
+
+    fn range<'a>(
+        &'a self,
+        promql: &'a str,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        step: TimeDelta,
+    ) -> Asked<'a, Vec<Series>> {
+        let shift = self.shift();
+        Box::pin(async move {
+            let mut told = self.source.range(promql, from + shift, to + shift, step).await?;
+            for (at, _) in told.iter_mut().flat_map(|series| &mut series.points) {
+                *at -= shift;
+            }
+            Ok(told)
+        })
+    }
+}
