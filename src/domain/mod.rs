@@ -13,6 +13,7 @@ pub mod schedule;
 pub mod workspace;
 
 pub mod answer;
+pub mod chart;
 pub mod command_spec;
 pub mod deploy;
 pub mod effect;
