@@ -2,6 +2,7 @@
 //!
 //! May import the domain and the ports. No neighbour knows another.
 
+pub mod chart;
 pub mod clock;
 pub mod config;
 pub mod discord;

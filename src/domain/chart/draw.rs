@@ -16,8 +16,9 @@ const WIDTH: f64 = 760.0;
 /// Where the plots begin and end.
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 632.0;
-/// The headline's height, with the labels of marks under it.
-const HEAD: f64 = 58.0;
+/// The headline's height, and that of the labels of marks under it.
+const HEAD: f64 = 36.0;
+const LABELS: f64 = 20.0;
 /// A panel's title, its plot, and the space below.
 const PANEL_TITLE: f64 = 24.0;
 const PLOT: f64 = 84.0;
@@ -45,7 +46,9 @@ pub(super) const MARK: &str = "#cc79a7";
 pub fn svg(chart: &Chart) -> String {
     let panels: Vec<&Panel> = chart.panels.iter().take(PANELS_MAX).collect();
     let count = f64::from(u8::try_from(panels.len()).unwrap_or(u8::MAX));
-    let height = HEAD + count * (PANEL_TITLE + PLOT + PANEL_GAP) + FOOT;
+    let shown = |mark: &&super::Mark| mark.at >= chart.from && mark.at <= chart.to;
+    let head = if chart.marks.iter().any(|mark| shown(&mark)) { HEAD + LABELS } else { HEAD };
+    let height = head + count * (PANEL_TITLE + PLOT + PANEL_GAP) + FOOT;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
          font-family=\"DejaVu Sans Mono, monospace\" font-size=\"11\">\n<title>{}</title>\n",
@@ -66,12 +69,10 @@ pub fn svg(chart: &Chart) -> String {
         LEFT + (RIGHT - LEFT) * ((at - chart.from).num_milliseconds() as f64 / whole)
     };
     let ticks = moments(chart.from, chart.to, chart.zone, 9);
-    let marks: Vec<(f64, &str)> = (chart.marks.iter())
-        .filter(|mark| mark.at >= chart.from && mark.at <= chart.to)
-        .map(|mark| (x(mark.at), mark.label.as_str()))
-        .collect();
+    let marks: Vec<(f64, &str)> =
+        (chart.marks.iter()).filter(shown).map(|mark| (x(mark.at), mark.label.as_str())).collect();
     for (n, panel) in (0_u8..).zip(&panels) {
-        let top = HEAD + f64::from(n) * (PANEL_TITLE + PLOT + PANEL_GAP) + PANEL_TITLE;
+        let top = head + f64::from(n) * (PANEL_TITLE + PLOT + PANEL_GAP) + PANEL_TITLE;
         for (at, _) in &ticks {
             line(&mut out, (x(*at), top), (x(*at), top + PLOT), &format!("stroke=\"{GRID}\""));
         }
@@ -97,6 +98,10 @@ pub fn svg(chart: &Chart) -> String {
 /// The labels of marks over the first panel; those too close to each other share one, which says first and last.
 fn labels(out: &mut String, marks: &[(f64, &str)]) {
     const SIZE: f64 = 11.0;
+    let y = HEAD + LABELS - 4.0;
+    if !marks.is_empty() {
+        text(out, (LEFT - 6.0, y), "end", SIZE, DIM, "deploys");
+    }
     let mut groups: Vec<(f64, f64, String, String)> = Vec::new();
     for (at, label) in marks {
         let label = cut(label, 90.0, SIZE);
@@ -111,7 +116,7 @@ fn labels(out: &mut String, marks: &[(f64, &str)]) {
         let words = if from == to { first } else { format!("{first}…{last}") };
         let half = width(&words, SIZE) / 2.0 + 8.0;
         let middle = ((from + to) / 2.0).clamp(LEFT + half, (WIDTH - 16.0 - half).max(LEFT + half));
-        text(out, (middle, HEAD + 2.0), "middle", SIZE, MARK, &format!("▲ {words}"));
+        text(out, (middle, y), "middle", SIZE, MARK, &format!("▲ {words}"));
     }
 }
 
