@@ -10,10 +10,12 @@ mod fly;
 mod health;
 mod help;
 mod incident;
+mod metrics;
 mod on_message;
 mod oncall;
 mod resolve;
 mod rollback;
+mod targets;
 mod update;
 mod watchbell;
 
@@ -72,6 +74,9 @@ pub const ALL: &[Command] = &[
     incident::REVIEW,
     incident::EXPORT,
     health::COMMAND,
+    metrics::COMMAND,
+    targets::TARGETS,
+    targets::BASELINE,
     deploy::DEPLOY,
     rollback::ROLLBACK,
     rollback::RESTART,

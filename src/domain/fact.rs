@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::deploy::gates::{Check, Gate};
 use super::deploy::{Plan, Preparation, Verdict};
+use super::figures::baseline::Baseline;
 use super::hosting::{Image, ReleaseRef, Running, Trouble};
 use super::ids::{DeployId, EffectId, IncidentId, Person, Posted, Service};
 use super::message::Text;
@@ -650,6 +651,14 @@ pub enum Fact {
         seen: String,
         /// Until when it is watched.
         watch: Option<At>,
+    },
+
+    /// Somebody had the figures of a service kept with its release.
+    BaselineRecorded {
+        /// What was measured.
+        baseline: Baseline,
+        /// Who.
+        by: Person,
     },
 
     // ---- effects

@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::deploy::Deploy;
+use super::figures;
 use super::health::HealthReport;
 use super::hosting::{Inventory, Release, ReleaseRef, Trouble};
 use super::ids::{EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service};
 use super::incident::Incident;
 use super::message::Text;
+use super::metrics::Series;
 use super::pipeline::Ask;
 use super::workspace::Stage;
 
@@ -352,6 +354,8 @@ pub struct Answers {
     pub inventories: BTreeMap<String, Result<Inventory, String>>,
     /// Changes that are over and no longer in memory, newest first; none when the record was not asked, or could not say.
     pub changes: Option<Vec<Deploy>>,
+    /// Figures, by the key they were asked with; a sentence when the source did not say.
+    pub figures: BTreeMap<String, Result<Vec<Series>, String>>,
 }
 
 impl Answers {
@@ -426,4 +430,6 @@ pub enum Query {
     Inspect(String),
     /// Changes that are over and no longer in memory, at most this many of the newest.
     Changes(u16),
+    /// The values of an expression over a time.
+    Figures(figures::Ask),
 }

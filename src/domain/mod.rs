@@ -19,6 +19,7 @@ pub mod deploy;
 pub mod effect;
 pub mod fact;
 pub mod few;
+pub mod figures;
 pub mod health;
 pub mod hosting;
 pub mod input;

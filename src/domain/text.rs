@@ -7,6 +7,7 @@ pub mod day;
 pub mod deploys;
 pub mod fly;
 pub mod gates;
+pub mod metrics;
 pub mod pipeline;
 pub mod releases;
 pub mod scale;

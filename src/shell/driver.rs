@@ -23,6 +23,7 @@ use showing::put_up_what_is_missing;
 
 use super::acting::Acts;
 pub use super::door::{Ask, Door, Inbound, Reply, Snapshot, Threshold, WAITING_MAX, door};
+use super::metrics::Sources;
 use super::outbox::Work;
 use super::pulse::Beat;
 use super::undo::Undo;
@@ -77,6 +78,8 @@ pub struct Parts<J, V, C, W> {
     pub watch: Arc<W>,
     /// Acting at the host.
     pub acts: Arc<dyn Acts>,
+    /// Where figures are asked for.
+    pub sources: Sources,
     /// The policy.
     pub policy: Policy,
     /// The team.

@@ -5,17 +5,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::StreamExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
+use tracing::info;
 
 use crate::adapters::clock::SystemClock;
 use crate::adapters::config::{Config, FLY_READ_TOKEN, fly_readonly_command};
 use crate::adapters::fly::Token;
 use crate::adapters::prometheus::Prometheus;
+use crate::domain::figures::{ASKS_MAX, Ask};
 use crate::domain::metrics::{FLY_SOURCE, Labels, Series};
 use crate::ports::Clock;
 use crate::ports::metrics::{Asked, Metrics, MetricsError};
+
+/// Questions that are under way at once.
+const AT_ONCE: usize = 6;
 
 /// Every source by its name; a source that cannot be asked says why.
 #[derive(Clone, Default)]
@@ -50,11 +57,6 @@ impl Sources {
         Self(sources)
     }
 
-    /// One source by its name, for tests.
-    pub fn one(name: &str, source: Arc<dyn Metrics>) -> Self {
-        Self(BTreeMap::from([(name.to_owned(), Ok(source))]))
-    }
-
     /// The source of a name.
     ///
     /// # Errors
@@ -66,6 +68,29 @@ impl Sources {
             None => Err(MetricsError::BadQuestion(format!("there is no [[metrics]] called “{name}”"))),
         }
     }
+
+    /// Asks all of these, so many at once, for no longer than that. What was not answered by then is not in the answer.
+    pub async fn figures(&self, asks: Vec<Ask>, within: Duration) -> BTreeMap<String, Result<Vec<Series>, String>> {
+        let mut told = BTreeMap::new();
+        let asked = asks.into_iter().take(ASKS_MAX).map(|ask| async move {
+            let step = TimeDelta::seconds(ask.step_s);
+            let answer = match self.get(&ask.source) {
+                Ok(source) => source.range(&ask.promql, ask.from, ask.to, step).await,
+                Err(error) => Err(error),
+            };
+            (ask.key, answer.map_err(|error| error.to_string()))
+        });
+        let mut asked = futures_util::stream::iter(asked).buffer_unordered(AT_ONCE);
+        let all = async {
+            while let Some((key, answer)) = asked.next().await {
+                told.insert(key, answer);
+            }
+        };
+        if tokio::time::timeout(within, all).await.is_err() {
+            info!("Not every figure was told in time");
+        }
+        told
+    }
 }
 
 /// Fly's metrics of the organisation.
@@ -76,7 +101,7 @@ fn fly(config: &Config) -> Result<Prometheus, String> {
     };
     let header = SecretString::from(Token::normalise(token)?.header());
     let base = format!("{}/{}", config.fly.prometheus_url, config.fly.org);
-    Prometheus::new("Fly's metrics", &base, Some(&header), format!("Make a new one: {command}"))
+    Prometheus::new("Fly's Prometheus", &base, Some(&header), format!("Make a new one: {command}"))
 }
 
 /// A source on wall time, asked on a promise time that was moved: as long ago here is as long ago there.

@@ -248,6 +248,7 @@ pub async fn start(mut config: Config, settings: Settings) -> anyhow::Result<Bot
         clock: Arc::clone(&clock),
         watch: Arc::clone(&prober),
         acts: Arc::clone(&acts),
+        sources: metrics::Sources::of(&config, &plain_clock),
         policy: config.policy.clone(),
         workspace: config.workspace.clone(),
         hash: config.hash.clone(),

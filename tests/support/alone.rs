@@ -24,6 +24,7 @@ use watchbell::ports::Watch;
 use watchbell::ports::journal::LINE_BYTES_MAX;
 use watchbell::shell::acting::NoActing;
 use watchbell::shell::driver::{Decide, Door, Driver, Parts, Snapshot, door};
+use watchbell::shell::metrics::Sources;
 use watchbell::shell::outbox::Work;
 
 const TEAM: &str = include_str!("team.toml");
@@ -120,6 +121,7 @@ impl Alone {
             clock: Arc::clone(&clock),
             watch: Arc::new(looker.clone()),
             acts: Arc::new(NoActing),
+            sources: Sources::default(),
             policy: Policy::parse(SHIPPED).expect("the shipped policy"),
             workspace: team(),
             hash: "hash".to_owned(),

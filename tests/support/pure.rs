@@ -22,6 +22,7 @@ use watchbell::domain::state::{Decided, State, follow};
 use watchbell::domain::workspace::{Stage, StageSpec, Workspace};
 use watchbell::domain::{bot, jobs, services, view};
 
+use super::figures::Figures;
 use super::host::{self, Character, Host, Lack};
 use super::world::{
     Behaviour, CAST, Plain, Step, TEAM, World, answered, block, changed_policy, page_line, place_key, place_name,
@@ -67,6 +68,7 @@ pub struct Pure {
     pages: Vec<String>,
     host: Option<Host>,
     staging: Option<Host>,
+    figures: Figures,
 }
 
 impl Default for Pure {
@@ -97,6 +99,7 @@ impl Default for Pure {
             pages: Vec::new(),
             host: None,
             staging: None,
+            figures: Figures::default(),
         }
     }
 }
@@ -188,6 +191,10 @@ impl Pure {
         let mut answers = Answers::default();
         for query in queries {
             match query {
+                Query::Figures(ask) => {
+                    let told = self.figures.answer(&ask);
+                    answers.figures.insert(ask.key, told);
+                }
                 Query::Health(service) => answers.health = Some(self.report(service.as_ref())),
                 Query::ClosedIncident(_) | Query::RecentIncidents(_) => answers.recent = Some(Vec::new()),
                 Query::Head => answers.head = Some(RecordHead { seq: 1, hash: "0".repeat(RecordHead::DIGITS) }),
@@ -389,6 +396,9 @@ impl Pure {
     }
 
     fn fly(&mut self, what: &str) -> Result<(), String> {
+        if self.figures.order(what) {
+            return Ok(());
+        }
         let now = self.now;
         let host = self.host.as_mut().ok_or("say `with fly` first")?;
         if let Some((who, image)) = host::deployed_by(what) {

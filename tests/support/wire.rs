@@ -123,6 +123,7 @@ pub struct Wire {
     pages: Vec<String>,
     told: BTreeMap<String, Value>,
     form: BTreeMap<String, String>,
+    figures: super::figures::Figures,
 }
 
 impl Default for Wire {
@@ -234,6 +235,7 @@ impl Wire {
             discord_up: true,
             held: false,
             has_token: true,
+            figures: super::figures::Figures::default(),
             seen: BTreeSet::new(),
             pages: Vec::new(),
             told: BTreeMap::new(),
@@ -512,6 +514,17 @@ impl Wire {
         }
         let fly = self.fly.as_ref().ok_or("say `with fly` first")?;
         let _within = self.runtime.enter();
+        if self.figures.order(what) {
+            fly.act("figures", &self.figures.body())?;
+            return match what {
+                "metrics refused" => {
+                    let fault = json!({"kind": "answer", "status": 403, "door": "prometheus", "body": {}});
+                    fly.act("faults", &fault).map(drop)
+                }
+                "metrics well again" => Ok(fly.clear_faults()),
+                _ => Ok(()),
+            };
+        }
         let Some((who, what)) = super::host::deployed_by(what) else {
             host::become_(fly, what)?;
             // A machine that loops comes to no rest, so only what sets machines going is waited for.

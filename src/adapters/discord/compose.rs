@@ -4,16 +4,20 @@
 //! seen to it that everything fits. `allowed_mentions` is always explicit: nobody is pinged but whom the message pings.
 
 use serde_json::{Map, Value, json};
+use tracing::warn;
 
 use super::directory::Directory;
 use super::escape;
 use super::lane::FilePart;
 use super::snowflake;
+use crate::adapters::chart::png;
+use crate::domain::chart::Chart;
 use crate::domain::ids::Role;
 use crate::domain::message::{
     Button, ButtonStyle, Card, Choice, File, Form, Menu, Message, Ping, Span, Text, TimeStyle, Tone,
 };
-use crate::domain::render::{Limits, Rendered, fit_choices, render_as};
+use crate::domain::render::{Limits, Rendered, fit_choices, picture_name, render_as};
+use crate::domain::text::metrics::NOT_DRAWN;
 
 /// Discord's limits (its documents on messages, embeds and components). Sizes in UTF-16 units: Discord does not say how it counts,
 /// and in no way of counting is a text longer.
@@ -58,6 +62,9 @@ const FORM_LABEL_CHARS_MAX: usize = 45;
 const FORM_INPUTS_MAX: usize = 5;
 /// A value in a form, in characters.
 const FORM_VALUE_CHARS_MAX: u16 = 4_000;
+
+/// What a picture says to whoever does not see it, in characters.
+const ALT_CHARS_MAX: usize = 1_024;
 
 /// A body and the files that go with it.
 #[derive(Clone)]
@@ -126,6 +133,10 @@ pub(super) fn is_mark(words: &str) -> bool {
 fn compose(message: &Message, directory: &Directory, mark: Option<&str>) -> Composed {
     let rendered = render_as(message, &LIMITS, directory);
     let mut content = lines(&rendered.lines, directory);
+    let drawn: Vec<Option<FilePart>> = rendered.pictures.iter().enumerate().map(picture_part).collect();
+    if drawn.iter().any(Option::is_none) && units(&content) + units(NOT_DRAWN) < LIMITS.content - 100 {
+        push_line(&mut content, NOT_DRAWN);
+    }
     let pings: Vec<String> = rendered.pings.iter().map(|ping| mention(ping, directory)).collect();
     if !pings.is_empty() {
         push_line(&mut content, &pings.join(" "));
@@ -141,9 +152,18 @@ fn compose(message: &Message, directory: &Directory, mark: Option<&str>) -> Comp
         "components": components(&rendered),
         "allowed_mentions": allowed_mentions(&rendered.pings, directory),
     });
-    let files: Vec<FilePart> = rendered.files.iter().map(file_part).collect();
+    let pictures: Vec<(FilePart, &str)> = drawn
+        .into_iter()
+        .zip(&rendered.pictures)
+        .filter_map(|(part, chart)| Some((part?, chart.alt.as_str())))
+        .collect();
+    let files = rendered.files.iter().map(|file| (file_part(file), ""));
+    let (files, alts): (Vec<FilePart>, Vec<&str>) = pictures.into_iter().chain(files).unzip();
     if !files.is_empty() {
-        let named = files.iter().enumerate().map(|(n, file)| json!({"id": n, "filename": file.name}));
+        let named = files.iter().zip(alts).enumerate().map(|(n, (file, alt))| match alt {
+            "" => json!({"id": n, "filename": file.name}),
+            alt => json!({"id": n, "filename": file.name, "description": first_chars(alt, ALT_CHARS_MAX)}),
+        });
         set(&mut body, "attachments", named.collect());
     }
     Composed { body, files }
@@ -352,6 +372,12 @@ fn file_part(file: &File) -> FilePart {
         content_type: "text/plain; charset=utf-8".to_owned(),
         bytes: file.text.clone().into_bytes().into(),
     }
+}
+
+/// A chart as a file; none when it cannot be drawn.
+fn picture_part((number, chart): (usize, &Chart)) -> Option<FilePart> {
+    let drawn = png(chart).inspect_err(|why| warn!(reason = %why, "A picture could not be drawn")).ok()?;
+    Some(FilePart { name: picture_name(number), content_type: "image/png".to_owned(), bytes: drawn.into() })
 }
 
 /// A text's beginning, with "…" when it goes on.

@@ -72,6 +72,7 @@ pub fn words(message: &Message, wording: &dyn Wording) -> Vec<String> {
     if let Some(menu) = &message.menu {
         out.push(format!("(menu: {})", menu.placeholder));
     }
+    out.extend((0..message.pictures.len()).map(|number| format!("(file: {})", super::picture_name(number))));
     out.extend(message.files.iter().map(|file| format!("(file: {})", file.name)));
     if !message.pings.is_empty() {
         let ping = |ping: &Ping| match ping {
