@@ -265,6 +265,7 @@ impl Wire {
         at.insert("org".to_owned(), running.org().into());
         at.insert("machines_url".to_owned(), running.machines_url().into());
         at.insert("api_url".to_owned(), running.api_url().into());
+        at.insert("prometheus_url".to_owned(), running.prometheus_url().into());
         // The script looks; rounds of the bot's own would come between.
         at.insert("releases_every".to_owned(), "8760h".into());
         table.insert("fly".to_owned(), at.into());
