@@ -9,6 +9,7 @@ use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::fontdb::{Database, Source};
 use resvg::usvg::{Options, Tree};
 
+use crate::adapters::memory;
 use crate::domain::chart::{Chart, svg};
 
 /// Pixels of a picture for one unit of the SVG: phones have fine screens.
@@ -37,7 +38,10 @@ pub fn png(chart: &Chart) -> Result<Vec<u8>, String> {
     let mut picture =
         Pixmap::new(width.ceil() as u32, height.ceil() as u32).ok_or("a picture of no size cannot be drawn")?;
     resvg::render(&tree, Transform::from_scale(ZOOM, ZOOM), &mut picture.as_mut());
-    picture.encode_png().map_err(|error| format!("the picture cannot be packed: {error}"))
+    let packed = picture.encode_png().map_err(|error| format!("the picture cannot be packed: {error}"));
+    drop((picture, tree));
+    memory::give_back();
+    packed
 }
 
 #[cfg(test)]

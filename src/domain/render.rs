@@ -86,7 +86,7 @@ pub struct Rendered {
     pub menu: Option<Menu>,
     /// Files; the last is the whole message when some of it was cut.
     pub files: Vec<File>,
-    /// Pictures, before the files; see [`picture_name`].
+    /// Pictures, behind the files; see [`picture_name`].
     pub pictures: Vec<Chart>,
     /// Characters that stand only in that file.
     pub chars_cut: usize,

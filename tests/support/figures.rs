@@ -20,8 +20,7 @@ pub struct Figures {
 
 /// What the sentences of a refusal are on both sides.
 const NOT_ALLOWED: &str = "Fly's Prometheus does not let the token look (403)";
-const NO_TOKEN: &str =
-    "FLY_READ_TOKEN is not set: make one with fly tokens create readonly lighthouse --name watchbell-read --expiry 8760h";
+const NO_TOKEN: &str = "FLY_READ_TOKEN is not set: make one with fly tokens create readonly lighthouse --name watchbell-read --expiry 8760h";
 
 /// The names, each with what the local Fly calls it.
 const NAMES: [(&str, &str); 5] =

@@ -522,7 +522,10 @@ impl Wire {
                     let fault = json!({"kind": "answer", "status": 403, "door": "prometheus", "body": {}});
                     fly.act("faults", &fault).map(drop)
                 }
-                "metrics well again" => Ok(fly.clear_faults()),
+                "metrics well again" => {
+                    fly.clear_faults();
+                    Ok(())
+                }
                 _ => Ok(()),
             };
         }

@@ -16,8 +16,7 @@ use crate::domain::ids::Role;
 use crate::domain::message::{
     Button, ButtonStyle, Card, Choice, File, Form, Menu, Message, Ping, Span, Text, TimeStyle, Tone,
 };
-use crate::domain::render::{Limits, Rendered, fit_choices, picture_name, render_as};
-use crate::domain::text::metrics::NOT_DRAWN;
+use crate::domain::render::{Limits, Rendered, Unresolved, fit_choices, picture_name, render_as};
 
 /// Discord's limits (its documents on messages, embeds and components). Sizes in UTF-16 units: Discord does not say how it counts,
 /// and in no way of counting is a text longer.
@@ -73,6 +72,40 @@ pub struct Composed {
     pub body: Value,
     /// Files, in the order in which the JSON names them.
     pub files: Vec<FilePart>,
+}
+
+impl Composed {
+    /// With pictures behind its files.
+    pub(super) fn with(mut self, pictures: Vec<(FilePart, String)>) -> Self {
+        for (picture, alt) in pictures {
+            let alt = first_chars(&alt, ALT_CHARS_MAX);
+            let named = json!({"id": self.files.len(), "filename": picture.name, "description": alt});
+            match self.body.get_mut("attachments").and_then(Value::as_array_mut) {
+                Some(all) => all.push(named),
+                None => set(&mut self.body, "attachments", json!([named])),
+            }
+            self.files.push(picture);
+        }
+        self
+    }
+}
+
+/// A message's pictures and what each says to whoever does not see it; drawn where nobody waits for the thread. One that cannot be
+/// drawn is left out: what it shows stands in words as well.
+pub(super) async fn draw(message: &Message) -> Vec<(FilePart, String)> {
+    if message.pictures.is_empty() {
+        return Vec::new();
+    }
+    let charts = render_as(message, &LIMITS, &Unresolved).pictures;
+    let drawn = tokio::task::spawn_blocking(move || {
+        let part = |(number, chart): (usize, Chart)| {
+            let drawn = png(&chart).inspect_err(|why| warn!(reason = %why, "A picture could not be drawn")).ok()?;
+            let (name, content_type) = (picture_name(number), "image/png".to_owned());
+            Some((FilePart { name, content_type, bytes: drawn.into() }, chart.alt))
+        };
+        charts.into_iter().enumerate().filter_map(part).collect()
+    });
+    drawn.await.unwrap_or_default()
 }
 
 /// Whether a message may make a phone sound.
@@ -133,10 +166,6 @@ pub(super) fn is_mark(words: &str) -> bool {
 fn compose(message: &Message, directory: &Directory, mark: Option<&str>) -> Composed {
     let rendered = render_as(message, &LIMITS, directory);
     let mut content = lines(&rendered.lines, directory);
-    let drawn: Vec<Option<FilePart>> = rendered.pictures.iter().enumerate().map(picture_part).collect();
-    if drawn.iter().any(Option::is_none) && units(&content) + units(NOT_DRAWN) < LIMITS.content - 100 {
-        push_line(&mut content, NOT_DRAWN);
-    }
     let pings: Vec<String> = rendered.pings.iter().map(|ping| mention(ping, directory)).collect();
     if !pings.is_empty() {
         push_line(&mut content, &pings.join(" "));
@@ -152,18 +181,9 @@ fn compose(message: &Message, directory: &Directory, mark: Option<&str>) -> Comp
         "components": components(&rendered),
         "allowed_mentions": allowed_mentions(&rendered.pings, directory),
     });
-    let pictures: Vec<(FilePart, &str)> = drawn
-        .into_iter()
-        .zip(&rendered.pictures)
-        .filter_map(|(part, chart)| Some((part?, chart.alt.as_str())))
-        .collect();
-    let files = rendered.files.iter().map(|file| (file_part(file), ""));
-    let (files, alts): (Vec<FilePart>, Vec<&str>) = pictures.into_iter().chain(files).unzip();
+    let files: Vec<FilePart> = rendered.files.iter().map(file_part).collect();
     if !files.is_empty() {
-        let named = files.iter().zip(alts).enumerate().map(|(n, (file, alt))| match alt {
-            "" => json!({"id": n, "filename": file.name}),
-            alt => json!({"id": n, "filename": file.name, "description": first_chars(alt, ALT_CHARS_MAX)}),
-        });
+        let named = files.iter().enumerate().map(|(n, file)| json!({"id": n, "filename": file.name}));
         set(&mut body, "attachments", named.collect());
     }
     Composed { body, files }
@@ -372,12 +392,6 @@ fn file_part(file: &File) -> FilePart {
         content_type: "text/plain; charset=utf-8".to_owned(),
         bytes: file.text.clone().into_bytes().into(),
     }
-}
-
-/// A chart as a file; none when it cannot be drawn.
-fn picture_part((number, chart): (usize, &Chart)) -> Option<FilePart> {
-    let drawn = png(chart).inspect_err(|why| warn!(reason = %why, "A picture could not be drawn")).ok()?;
-    Some(FilePart { name: picture_name(number), content_type: "image/png".to_owned(), bytes: drawn.into() })
 }
 
 /// A text's beginning, with "…" when it goes on.

@@ -42,6 +42,9 @@ pub(super) const WARNING: &str = "#e69f00";
 pub(super) const CRITICAL: &str = "#f0682a";
 pub(super) const MARK: &str = "#cc79a7";
 
+/// A piece of a line without a gap: where from the left, and how much.
+type Run = Vec<(f64, f64)>;
+
 /// The chart as SVG.
 pub fn svg(chart: &Chart) -> String {
     let panels: Vec<&Panel> = chart.panels.iter().take(PANELS_MAX).collect();
@@ -121,8 +124,7 @@ fn labels(out: &mut String, marks: &[(f64, &str)]) {
 }
 
 fn draw_panel(out: &mut String, panel: &Panel, top: f64, x: &dyn Fn(DateTime<Utc>) -> f64) {
-    let lines: Vec<(&Line, Vec<Vec<(f64, f64)>>)> =
-        panel.lines.iter().take(LINES_MAX).map(|line| (line, runs(line, x))).collect();
+    let lines: Vec<(&Line, Vec<Run>)> = panel.lines.iter().take(LINES_MAX).map(|line| (line, runs(line, x))).collect();
     let is_empty = lines.iter().all(|(_, runs)| runs.is_empty());
     let says = if is_empty { "" } else { panel.says.as_str() };
     let says = cut(says, 400.0, 11.0);
@@ -209,8 +211,8 @@ fn bounds(out: &mut String, panel: &Panel, ceiling: f64, y: &dyn Fn(f64) -> f64,
 }
 
 /// A line in pieces between its gaps, at their places from left to right.
-fn runs(line: &Line, x: &dyn Fn(DateTime<Utc>) -> f64) -> Vec<Vec<(f64, f64)>> {
-    let mut runs: Vec<Vec<(f64, f64)>> = Vec::new();
+fn runs(line: &Line, x: &dyn Fn(DateTime<Utc>) -> f64) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
     let mut last: Option<DateTime<Utc>> = None;
     for (at, value) in &line.points {
         let place = x(*at);

@@ -1,7 +1,5 @@
 //! A chart in every shape, and what must be true of each.
 
-use std::path::Path;
-
 use chrono::TimeDelta;
 
 use super::*;
@@ -49,13 +47,7 @@ fn whole() -> Chart {
 
 #[test]
 fn a_chart_looks_as_it_did() {
-    let (now, file) = (svg(&whole()), "src/domain/chart/whole.svg");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-    if std::env::var_os("UPDATE_EXPECT").is_some() {
-        std::fs::write(&path, &now).unwrap_or_else(|error| panic!("{error}"));
-    }
-    let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(kept == now, "{file} differs; look at it and run with UPDATE_EXPECT=1");
+    expect_test::expect_file!["whole.svg"].assert_eq(&svg(&whole()));
 }
 
 #[test]

@@ -90,8 +90,11 @@ pub fn keep(all: &mut Vec<Baseline>, new: Baseline) {
     all.drain(..all.len().saturating_sub(ALL_MAX));
 }
 
-/// What the answers hold to keep, and why each of the others has nothing.
-pub fn measured(of: &Of<'_>, over: Over, answers: &Answers) -> (Vec<(Figure, Kept)>, Vec<(Figure, String)>) {
+/// Figures that can be kept, and why each of the others has nothing to keep.
+pub type Found = (Vec<(Figure, Kept)>, Vec<(Figure, String)>);
+
+/// What the answers hold to keep.
+pub fn measured(of: &Of<'_>, over: Over, answers: &Answers) -> Found {
     let (mut found, mut without) = (Vec::new(), Vec::new());
     for figure in Figure::ALL {
         let shown = Shown { figure: Some(figure), target: None };

@@ -12,8 +12,6 @@ use crate::domain::workspace::Stage;
 
 use super::{clock_of_day, span};
 
-/// Stands where a picture should.
-pub const NOT_DRAWN: &str = "(a picture could not be drawn)";
 /// Nothing wants it measured within bounds.
 const NO_TARGET: &str = "no target";
 
