@@ -128,3 +128,62 @@ async fn a_real_prometheus_is_understood_and_understands_every_question() {
         assert_eq!(told, Ok(Vec::new()), "{promql}");
     }
 }
+
+/// What the metrics of an app with two machines are in ten minutes, and what each of our expressions must make of them.
+#[test]
+fn every_expression_says_what_it_is_meant_to_say() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let series: String = [
+        // A hundredth of a second each second and mode, on two processors: of each a tenth is used on a, four tenths on b.
+        ("fly_instance_cpu{app=\"lighthouse-checkout\",instance=\"a\",cpu_id=\"0\",mode=\"user\"}", "0+600x20"),
+        ("fly_instance_cpu{app=\"lighthouse-checkout\",instance=\"a\",cpu_id=\"0\",mode=\"idle\"}", "0+5400x20"),
+        ("fly_instance_cpu{app=\"lighthouse-checkout\",instance=\"a\",cpu_id=\"1\",mode=\"system\"}", "0+600x20"),
+        ("fly_instance_cpu{app=\"lighthouse-checkout\",instance=\"a\",cpu_id=\"1\",mode=\"idle\"}", "0+5400x20"),
+        ("fly_instance_cpu{app=\"lighthouse-checkout\",instance=\"b\",cpu_id=\"0\",mode=\"user\"}", "0+2400x20"),
+        ("fly_instance_cpu{app=\"lighthouse-checkout\",instance=\"b\",cpu_id=\"0\",mode=\"steal\"}", "0+3600x20"),
+        ("fly_instance_memory_mem_total{app=\"lighthouse-checkout\",instance=\"a\"}", "1000x20"),
+        ("fly_instance_memory_mem_available{app=\"lighthouse-checkout\",instance=\"a\"}", "300x20"),
+        ("fly_instance_memory_mem_total{app=\"lighthouse-checkout\",instance=\"b\"}", "1000x20"),
+        // Full for a minute, between two looks.
+        ("fly_instance_memory_mem_available{app=\"lighthouse-checkout\",instance=\"b\"}", "500x16 100 500 500 500"),
+        ("fly_instance_up{app=\"lighthouse-checkout\",instance=\"a\"}", "1x20"),
+        ("fly_instance_up{app=\"lighthouse-checkout\",instance=\"b\"}", "1x20"),
+        ("fly_instance_exit_code{app=\"lighthouse-checkout\",instance=\"a\"}", "0x10 137 0x9"),
+        ("fly_instance_exit_code{app=\"lighthouse-checkout\",instance=\"b\"}", "0x20"),
+        // One of twenty fails.
+        ("fly_edge_http_responses_count{app=\"lighthouse-checkout\",status=\"200\"}", "0+57x20"),
+        ("fly_edge_http_responses_count{app=\"lighthouse-checkout\",status=\"503\"}", "0+3x20"),
+        // 90 of 100 within 0.1 s, all within 0.5 s.
+        ("fly_edge_http_response_time_seconds_bucket{app=\"lighthouse-checkout\",le=\"0.1\"}", "0+90x20"),
+        ("fly_edge_http_response_time_seconds_bucket{app=\"lighthouse-checkout\",le=\"0.5\"}", "0+100x20"),
+        ("fly_edge_http_response_time_seconds_bucket{app=\"lighthouse-checkout\",le=\"+Inf\"}", "0+100x20"),
+        // Of an app that is not ours.
+        ("fly_edge_http_responses_count{app=\"other\",status=\"503\"}", "0+60x20"),
+    ]
+    .into_iter()
+    .map(|(name, values)| format!("  - series: '{name}'\n    values: '{values}'\n"))
+    .collect();
+    let meant = [0.3, 0.05, 0.9, 0.4, 1.0];
+    let asked: String = expressions()
+        .into_iter()
+        .zip(meant)
+        .map(|(promql, value)| {
+            format!(
+                "  - expr: |\n      round({promql}, 0.0001)\n    eval_time: 20m\n    exp_samples: [{{labels: '{{app=\"lighthouse-checkout\"}}', value: {value}}}]\n"
+            )
+        })
+        .collect();
+    let file = folder.path().join("figures.yml");
+    let text = format!("tests:\n- interval: 1m\n  input_series:\n{series}  promql_expr_test:\n{asked}");
+    std::fs::write(&file, text).expect("a file");
+    let said = match Command::new("promtool").args(["test", "rules"]).arg(&file).output() {
+        Ok(said) => said,
+        Err(_) => {
+            assert!(std::env::var_os("WATCHBELL_CI").is_none(), "promtool is not installed");
+            println!("skipped: no promtool");
+            return;
+        }
+    };
+    let words = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(said.status.success(), "{words}");
+}
