@@ -57,6 +57,11 @@ impl Sources {
         Self(sources)
     }
 
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
+    }
+
     /// The source of a name.
     ///
     /// # Errors
@@ -138,5 +143,60 @@ impl Metrics for InStep {
             }
             Ok(told)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const SMALL: &str = "[team]\nname = \"t\"\nzone = \"UTC\"\n[channels]\nincidents = \"i\"\ntest = \"t\"\n\
+                         [discord]\nguild = \"1\"\n[fly]\norg = \"acme\"\n\
+                         [[metrics]]\nname = \"own\"\nurl = \"https://p.example\"\ntoken_env = \"PROM\"\n";
+
+    fn why(sources: &Sources, name: &str) -> Option<String> {
+        sources.get(name).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_source_without_its_token_says_so_and_spoils_no_other() {
+        let sources = |set: &[(&str, &str)]| {
+            let env = |name: &str| set.iter().find(|(one, _)| *one == name).map(|(_, value)| (*value).to_owned());
+            let config =
+                Config::from_text(Path::new("w.toml"), SMALL, env).unwrap_or_else(|refused| panic!("{refused}"));
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+            Sources::of(&config, &clock)
+        };
+        let none = sources(&[]);
+        assert_eq!(
+            why(&none, "fly").as_deref(),
+            Some(
+                "FLY_READ_TOKEN is not set: make one with fly tokens create readonly acme --name watchbell-read --expiry 8760h"
+            )
+        );
+        assert_eq!(why(&none, "own").as_deref(), Some("PROM is not set"));
+        assert_eq!(why(&none, "elsewhere").as_deref(), Some("there is no [[metrics]] called “elsewhere”"));
+        let fly = sources(&[("FLY_READ_TOKEN", "fm2_canary")]);
+        assert_eq!((why(&fly, "fly"), why(&fly, "own").is_some()), (None, true));
+        let own = sources(&[("PROM", "canary"), ("FLY_READ_TOKEN", "two words are none")]);
+        assert_eq!((why(&own, "own"), why(&own, "fly").is_some()), (None, true));
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_of_a_source_that_is_not_there_is_a_sentence_in_the_answer() {
+        let at = DateTime::UNIX_EPOCH;
+        let ask = |n: usize| Ask {
+            key: n.to_string(),
+            source: "gone".to_owned(),
+            promql: "up".to_owned(),
+            from: at,
+            to: at,
+            step_s: 60,
+        };
+        let told = Sources::default().figures((0..200).map(ask).collect(), Duration::from_secs(5)).await;
+        assert_eq!(told.len(), ASKS_MAX, "so many and no more");
+        assert!(told.values().all(|one| *one == Err("there is no [[metrics]] called “gone”".to_owned())));
     }
 }
