@@ -91,12 +91,12 @@ pub enum BoundKind {
 }
 
 impl BoundKind {
-    /// Its name.
-    pub fn name(self) -> &'static str {
+    /// Its sign, the one that words have.
+    pub fn sign(self) -> &'static str {
         match self {
-            Self::Target => "target",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
+            Self::Target => "✓",
+            Self::Warning => "⚠",
+            Self::Critical => "✗",
         }
     }
 }

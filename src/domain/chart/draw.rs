@@ -11,20 +11,24 @@ use chrono::{DateTime, Utc};
 use super::axis::{amount, moments, scale, span};
 use super::{Bound, BoundKind, Chart, LINES_MAX, Line, PANELS_MAX, Panel};
 
-/// Width of the whole, in the SVG's units.
-const WIDTH: f64 = 760.0;
+/// Width of the whole, in the SVG's units. A chat shows a picture in some 550 by 350 pixels, a phone in less: five panels are so high
+/// and so wide that their words can still be read then.
+const WIDTH: f64 = 600.0;
 /// Where the plots begin and end.
-const LEFT: f64 = 70.0;
-const RIGHT: f64 = 632.0;
+const LEFT: f64 = 62.0;
+const RIGHT: f64 = 514.0;
 /// The headline's height, and that of the labels of marks under it.
-const HEAD: f64 = 36.0;
+const HEAD: f64 = 34.0;
 const LABELS: f64 = 20.0;
 /// A panel's title, its plot, and the space below.
 const PANEL_TITLE: f64 = 24.0;
-const PLOT: f64 = 84.0;
-const PANEL_GAP: f64 = 12.0;
+const PLOT: f64 = 50.0;
+const PANEL_GAP: f64 = 8.0;
 /// Under the last panel: hours.
 const FOOT: f64 = 26.0;
+/// The size of most words, and of titles.
+const SIZE: f64 = 12.0;
+const TITLE_SIZE: f64 = 13.0;
 /// The width of one character at a size of 1.
 const CHAR: f64 = 0.602;
 
@@ -54,7 +58,7 @@ pub fn svg(chart: &Chart) -> String {
     let height = head + count * (PANEL_TITLE + PLOT + PANEL_GAP) + FOOT;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
-         font-family=\"DejaVu Sans Mono, monospace\" font-size=\"11\">\n<title>{}</title>\n",
+         font-family=\"DejaVu Sans Mono, monospace\" font-size=\"{SIZE}\">\n<title>{}</title>\n",
         escape(&chart.alt)
     );
     let _ = writeln!(
@@ -64,14 +68,14 @@ pub fn svg(chart: &Chart) -> String {
         height - 1.0
     );
     let range = span(chart.from, chart.to, chart.zone);
-    let room = WIDTH - 32.0 - width(&range, 11.0) - 16.0;
-    text(&mut out, (16.0, 24.0), "start", 15.0, TEXT, &cut(&chart.title, room, 15.0));
-    text(&mut out, (WIDTH - 16.0, 24.0), "end", 11.0, DIM, &range);
+    let room = WIDTH - 32.0 - width(&range, SIZE) - 16.0;
+    text(&mut out, (16.0, 23.0), "start", 14.0, TEXT, &cut(&chart.title, room, 14.0));
+    text(&mut out, (WIDTH - 16.0, 23.0), "end", SIZE, DIM, &range);
     let x = |at: DateTime<Utc>| {
         let whole = ((chart.to - chart.from).num_milliseconds() as f64).max(1.0);
         LEFT + (RIGHT - LEFT) * ((at - chart.from).num_milliseconds() as f64 / whole)
     };
-    let ticks = moments(chart.from, chart.to, chart.zone, 9);
+    let ticks = moments(chart.from, chart.to, chart.zone, 8);
     let marks: Vec<(f64, &str)> =
         (chart.marks.iter()).filter(shown).map(|mark| (x(mark.at), mark.label.as_str())).collect();
     for (n, panel) in (0_u8..).zip(&panels) {
@@ -91,7 +95,7 @@ pub fn svg(chart: &Chart) -> String {
     }
     let bottom = height - FOOT - PANEL_GAP + 15.0;
     for (at, words) in &ticks {
-        text(&mut out, (x(*at), bottom), "middle", 11.0, DIM, words);
+        text(&mut out, (x(*at), bottom), "middle", SIZE, DIM, words);
     }
     labels(&mut out, &marks);
     out.push_str("</svg>\n");
@@ -100,10 +104,9 @@ pub fn svg(chart: &Chart) -> String {
 
 /// The labels of marks over the first panel; those too close to each other share one, which says first and last.
 fn labels(out: &mut String, marks: &[(f64, &str)]) {
-    const SIZE: f64 = 11.0;
     let y = HEAD + LABELS - 4.0;
     if !marks.is_empty() {
-        text(out, (LEFT - 6.0, y), "end", SIZE, DIM, "deploys");
+        text(out, (16.0, y), "start", SIZE, DIM, "deploys");
     }
     let mut groups: Vec<(f64, f64, String, String)> = Vec::new();
     for (at, label) in marks {
@@ -118,7 +121,7 @@ fn labels(out: &mut String, marks: &[(f64, &str)]) {
     for (from, to, first, last) in groups {
         let words = if from == to { first } else { format!("{first}…{last}") };
         let half = width(&words, SIZE) / 2.0 + 8.0;
-        let middle = ((from + to) / 2.0).clamp(LEFT + half, (WIDTH - 16.0 - half).max(LEFT + half));
+        let middle = ((from + to) / 2.0).clamp(LEFT + 10.0 + half, (WIDTH - 16.0 - half).max(LEFT + 10.0 + half));
         text(out, (middle, y), "middle", SIZE, MARK, &format!("▲ {words}"));
     }
 }
@@ -127,10 +130,10 @@ fn draw_panel(out: &mut String, panel: &Panel, top: f64, x: &dyn Fn(DateTime<Utc
     let lines: Vec<(&Line, Vec<Run>)> = panel.lines.iter().take(LINES_MAX).map(|line| (line, runs(line, x))).collect();
     let is_empty = lines.iter().all(|(_, runs)| runs.is_empty());
     let says = if is_empty { "" } else { panel.says.as_str() };
-    let says = cut(says, 400.0, 11.0);
-    let room = WIDTH - 16.0 - LEFT - width(&says, 11.0) - 12.0;
-    text(out, (LEFT, top - 8.0), "start", 12.0, TEXT, &cut(&panel.title, room, 12.0));
-    text(out, (WIDTH - 16.0, top - 8.0), "end", 11.0, DIM, &says);
+    let says = cut(says, 300.0, SIZE);
+    let room = WIDTH - 32.0 - width(&says, SIZE) - 12.0;
+    text(out, (16.0, top - 10.0), "start", TITLE_SIZE, TEXT, &cut(&panel.title, room, TITLE_SIZE));
+    text(out, (WIDTH - 16.0, top - 10.0), "end", SIZE, DIM, &says);
 
     let most = lines.iter().flat_map(|(_, runs)| runs.iter().flatten()).map(|(_, value)| *value).fold(0.0, f64::max);
     let (ceiling, ticks) = scale(holds(most, &panel.bounds), panel.unit);
@@ -138,7 +141,7 @@ fn draw_panel(out: &mut String, panel: &Panel, top: f64, x: &dyn Fn(DateTime<Utc
     for tick in &ticks {
         line(out, (LEFT, y(*tick)), (RIGHT, y(*tick)), &format!("stroke=\"{GRID}\""));
         if !is_empty || !panel.bounds.is_empty() {
-            text(out, (LEFT - 6.0, y(*tick) + 4.0), "end", 11.0, DIM, &amount(*tick, panel.unit));
+            text(out, (LEFT - 6.0, y(*tick) + 4.0), "end", SIZE, DIM, &amount(*tick, panel.unit));
         }
     }
     bounds(out, panel, ceiling, &y, top);
@@ -189,24 +192,34 @@ fn holds(most: f64, bounds: &[Bound]) -> f64 {
 /// Lines at the bounds, named at the right. Those above the scale are named at its top, with an arrow.
 fn bounds(out: &mut String, panel: &Panel, ceiling: f64, y: &dyn Fn(f64) -> f64, top: f64) {
     /// Room for one name.
-    const ROW: f64 = 13.0;
+    const ROW: f64 = 14.0;
     let mut shown: Vec<&Bound> = panel.bounds.iter().filter(|bound| bound.at.is_finite()).collect();
     shown.sort_by(|a, b| b.at.total_cmp(&a.at));
     let mut lowest = top - ROW;
-    for bound in shown {
+    let mut places: Vec<f64> = Vec::with_capacity(shown.len());
+    for bound in &shown {
+        lowest = (y(bound.at) + 4.0).max(lowest + ROW).max(top + 8.0);
+        places.push(lowest);
+    }
+    // What would stand under the panel moves up, and so does what it meets.
+    let mut most = top + PLOT + 4.0;
+    for place in places.iter_mut().rev() {
+        *place = place.min(most);
+        most = *place - ROW;
+    }
+    for (bound, place) in shown.into_iter().zip(places) {
         let (colour, dash) = match bound.kind {
             BoundKind::Target => (TARGET, "2 4"),
             BoundKind::Warning => (WARNING, "8 4"),
             BoundKind::Critical => (CRITICAL, "14 3"),
         };
         let arrow = if bound.at > ceiling { " ↑" } else { "" };
-        let words = format!("{} {}{arrow}", bound.kind.name(), amount(bound.at, panel.unit));
+        let words = format!("{} {}{arrow}", bound.kind.sign(), amount(bound.at, panel.unit));
         if arrow.is_empty() {
             let look = format!("stroke=\"{colour}\" stroke-width=\"1.5\" stroke-dasharray=\"{dash}\"");
             line(out, (LEFT, y(bound.at)), (RIGHT, y(bound.at)), &look);
         }
-        lowest = (y(bound.at) + 4.0).max(lowest + ROW).max(top + 8.0);
-        text(out, (RIGHT + 6.0, lowest), "start", 11.0, colour, &cut(&words, WIDTH - RIGHT - 12.0, 11.0));
+        text(out, (RIGHT + 6.0, place), "start", SIZE, colour, &cut(&words, WIDTH - RIGHT - 10.0, SIZE));
     }
 }
 
@@ -270,7 +283,7 @@ fn text(out: &mut String, at: (f64, f64), anchor: &str, size: f64, colour: &str,
     if words.is_empty() {
         return;
     }
-    let size = if size == 11.0 { String::new() } else { format!(" font-size=\"{size}\"") };
+    let size = if size == SIZE { String::new() } else { format!(" font-size=\"{size}\"") };
     let anchor = if anchor == "start" { String::new() } else { format!(" text-anchor=\"{anchor}\"") };
     let (x, y) = (round(at.0), round(at.1));
     let _ = writeln!(out, "<text x=\"{x}\" y=\"{y}\"{anchor}{size} fill=\"{colour}\">{}</text>", escape(words));

@@ -86,7 +86,7 @@ fn whatever_is_drawn_is_whole_and_stays_inside() {
             for place in drawn.split("points=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
                 for (x, y) in place.split(' ').filter_map(|point| point.split_once(',')) {
                     let (x, y): (f64, f64) = (x.parse().unwrap_or(-1.0), y.parse().unwrap_or(-1.0));
-                    assert!((60.0..=640.0).contains(&x) && (80.0..=170.0).contains(&y), "{value}: {x},{y}");
+                    assert!((60.0..=520.0).contains(&x) && (70.0..=135.0).contains(&y), "{value}: {x},{y}");
                 }
             }
         }

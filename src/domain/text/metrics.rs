@@ -33,7 +33,7 @@ fn title(figure: Figure) -> &'static str {
         Figure::Errors => "error rate (5xx)",
         Figure::Memory => "memory, fullest machine",
         Figure::Cpu => "CPU, busiest machine",
-        Figure::Restarts => "restarts: machines that ended with an error, in 15 min",
+        Figure::Restarts => "restarts: machines that failed, 15 min",
     }
 }
 
