@@ -12,10 +12,12 @@ mod health;
 mod help;
 mod incident;
 mod logs;
+mod metrics;
 mod on_message;
 mod oncall;
 mod resolve;
 mod rollback;
+mod targets;
 mod update;
 mod watchbell;
 
@@ -79,7 +81,10 @@ pub const ALL: &[Command] = &[
     alerts::SILENCE,
     alerts::SILENCES,
     alerts::UNSILENCE,
+    targets::TARGETS,
+    targets::BASELINE,
     logs::COMMAND,
+    metrics::COMMAND,
     deploy::DEPLOY,
     rollback::ROLLBACK,
     rollback::RESTART,

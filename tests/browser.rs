@@ -7,6 +7,8 @@
 mod deploys;
 #[path = "browser/driver.rs"]
 mod driver;
+#[path = "browser/metrics.rs"]
+mod metrics;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};

@@ -103,7 +103,7 @@ fn ports_know_the_domain_alone() {
 
 #[test]
 fn no_adapter_knows_another() {
-    let neighbours = ["discord", "fly", "store", "probe", "pager"];
+    let neighbours = ["discord", "fly", "store", "probe", "pager", "prometheus"];
     for one in neighbours {
         let others: Vec<String> =
             neighbours.iter().filter(|other| **other != one).map(|other| format!("crate::adapters::{other}")).collect();

@@ -136,7 +136,12 @@ impl Record {
             match query {
                 Query::Health(_) => answers.health = Some(self.report()),
                 Query::ClosedIncident(_) | Query::RecentIncidents(_) => answers.recent = Some(Vec::new()),
-                Query::Inventory(_) | Query::Inspect(_) | Query::Changes(_) | Query::Head | Query::Logs(_) => {}
+                Query::Inventory(_)
+                | Query::Inspect(_)
+                | Query::Changes(_)
+                | Query::Head
+                | Query::Logs(_)
+                | Query::Figures(_) => {}
                 Query::Itself => answers.itself = Some(Itself::default()),
             }
         }

@@ -2,6 +2,7 @@
 //!
 //! May import the domain and the ports. No neighbour knows another.
 
+pub mod chart;
 pub mod clock;
 pub mod config;
 pub mod discord;
@@ -10,6 +11,7 @@ pub mod hooks;
 pub mod memory;
 pub mod pager;
 pub mod probe;
+pub mod prometheus;
 mod redact;
 pub mod store;
 pub mod telemetry;

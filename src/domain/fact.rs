@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::alerts::Happened;
 use super::deploy::gates::{Check, Gate};
 use super::deploy::{Plan, Preparation, Verdict};
+use super::figures::baseline::Baseline;
 use super::hosting::{Image, ReleaseRef, Running, Trouble};
 use super::ids::{AlertId, DeployId, EffectId, IncidentId, Person, Posted, Service};
 use super::message::Text;
@@ -672,6 +673,15 @@ pub enum Fact {
         alert: AlertId,
         /// What it is called.
         title: String,
+    },
+
+    // ---- figures
+    /// Somebody had the figures of a service kept with its release.
+    BaselineRecorded {
+        /// What was measured.
+        baseline: Baseline,
+        /// Who.
+        by: Person,
     },
 
     // ---- effects

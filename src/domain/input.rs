@@ -9,12 +9,14 @@ use chrono::{DateTime, Utc};
 
 use super::alerts::heard::Heard;
 use super::deploy::Deploy;
+use super::figures;
 use super::health::HealthReport;
 use super::hosting::{Inventory, Release, ReleaseRef, Trouble};
 use super::ids::{EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service};
 use super::incident::Incident;
 use super::logs;
 use super::message::Text;
+use super::metrics::Series;
 use super::pipeline::Ask;
 use super::workspace::Stage;
 
@@ -358,6 +360,8 @@ pub struct Answers {
     pub changes: Option<Vec<Deploy>>,
     /// Log lines, or why there are none.
     pub logs: Option<Result<logs::Found, logs::Trouble>>,
+    /// Figures, by the key they were asked with; a sentence when the source did not say.
+    pub figures: BTreeMap<String, Result<Vec<Series>, String>>,
 }
 
 impl Answers {
@@ -434,4 +438,6 @@ pub enum Query {
     Changes(u16),
     /// Log lines.
     Logs(Box<logs::Ask>),
+    /// The values of an expression over a time.
+    Figures(figures::Ask),
 }

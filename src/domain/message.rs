@@ -6,6 +6,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::chart::Chart;
 use super::ids::{Person, Place, Role};
 
 /// A piece of text, in the form that is stored.
@@ -338,6 +339,10 @@ pub struct Message {
     /// Files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<File>,
+    /// Charts, drawn when the message is sent. They are never recorded, so a message that is sent after a crash has none: whatever a
+    /// picture says must stand in words too.
+    #[serde(skip)]
+    pub pictures: Vec<Chart>,
 }
 
 impl Message {
@@ -362,6 +367,13 @@ impl Message {
     #[must_use]
     pub fn button(mut self, action: impl Into<String>, label: impl Into<String>, style: ButtonStyle) -> Self {
         self.buttons.push(Button::new(action, label, style));
+        self
+    }
+
+    /// Adds a picture.
+    #[must_use]
+    pub fn picture(mut self, chart: Chart) -> Self {
+        self.pictures.push(chart);
         self
     }
 

@@ -14,15 +14,18 @@ pub mod workspace;
 
 pub mod alerts;
 pub mod answer;
+pub mod chart;
 pub mod command_spec;
 pub mod deploy;
 pub mod effect;
 pub mod fact;
 pub mod few;
+pub mod figures;
 pub mod health;
 pub mod hosting;
 pub mod input;
 pub mod logs;
+pub mod metrics;
 pub mod pipeline;
 pub mod promise;
 pub mod releases;

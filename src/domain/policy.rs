@@ -5,6 +5,7 @@
 
 mod alerts;
 mod deploys;
+mod targets;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use super::schedule::Schedule;
 
 pub use alerts::{Alerts, Inhibit};
 pub use deploys::{CHECKLIST_MAX, Deploys, Item};
+pub use targets::{Amount, Target};
 
 /// The policy that is compiled in.
 pub const SHIPPED: &str = include_str!("../../data/policy.toml");
@@ -301,23 +303,6 @@ pub enum JobKind {
     Remind,
 }
 
-/// One measured thing and its bounds, as text for people.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Target {
-    /// What is measured.
-    pub name: String,
-    /// Good.
-    pub target: String,
-    /// Needs watching.
-    pub warning: String,
-    /// Needs doing.
-    pub critical: String,
-    /// What is missing to measure it; empty when it is measured.
-    #[serde(default)]
-    pub not_measured: String,
-}
-
 /// The whole policy.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -388,6 +373,7 @@ impl Policy {
         }
         self.alerts.check()?;
         self.deploys.check()?;
+        targets::check(&self.targets)?;
         if self.escalation.is_empty() || self.escalation.iter().any(|level| level.roles.is_empty()) {
             return Err("[[escalation]] needs at least one level, and every level at least one role".to_owned());
         }

@@ -6,6 +6,7 @@
 mod cut;
 mod words;
 
+use super::chart::Chart;
 use super::message::{Button, Card, Choice, Field, File, Menu, Message, Ping, Span, Text};
 use cut::{Cut, cut_lines, cut_plain, grouped};
 pub use words::{Unresolved, Wording, words};
@@ -85,12 +86,16 @@ pub struct Rendered {
     pub menu: Option<Menu>,
     /// Files; the last is the whole message when some of it was cut.
     pub files: Vec<File>,
+    /// Pictures, behind the files; see [`picture_name`].
+    pub pictures: Vec<Chart>,
     /// Characters that stand only in that file.
     pub chars_cut: usize,
 }
 
 /// The name of the file that holds a message which had to be cut.
 pub const WHOLE_FILE: &str = "whole-message.txt";
+/// Pictures of one message.
+const PICTURES_MAX: usize = 3;
 /// The action of the menu that takes buttons which do not fit, where the message has none.
 pub const MORE_ACTION: &str = "more";
 /// What marks a menu's entry as a button that had no room; see `pressed`.
@@ -113,7 +118,8 @@ pub fn render_as(message: &Message, limits: &Limits, wording: &dyn Wording) -> R
     if !unpinged.is_empty() {
         notes.push(format!("({} more could not be pinged by one message)", unpinged.len()));
     }
-    let files_max = limits.files.saturating_sub(1);
+    let pictures: Vec<Chart> = message.pictures.iter().take(PICTURES_MAX.min(limits.files / 2)).cloned().collect();
+    let files_max = limits.files.saturating_sub(1 + pictures.len());
     if message.files.len() > files_max {
         notes.push(format!("({} more files do not fit here)", message.files.len() - files_max));
     }
@@ -131,11 +137,19 @@ pub fn render_as(message: &Message, limits: &Limits, wording: &dyn Wording) -> R
     }
     if lines.iter().all(Text::is_blank) {
         lines.clear();
-        if card.is_none() && files.is_empty() {
+        if card.is_none() && files.is_empty() && pictures.is_empty() {
             lines.push(Text::plain("(nothing to say)"));
         }
     }
-    Rendered { lines, pings: pings.to_vec(), card, rows, menu, files, chars_cut: cut.chars }
+    Rendered { lines, pings: pings.to_vec(), card, rows, menu, files, pictures, chars_cut: cut.chars }
+}
+
+/// What a message's picture is called: the first of them, the second.
+pub fn picture_name(number: usize) -> String {
+    match number {
+        0 => "chart.png".to_owned(),
+        number => format!("chart-{}.png", number + 1),
+    }
 }
 
 /// What a choice from a menu means: a button that had no room stands in a menu and comes back as itself.

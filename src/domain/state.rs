@@ -13,6 +13,7 @@ use super::deploy::gates::{Freeze, Lock, Ticks, Validated};
 use super::deploy::{Deploy, scale};
 use super::effect::{Effect, EffectKind};
 use super::fact::{At, Fact};
+use super::figures::baseline::{self, Baseline};
 use super::health::Watched;
 use super::hosting::Image;
 use super::ids::{AlertId, DeployId, EffectId, IncidentId, InputId, Person, Posted, Service, Thing};
@@ -79,6 +80,9 @@ pub struct TeamState {
     /// The newest releases of each app, whoever made them.
     #[serde(default, skip_serializing_if = "Ledgers::is_empty")]
     pub releases: Ledgers,
+    /// Figures kept with releases, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub baselines: Vec<Baseline>,
 }
 
 impl TeamState {
@@ -288,6 +292,7 @@ impl State {
                 team.validated.push(Validated { service: service.clone(), image: image.clone(), at });
                 keep_newest(&mut team.validated, IMAGES_REMEMBERED);
             }
+            Fact::BaselineRecorded { baseline, .. } => baseline::keep(&mut team.baselines, baseline.clone()),
             _ => {}
         }
     }

@@ -9,6 +9,7 @@ pub mod deploys;
 pub mod fly;
 pub mod gates;
 pub mod logs;
+pub mod metrics;
 pub mod pipeline;
 pub mod releases;
 pub mod scale;

@@ -54,6 +54,22 @@ pub struct Workspace {
     /// Tools that tell us that something fires.
     #[serde(default)]
     pub hooks: Vec<HookSpec>,
+    /// Where figures can be asked for beside the host's own.
+    #[serde(default)]
+    pub metrics: Vec<MetricsSource>,
+}
+
+/// A Prometheus, or something that answers as it does.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsSource {
+    /// What targets and rules call it.
+    pub name: String,
+    /// Its address, up to what stands before `/api/v1`.
+    pub url: String,
+    /// Name of the environment variable that holds a bearer token; none is sent when absent.
+    #[serde(default)]
+    pub token_env: Option<String>,
 }
 
 /// What asks for deploys by signed requests. It may ask, and nothing else.

@@ -6,6 +6,7 @@ pub mod disk;
 pub mod hosting;
 pub mod journal;
 pub mod logs;
+pub mod metrics;
 
 use std::future::Future;
 

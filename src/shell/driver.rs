@@ -24,6 +24,7 @@ use showing::put_up_what_is_missing;
 use super::acting::Acts;
 pub use super::door::{Ask, Door, Inbound, Reply, Snapshot, Threshold, WAITING_MAX, door};
 use super::logs::ReadsLogs;
+use super::metrics::Sources;
 use super::outbox::Work;
 use super::pulse::Beat;
 use super::undo::Undo;
@@ -80,6 +81,8 @@ pub struct Parts<J, V, C, W> {
     pub acts: Arc<dyn Acts>,
     /// Reading logs.
     pub logs: Arc<dyn ReadsLogs>,
+    /// Where figures are asked for.
+    pub sources: Sources,
     /// The policy.
     pub policy: Policy,
     /// The team.

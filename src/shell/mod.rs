@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod load;
 pub mod logs;
 pub mod looking;
+pub mod metrics;
 pub mod outbox;
 pub mod policy_file;
 pub mod private;
@@ -257,6 +258,7 @@ pub async fn start(mut config: Config, settings: Settings) -> anyhow::Result<Bot
         watch: Arc::clone(&prober),
         acts: Arc::clone(&acts),
         logs: Arc::clone(&logs),
+        sources: metrics::Sources::of(&config, &plain_clock),
         policy: config.policy.clone(),
         workspace: config.workspace.clone(),
         hash: config.hash.clone(),

@@ -14,7 +14,7 @@ const EPHEMERAL: &str = "#channel-log article.ephemeral";
 const NOTE: &str = "#phone .notes li";
 
 /// Types a command and sends it; by its button, as Enter may also take what completes it.
-async fn command(browser: &Browser, line: &str) {
+pub async fn command(browser: &Browser, line: &str) {
     browser.click("#channel-composer textarea", "").await;
     browser.keys(line).await;
     browser.click("#channel-composer button", "Run").await;

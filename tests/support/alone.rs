@@ -25,6 +25,7 @@ use watchbell::ports::journal::LINE_BYTES_MAX;
 use watchbell::shell::acting::NoActing;
 use watchbell::shell::driver::{Decide, Door, Driver, Parts, Snapshot, door};
 use watchbell::shell::logs::NoLogs;
+use watchbell::shell::metrics::Sources;
 use watchbell::shell::outbox::Work;
 
 const TEAM: &str = include_str!("team.toml");
@@ -122,6 +123,7 @@ impl Alone {
             watch: Arc::new(looker.clone()),
             acts: Arc::new(NoActing),
             logs: Arc::new(NoLogs),
+            sources: Sources::default(),
             policy: Policy::parse(SHIPPED).expect("the shipped policy"),
             workspace: team(),
             hash: "hash".to_owned(),

@@ -1,6 +1,7 @@
 //! What the tests are played with: scripts, the pure world, the wire world.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+pub mod figures;
 pub mod host;
 pub mod pure;
 pub mod script;

@@ -29,6 +29,7 @@ use watchbell::domain::verbs::logs::{Wanted, stop_action};
 use watchbell::domain::workspace::{Stage, StageSpec, Workspace};
 use watchbell::domain::{alerts, bot, jobs, services, view};
 
+use super::figures::Figures;
 use super::host::{self, Character, Host, Lack};
 use super::world::{
     Behaviour, CAST, HOOK, Plain, Step, TEAM, World, answered, block, changed_policy, hook_labels, page_line,
@@ -76,6 +77,7 @@ pub struct Pure {
     staging: Option<Host>,
     /// Log lines that are followed, by what asked for it.
     followed: BTreeMap<EffectId, Wanted>,
+    figures: Figures,
 }
 
 impl Default for Pure {
@@ -107,6 +109,7 @@ impl Default for Pure {
             host: None,
             staging: None,
             followed: BTreeMap::new(),
+            figures: Figures::default(),
         }
     }
 }
@@ -210,6 +213,10 @@ impl Pure {
         let mut answers = Answers::default();
         for query in queries {
             match query {
+                Query::Figures(ask) => {
+                    let told = self.figures.answer(&ask);
+                    answers.figures.insert(ask.key, told);
+                }
                 Query::Health(service) => answers.health = Some(self.report(service.as_ref())),
                 Query::ClosedIncident(_) | Query::RecentIncidents(_) => answers.recent = Some(Vec::new()),
                 Query::Head => answers.head = Some(RecordHead { seq: 1, hash: "0".repeat(RecordHead::DIGITS) }),
@@ -448,6 +455,9 @@ impl Pure {
     }
 
     fn fly(&mut self, what: &str) -> Result<(), String> {
+        if self.figures.order(what) {
+            return Ok(());
+        }
         let now = self.now;
         let host = self.host.as_mut().ok_or("say `with fly` first")?;
         if let Some((who, image)) = host::deployed_by(what) {

@@ -127,6 +127,7 @@ pub struct Wire {
     pages: Vec<String>,
     told: BTreeMap<String, Value>,
     form: BTreeMap<String, String>,
+    figures: super::figures::Figures,
 }
 
 impl Default for Wire {
@@ -239,6 +240,7 @@ impl Wire {
             held: false,
             has_token: true,
             has_look: true,
+            figures: super::figures::Figures::default(),
             seen: BTreeSet::new(),
             pages: Vec::new(),
             told: BTreeMap::new(),
@@ -268,6 +270,7 @@ impl Wire {
         at.insert("org".to_owned(), running.org().into());
         at.insert("machines_url".to_owned(), running.machines_url().into());
         at.insert("api_url".to_owned(), running.api_url().into());
+        at.insert("prometheus_url".to_owned(), running.prometheus_url().into());
         // The script looks; rounds of the bot's own would come between.
         at.insert("releases_every".to_owned(), "8760h".into());
         table.insert("fly".to_owned(), at.into());
@@ -521,6 +524,20 @@ impl Wire {
         }
         let fly = self.fly.as_ref().ok_or("say `with fly` first")?;
         let _within = self.runtime.enter();
+        if self.figures.order(what) {
+            fly.act("figures", &self.figures.body())?;
+            return match what {
+                "metrics refused" => {
+                    let fault = json!({"kind": "answer", "status": 403, "door": "prometheus", "body": {}});
+                    fly.act("faults", &fault).map(drop)
+                }
+                "metrics well again" => {
+                    fly.clear_faults();
+                    Ok(())
+                }
+                _ => Ok(()),
+            };
+        }
         let Some((who, what)) = super::host::deployed_by(what) else {
             host::become_(fly, what)?;
             // A machine that loops comes to no rest, so only what sets machines going is waited for.

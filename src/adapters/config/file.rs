@@ -12,7 +12,9 @@ use serde::{Deserialize, Deserializer};
 use super::Refused;
 use crate::domain::ids::Role;
 use crate::domain::policy::Span;
-use crate::domain::workspace::{Channels, HookSpec, Member, OnCall, Pipeline, ServiceSpec, Team, Workspace};
+use crate::domain::workspace::{
+    Channels, HookSpec, Member, MetricsSource, OnCall, Pipeline, ServiceSpec, Team, Workspace,
+};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,6 +32,8 @@ pub(super) struct File {
     pipeline: Option<Pipeline>,
     #[serde(default)]
     hooks: Vec<HookSpec>,
+    #[serde(default)]
+    metrics: Vec<MetricsSource>,
     pub(super) discord: Discord,
     #[serde(default)]
     pub(super) fly: Fly,
@@ -161,6 +165,7 @@ impl File {
             services: self.services.clone(),
             pipeline: self.pipeline.clone(),
             hooks: self.hooks.clone(),
+            metrics: self.metrics.clone(),
         }
     }
 

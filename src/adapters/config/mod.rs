@@ -380,6 +380,9 @@ fn named_variables(workspace: &Workspace) -> Vec<(String, String)> {
             );
         }
     }
+    for source in &workspace.metrics {
+        named.extend(source.token_env.iter().map(|name| (name.clone(), format!("the metrics “{}”", source.name))));
+    }
     for service in &workspace.services {
         for (stage, spec) in service.stages() {
             for probe in &spec.probes {

@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Refused;
 use crate::domain::ids::Service;
+use crate::domain::metrics::FLY_SOURCE;
 use crate::domain::policy::Span;
 use crate::domain::workspace::{HookFormat, ProbeSpec, Way, Workspace};
 
@@ -247,6 +248,32 @@ fn hooks(team: &Workspace) -> Result<(), String> {
     Ok(())
 }
 
+/// Sources of figures beside the host's.
+const METRICS_MAX: usize = 8;
+
+/// Refuses sources of figures that cannot be told apart, or asked.
+fn metrics(team: &Workspace, name: &str) -> Result<(), Refused> {
+    let refuse = |sentence: String| Err(Refused(format!("{name}: {sentence}")));
+    if team.metrics.len() > METRICS_MAX {
+        return refuse(format!("{} [[metrics]]; at most {METRICS_MAX}", team.metrics.len()));
+    }
+    let mut known = BTreeSet::from([FLY_SOURCE.to_owned()]);
+    for source in &team.metrics {
+        if source.name.trim().is_empty() || source.name.chars().any(char::is_control) {
+            return refuse("[[metrics]] name is what targets and rules call it: own".to_owned());
+        }
+        if !known.insert(source.name.to_lowercase()) {
+            return refuse(format!("two [[metrics]] are called “{}”, or it is Fly's own name", source.name));
+        }
+        address(&source.url, &format!("[[metrics]] {} url", source.name), name, Reach::Service)?;
+        let url = Url::parse(&source.url).ok();
+        if source.token_env.is_some() && url.is_some_and(|url| plain_http_elsewhere(&url)) {
+            return refuse(format!("[[metrics]] {}: a token goes over https only", source.name));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a team that does not hold together.
 pub(super) fn workspace(team: &Workspace, name: &str) -> Result<(), Refused> {
     let refuse = |sentence: String| Err(Refused(format!("{name}: {sentence}")));
@@ -255,6 +282,7 @@ pub(super) fn workspace(team: &Workspace, name: &str) -> Result<(), Refused> {
     }
     pipeline(team).or_else(refuse)?;
     hooks(team).or_else(refuse)?;
+    metrics(team, name)?;
     let mut people = BTreeSet::new();
     for member in &team.people {
         if !people.insert(member.name.as_str()) {

@@ -215,3 +215,23 @@ fn a_pipeline_names_what_is_there_and_signs_with_what_cannot_be_guessed() {
     let short = secrets(Some("hunter2"), None).map_or_else(|refused| refused.0, |_| "taken".to_owned());
     assert!(short.contains("WATCHBELL_HOOK_DEPLOY_SECRET is shorter than 16") && !short.contains("hunter2"), "{short}");
 }
+
+#[test]
+fn a_source_of_figures_has_a_name_of_its_own_and_sends_its_token_over_https() {
+    let with = |more: &str| refusal(&format!("{SMALL}[[metrics]]\n{more}\n"));
+    assert_eq!(with("name = \"own\"\nurl = \"https://prometheus.example\"\ntoken_env = \"PROM_TOKEN\""), "taken");
+    assert_eq!(with("name = \"own\"\nurl = \"http://prometheus.internal:9090\""), "taken");
+    for (more, says) in [
+        ("name = \"Fly\"\nurl = \"https://p.example\"", "or it is Fly's own name"),
+        ("name = \" \"\nurl = \"https://p.example\"", "[[metrics]] name"),
+        ("name = \"own\"\nurl = \"http://p.example\"", "plain http only"),
+        ("name = \"own\"\nurl = \"http://p.internal\"\ntoken_env = \"T\"", "over https only"),
+        ("name = \"own\"\nurl = \"https://p.example\"\ntoken = \"hunter2\"", "looks like a secret"),
+    ] {
+        assert!(with(more).contains(says), "{more}: {}", with(more));
+    }
+    let config =
+        read(&format!("{SMALL}[[metrics]]\nname = \"own\"\nurl = \"https://p.example\"\ntoken_env = \"PROM_TOKEN\"\n"));
+    let missing = config.map(|config| config.missing).unwrap_or_default();
+    assert_eq!(missing.get("PROM_TOKEN").map(String::as_str), Some("the metrics “own”"));
+}

@@ -188,8 +188,10 @@ impl Chat for DiscordChat {
         // A direct message pings by itself; only one that must wake or be seen may make a sound.
         let wakes = matches!(to, Where::Direct(_)) && urgency <= Urgency::Ping;
         let sound = if wakes { Sound::Always } else { Sound::WhenItPings };
+        let pictures = compose::draw(message).await;
         let composed =
             self.inner.directory.read(|directory| compose::new_message(message, directory, Some(mark), sound));
+        let composed = composed.with(pictures);
         let request = Request {
             urgency: lane_urgency(urgency),
             order: Some(OrderKey::new(format!("{channel}"))),
@@ -242,7 +244,9 @@ impl Chat for DiscordChat {
     async fn edit(&self, posted: &Posted, message: &Message) -> Result<(), ChatError> {
         let (channel, id) = ids(posted)?;
         let mark = lock(&self.inner.marks).get(&id).cloned();
+        let pictures = compose::draw(message).await;
         let composed = self.inner.directory.read(|directory| compose::edited(message, directory, mark.as_deref()));
+        let composed = composed.with(pictures);
         let request = Request { urgency: lane::Urgency::Card, ..with(Route::edit_message(channel, id), composed) };
         self.send_into(channel, request).await.map(drop).map_err(chat_error)
     }

@@ -4,16 +4,19 @@
 //! seen to it that everything fits. `allowed_mentions` is always explicit: nobody is pinged but whom the message pings.
 
 use serde_json::{Map, Value, json};
+use tracing::warn;
 
 use super::directory::Directory;
 use super::escape;
 use super::lane::FilePart;
 use super::snowflake;
+use crate::adapters::chart::png;
+use crate::domain::chart::Chart;
 use crate::domain::ids::Role;
 use crate::domain::message::{
     Button, ButtonStyle, Card, Choice, File, Form, Menu, Message, Ping, Span, Text, TimeStyle, Tone,
 };
-use crate::domain::render::{Limits, Rendered, fit_choices, render_as};
+use crate::domain::render::{Limits, Rendered, Unresolved, fit_choices, picture_name, render_as};
 
 /// Discord's limits (its documents on messages, embeds and components). Sizes in UTF-16 units: Discord does not say how it counts,
 /// and in no way of counting is a text longer.
@@ -59,6 +62,9 @@ const FORM_INPUTS_MAX: usize = 5;
 /// A value in a form, in characters.
 const FORM_VALUE_CHARS_MAX: u16 = 4_000;
 
+/// What a picture says to whoever does not see it, in characters.
+const ALT_CHARS_MAX: usize = 1_024;
+
 /// A body and the files that go with it.
 #[derive(Clone)]
 pub struct Composed {
@@ -66,6 +72,40 @@ pub struct Composed {
     pub body: Value,
     /// Files, in the order in which the JSON names them.
     pub files: Vec<FilePart>,
+}
+
+impl Composed {
+    /// With pictures behind its files.
+    pub(super) fn with(mut self, pictures: Vec<(FilePart, String)>) -> Self {
+        for (picture, alt) in pictures {
+            let alt = first_chars(&alt, ALT_CHARS_MAX);
+            let named = json!({"id": self.files.len(), "filename": picture.name, "description": alt});
+            match self.body.get_mut("attachments").and_then(Value::as_array_mut) {
+                Some(all) => all.push(named),
+                None => set(&mut self.body, "attachments", json!([named])),
+            }
+            self.files.push(picture);
+        }
+        self
+    }
+}
+
+/// A message's pictures and what each says to whoever does not see it; drawn where nobody waits for the thread. One that cannot be
+/// drawn is left out: what it shows stands in words as well.
+pub(super) async fn draw(message: &Message) -> Vec<(FilePart, String)> {
+    if message.pictures.is_empty() {
+        return Vec::new();
+    }
+    let charts = render_as(message, &LIMITS, &Unresolved).pictures;
+    let drawn = tokio::task::spawn_blocking(move || {
+        let part = |(number, chart): (usize, Chart)| {
+            let drawn = png(&chart).inspect_err(|why| warn!(reason = %why, "A picture could not be drawn")).ok()?;
+            let (name, content_type) = (picture_name(number), "image/png".to_owned());
+            Some((FilePart { name, content_type, bytes: drawn.into() }, chart.alt))
+        };
+        charts.into_iter().enumerate().filter_map(part).collect()
+    });
+    drawn.await.unwrap_or_default()
 }
 
 /// Whether a message may make a phone sound.

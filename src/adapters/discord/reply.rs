@@ -231,13 +231,13 @@ impl Keeper {
         let only = |kind: u8| Composed { body: json!({"type": kind}), files: Vec::new() };
         let on_message = self.pressed_message().is_some();
         let (first, then_delete) = match &answer {
-            Answer::Say { message, only_you } => (private(self.said(message, *only_you), 4), false),
-            Answer::NotNow(message) => (private(self.said(message, true), 4), false),
-            Answer::Replace(message) if on_message => (private(self.changed(message), 7), false),
-            Answer::Replace(message) => (private(self.said(message, true), 4), false),
+            Answer::Say { message, only_you } => (private(self.said(message, *only_you).await, 4), false),
+            Answer::NotNow(message) => (private(self.said(message, true).await, 4), false),
+            Answer::Replace(message) if on_message => (private(self.changed(message).await, 7), false),
+            Answer::Replace(message) => (private(self.said(message, true).await, 4), false),
             // Discord opens no form over a form.
             Answer::Open(form) if matches!(self.interaction.deed, Deed::Form { .. }) => {
-                (private(self.said(&self.form_button(form), true), 4), false)
+                (private(self.said(&self.form_button(form), true).await, 4), false)
             }
             Answer::Open(form) => (of(9, compose::form(form)), false),
             Answer::Done | Answer::Choices(_) if on_message => (only(6), false),
@@ -276,7 +276,7 @@ impl Keeper {
             Answer::Open(form) => self.edit_original(&self.form_button(form)).await,
             Answer::Replace(message) => match self.interaction.deed {
                 Deed::Form { on: Some((channel, id)) } => {
-                    self.send_late(with(Route::edit_message(channel, id), self.changed(message))).await?;
+                    self.send_late(with(Route::edit_message(channel, id), self.changed(message).await)).await?;
                     self.delete_original().await
                 }
                 _ => self.edit_original(message).await,
@@ -304,7 +304,7 @@ impl Keeper {
 
     async fn edit_original(&self, message: &Message) -> Result<(), LaneError> {
         let route = Route::edit_original(self.interaction.application, &self.interaction.token);
-        self.send_late(with(route, self.changed(message))).await
+        self.send_late(with(route, self.changed(message).await)).await
     }
 
     async fn delete_original(&self) -> Result<(), LaneError> {
@@ -314,7 +314,7 @@ impl Keeper {
 
     async fn follow_up(&self, message: &Message, only_you: bool) -> Result<(), LaneError> {
         let route = Route::followup(self.interaction.application, &self.interaction.token);
-        self.send_late(with(route, self.said(message, only_you))).await
+        self.send_late(with(route, self.said(message, only_you).await)).await
     }
 
     async fn send_late(&self, request: Request) -> Result<(), LaneError> {
@@ -322,12 +322,14 @@ impl Keeper {
         self.desk.lane.send(request).await.map(drop)
     }
 
-    fn said(&self, message: &Message, only_you: bool) -> Composed {
-        self.desk.directory.read(|directory| compose::answer(message, directory, only_you))
+    async fn said(&self, message: &Message, only_you: bool) -> Composed {
+        let pictures = compose::draw(message).await;
+        self.desk.directory.read(|directory| compose::answer(message, directory, only_you)).with(pictures)
     }
 
-    fn changed(&self, message: &Message) -> Composed {
-        self.desk.directory.read(|directory| compose::edited(message, directory, None))
+    async fn changed(&self, message: &Message) -> Composed {
+        let pictures = compose::draw(message).await;
+        self.desk.directory.read(|directory| compose::edited(message, directory, None)).with(pictures)
     }
 
     /// A message whose button opens the form.

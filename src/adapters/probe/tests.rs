@@ -139,6 +139,7 @@ fn team(probes: Vec<ProbeSpec>, fly_app: Option<&str>) -> Workspace {
         }],
         pipeline: None,
         hooks: Vec::new(),
+        metrics: Vec::new(),
     }
 }
 

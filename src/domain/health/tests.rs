@@ -159,13 +159,8 @@ fn a_slow_answer_is_named_and_a_refused_token_is_no_all_clear() {
 
 #[test]
 fn the_card_says_what_has_no_source() {
-    let target = policy::Target {
-        name: "memory".to_owned(),
-        target: "under 70 %".to_owned(),
-        warning: String::new(),
-        critical: String::new(),
-        not_measured: "a metrics source".to_owned(),
-    };
+    let text = "name = \"memory\"\ntarget = \"under 70 %\"\nnot_measured = \"a metrics source\"";
+    let target: policy::Target = toml::from_str(text).unwrap_or_else(|error| panic!("{error}"));
     let message = card(&report(vec![stage(vec![machine("a")], vec![answered(34)])]), &[target]);
     let card = message.card.unwrap_or_else(|| panic!("a card"));
     assert_eq!(card.title, "✓ Everything I watch is well");

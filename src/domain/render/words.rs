@@ -73,6 +73,7 @@ pub fn words(message: &Message, wording: &dyn Wording) -> Vec<String> {
         out.push(format!("(menu: {})", menu.placeholder));
     }
     out.extend(message.files.iter().map(|file| format!("(file: {})", file.name)));
+    out.extend((0..message.pictures.len()).map(|number| format!("(file: {})", super::picture_name(number))));
     if !message.pings.is_empty() {
         let ping = |ping: &Ping| match ping {
             Ping::Role(role) => format!("@role {}", wording.role(role).trim_start_matches('@')),

@@ -1,6 +1,7 @@
 //! Fly and the services: whether the token is taken and lasts, the apps can be seen, and the probes answer.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -8,8 +9,10 @@ use super::{Check, Findings};
 use crate::adapters::config::{Config, fly_readonly_command};
 use crate::adapters::fly::{Client, PACE, Paces};
 use crate::domain::health::Mark;
-use crate::ports::Watch;
+use crate::domain::metrics::FLY_SOURCE;
+use crate::ports::{Clock, Watch};
 use crate::shell::looking;
+use crate::shell::metrics::Sources;
 
 /// A token that ends sooner than this is a warning, in days.
 const EXPIRY_WARNING_DAYS: i64 = 30;
@@ -38,8 +41,35 @@ pub(super) async fn examine(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
         }
     }
     let mut checks = found.checks;
+    checks.extend(figures(config, now).await);
     checks.extend(probes(config).await);
     checks
+}
+
+/// Whether each source of figures lets itself be asked; and targets that name one which is not there.
+async fn figures(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
+    let mut found = Findings::about("Figures");
+    let clock: Arc<dyn Clock> = Arc::new(looking::clock(config, None));
+    let sources = Sources::of(config, &clock);
+    for name in sources.names() {
+        // Without a token nothing is measured at Fly, which is said above.
+        let is_said = name == FLY_SOURCE && config.fly.token.is_none();
+        let answer = match sources.get(name) {
+            Ok(source) => source.instant("vector(1)", now).await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(_) => found.ok(format!("{name} answers")),
+            Err(_) if is_said => {}
+            Err(error) => found.warn(format!("{name}: {error}")),
+        }
+    }
+    for target in &config.policy.targets {
+        if target.query.is_some() && !sources.names().any(|name| *name == target.source) {
+            found.bad(format!("target “{}” asks “{}”, which is no [[metrics]]", target.name, target.source));
+        }
+    }
+    found.checks
 }
 
 /// Whether Fly takes the token.

@@ -38,6 +38,10 @@ impl World {
             ("/v1/apps", json!({"apps": [{"name": "api", "machine_count": 2}]})),
             ("/v1/apps/api/machines", json!([{"id": "m1", "state": "started", "region": "ord", "host_status": "ok"}])),
             ("/health", json!({"status": "ok"})),
+            (
+                "/acme/api/v1/query",
+                json!({"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}, "value": [0, "1"]}]}}),
+            ),
         ];
         let world =
             Self(Arc::new(Mutex::new(answers.into_iter().map(|(path, body)| (path.to_owned(), body)).collect())));
@@ -94,6 +98,7 @@ wake = [{{ via = "direct" }}, {{ via = "ntfy", url = "https://ntfy.example/topic
 org = "acme"
 machines_url = "{base}"
 api_url = "{base}"
+prometheus_url = "{base}"
 [dead_man]
 url = "https://dead-man.example/x"
 [[services]]
@@ -145,6 +150,7 @@ async fn a_whole_set_up_is_all_ticks_and_read_back_in_words() {
         "✓ Waking people: ana: direct message, then ntfy; try them with /oncall test",
         "✓ Fly: the token lasts until 2027-06-01",
         "✓ Fly: api is seen, with 2 machines",
+        "✓ Figures: fly answers",
         "✓ State: 10240 MB free",
         "✓ Calendar: the team's zone is America/Chicago, where it is now Tuesday 09:00",
     ] {

@@ -50,6 +50,7 @@ where
         let mut health: Option<Option<Service>> = None;
         let mut lines = None;
         let (mut apps, mut looks): (Vec<String>, Vec<String>) = Default::default();
+        let mut figures = Vec::new();
         for question in questions {
             match question {
                 Query::Health(service) => health = Some(service),
@@ -59,6 +60,7 @@ where
                 Query::Changes(most) => answers.changes = self.changes(usize::from(most)),
                 Query::ClosedIncident(id) => answers.recent = Some(self.read_back(id).into_iter().collect()),
                 Query::RecentIncidents(most) => answers.recent = Some(self.recent(usize::from(most))),
+                Query::Figures(ask) => figures.push(ask),
                 Query::Head => {
                     let Head { seq, hash, .. } = self.parts.journal.head();
                     answers.head = Some(RecordHead { seq, hash });
@@ -71,12 +73,12 @@ where
         }
         let door = self.door.clone();
         let Inbound { input, reply, beat, .. } = inbound;
-        if health.is_none() && apps.is_empty() && looks.is_empty() && lines.is_none() {
+        if health.is_none() && apps.is_empty() && looks.is_empty() && lines.is_none() && figures.is_empty() {
             door.result(Inbound { input, reply, answers: Some(answers), beat });
             return;
         }
         let (watch, acts) = (Arc::clone(&self.parts.watch), Arc::clone(&self.parts.acts));
-        let now = self.now();
+        let (now, sources) = (self.now(), self.parts.sources.clone());
         tokio::spawn(async move {
             // All at once: whoever asked waits for the slowest, not for the sum.
             let told = apps.into_iter().map(|app| (acts.inventory(&app), app));
@@ -94,6 +96,7 @@ where
                 .collect();
             let limit = Duration::from_millis(QUERY_TIMEOUT_MS);
             let lines = lines.map(|reading| tokio::spawn(tokio::time::timeout(limit, reading)));
+            let measured = tokio::spawn(async move { sources.figures(figures, limit).await });
             if let Some(service) = health {
                 answers.health = look(&*watch, service.as_ref()).await;
             }
@@ -107,6 +110,7 @@ where
             {
                 answers.logs = Some(read);
             }
+            answers.figures = measured.await.unwrap_or_default();
             door.result(Inbound { input, reply, answers: Some(answers), beat });
         });
     }

@@ -15,7 +15,7 @@ use super::process;
 use super::server::tend;
 use super::state::State;
 use super::workspace::Settings;
-use super::world::{Behaviour, HostIssue, Lease, Log, Machine, Release, Secret, World};
+use super::world::{Behaviour, Figures, HostIssue, Lease, Log, Machine, Release, Secret, World};
 use super::{checks, metrics};
 
 /// Which machines.
@@ -172,6 +172,18 @@ pub fn act(sim: &Sim, action: &str, body: &Value) -> Result<Value, String> {
                 return Err("used is a share between 0 and 1".to_owned());
             }
             change(state, body, |_, machine| machine.memory_used = wish.used)?;
+        }
+        "figures" => {
+            let named: Which = read(body)?;
+            let mut told = body.clone();
+            told.as_object_mut().map(|told| told.remove("app"));
+            let figures: Figures = read(&told)?;
+            let all = [figures.latency_s, figures.errors, figures.memory, figures.cpu, figures.exits];
+            if all.iter().flatten().any(|value| !(0.0..=1e12).contains(value)) {
+                return Err("a figure is a number, and not below 0".to_owned());
+            }
+            state.world.app_mut(&named.app).ok_or_else(|| no_app(&named.app))?.figures = figures;
+            state.bump();
         }
         "lease" => {
             let wish: Hold = read(body)?;

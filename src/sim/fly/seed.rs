@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::id::{digest, hex};
 use super::workspace;
-use super::world::{App, Exit, INTERNAL_PORT, Machine, Release, Secret, Volume, exit};
+use super::world::{App, Exit, Figures, INTERNAL_PORT, Machine, Release, Secret, Volume, exit};
 
 /// How long before the first release the secrets were set.
 const SECRETS_BEFORE: TimeDelta = TimeDelta::days(1);
@@ -49,6 +49,7 @@ pub fn app(seed: &workspace::App, at: DateTime<Utc>) -> App {
         host_issues: Vec::new(),
         destroyed: Vec::new(),
         logs: VecDeque::new(),
+        figures: Figures::default(),
     }
 }
 

@@ -56,6 +56,27 @@ pub struct App {
     pub host_issues: Vec<HostIssue>,
     /// Oldest first.
     pub logs: VecDeque<Log>,
+    /// What the metrics tell whatever happens.
+    #[serde(default)]
+    pub figures: Figures,
+}
+
+/// What the metrics of an app tell by order; what is not said follows from what happens.
+#[derive(Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Figures {
+    /// The time that 95 of 100 answers keep within, in seconds.
+    pub latency_s: Option<f64>,
+    /// The share of answers that are 500 or above.
+    pub errors: Option<f64>,
+    /// The share of memory in use, of every machine.
+    pub memory: Option<f64>,
+    /// The share of processors in use, of every machine.
+    pub cpu: Option<f64>,
+    /// Machines whose program ended with an error lately.
+    pub exits: Option<f64>,
+    /// Nothing was measured at all.
+    pub none: bool,
 }
 
 /// A machine.

@@ -131,6 +131,8 @@ impl Wording for Names {
 /// What differs from run to run, made the same: how long an answer took, and where a message can be found.
 pub fn steady(line: &str) -> String {
     let mut out = String::new();
+    // What the metrics tell is ordered by the script.
+    let is_figure = line.contains("latency");
     let mut words = line.split(' ').peekable();
     while let Some(word) = words.next() {
         let is_span = word.chars().all(|c| c.is_ascii_digit()) && !word.is_empty();
@@ -138,7 +140,7 @@ pub fn steady(line: &str) -> String {
         // What the record ends with differs from run to run; that it is said does not.
         let is_head = word.parse::<RecordHead>().is_ok();
         let word = if is_head { "1-000000000000" } else { word };
-        out.push_str(if is_span && counts_ms { "12" } else { word });
+        out.push_str(if is_span && counts_ms && !is_figure { "12" } else { word });
         if words.peek().is_some() {
             out.push(' ');
         }

@@ -117,6 +117,37 @@ fn a_form_and_a_list_keep_to_discords_limits() {
     assert_eq!(list["choices"][0]["name"].as_str().unwrap().chars().count(), 100);
 }
 
+#[tokio::test]
+async fn a_picture_goes_as_a_file_with_its_words_behind_the_others() {
+    let chart = crate::domain::chart::Chart {
+        title: "checkout".to_owned(),
+        alt: "x".repeat(2_000),
+        from: DateTime::UNIX_EPOCH,
+        to: DateTime::UNIX_EPOCH,
+        zone: chrono_tz::UTC,
+        panels: Vec::new(),
+        marks: Vec::new(),
+    };
+    let file = File { name: "a.txt".to_owned(), text: "a".to_owned() };
+    let message = Message { files: vec![file], ..Message::line("figures") }.picture(chart.clone());
+    let pictures = draw(&message).await;
+    let composed = new_message(&message, &directory(), None, Sound::WhenItPings).with(pictures.clone());
+    let attachments = &composed.body["attachments"];
+    assert_eq!(
+        (attachments[0]["filename"].as_str(), attachments[1]["filename"].as_str()),
+        (Some("a.txt"), Some("chart.png"))
+    );
+    assert_eq!(
+        (attachments[1]["id"].as_u64(), attachments[1]["description"].as_str().map(str::len)),
+        (Some(1), Some(1_026))
+    );
+    assert!(composed.files[1].bytes.starts_with(b"\x89PNG") && composed.files[1].content_type == "image/png");
+    let edit = edited(&Message::line("figures"), &directory(), None).with(pictures);
+    assert_eq!(edit.body["attachments"][0]["id"], 0, "an edit names them too");
+    let many = Message { pictures: vec![chart; 20], ..Message::default() };
+    assert_eq!(draw(&many).await.len(), 3);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 100, failure_persistence: None, ..ProptestConfig::default() })]
 

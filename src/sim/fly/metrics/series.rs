@@ -55,7 +55,13 @@ pub fn ask(state: &State, query: &str, at: DateTime<Utc>, sees: &dyn Fn(&str) ->
     let window_ms = window(&text);
     let mut samples = Vec::new();
     for app in state.world.apps.iter().filter(|app| sees(&app.name) && names(&text, &app.name)) {
-        of_app(state, app, &text, at, window_ms, &mut samples);
+        let mut found = Vec::new();
+        of_app(state, app, &text, at, window_ms, &mut found);
+        if text.starts_with("maxby(app)(") && found.len() > 1 {
+            let most = found.iter().map(|sample| sample.value).max_by(f64::total_cmp);
+            found = most.map(|value| Sample { labels: labels(app, None), value }).into_iter().collect();
+        }
+        samples.append(&mut found);
     }
     samples
 }
@@ -65,6 +71,20 @@ fn of_app(state: &State, app: &App, text: &str, at: DateTime<Utc>, window_ms: i6
     let by_instance = has("instance)") || has("instance,") || !has("by(app");
     let running = || app.machines.iter().filter(|machine| machine.is_reachable());
     let seconds = window_ms as f64 / 1_000.0;
+    let told = &app.figures;
+    if told.none {
+        return;
+    }
+    let ordered = match () {
+        () if has("fly_edge_http_responses_count") && has(")/(") => told.errors,
+        () if has("http_response_time_seconds_bucket") => told.latency_s,
+        () if has("fly_instance_exit_code") && has("countby(app)") => told.exits,
+        () => None,
+    };
+    if let Some(value) = ordered {
+        out.push(Sample { labels: labels(app, None), value });
+        return;
+    }
     if has("fly_edge_http_responses_count") {
         let hits: Vec<&Hit> = state.traffic.within(&app.name, at, window_ms).collect();
         if hits.is_empty() {
@@ -88,12 +108,18 @@ fn of_app(state: &State, app: &App, text: &str, at: DateTime<Utc>, window_ms: i6
         let value = if has("fly_app_connect_time") { 0.001 } else { found.max(1.0) / 1_000.0 };
         out.push(Sample { labels: labels(app, None), value });
     } else if has("fly_instance_memory_mem_available") && has("fly_instance_memory_mem_total") {
-        per_machine(app, running(), by_instance, |machine| memory(machine, at), out);
+        per_machine(app, running(), by_instance, |machine| told.memory.unwrap_or_else(|| memory(machine, at)), out);
     } else if has("fly_instance_memory_mem_total") {
         per_machine(app, running(), by_instance, |machine| machine.memory_mb() as f64 * 1_048_576.0, out);
     } else if has("fly_instance_exit_oom") {
         let oom = |machine: &Machine| f64::from(exits(machine, at, window_ms).any(|exit| exit["oom_killed"] == true));
         per_machine(app, running(), by_instance, oom, out);
+    } else if has("fly_instance_exit_code") && has("countby(app)") {
+        let failed = |machine: &&Machine| exits(machine, at, window_ms).any(|exit| exit["exit_code"] != 0);
+        let count = app.machines.iter().filter(failed).count() as f64;
+        if count > 0.0 || running().next().is_some() {
+            out.push(Sample { labels: labels(app, None), value: count });
+        }
     } else if has("fly_instance_exit_code") {
         for machine in &app.machines {
             let worst = exits(machine, at, window_ms).filter_map(|exit| exit["exit_code"].as_i64()).max().unwrap_or(0);
@@ -104,7 +130,8 @@ fn of_app(state: &State, app: &App, text: &str, at: DateTime<Utc>, window_ms: i6
     } else if has("fly_instance_cpu_throttle") {
         per_machine(app, running(), by_instance, |_| 0.0, out);
     } else if has("fly_instance_cpu{") {
-        per_machine(app, running(), by_instance, |machine| wobble(machine, at, 0.06, 0.03), out);
+        let used = |machine: &Machine| told.cpu.unwrap_or_else(|| wobble(machine, at, 0.06, 0.03));
+        per_machine(app, running(), by_instance, used, out);
     } else if has("count") && has("fly_instance_up") {
         let up = running().count();
         if up > 0 {
