@@ -11,6 +11,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use watchbell::adapters::config::Config;
+use watchbell::adapters::fly::{PACE, Paces};
 use watchbell::domain::health::{exit_code, json as to_json, lines};
 use watchbell::domain::ids::Service;
 use watchbell::domain::input::Seen;
@@ -96,7 +97,8 @@ fn config(base: &str) -> Config {
 async fn a_health_check_says_what_it_saw_and_ends_accordingly() {
     let (world, base) = World::start().await;
     let config = config(&base);
-    let prober = looking::prober(&config, looking::clock(&config, None)).unwrap_or_else(|error| panic!("{error}"));
+    let prober = looking::prober(&config, looking::clock(&config, None), &Paces::new(PACE))
+        .unwrap_or_else(|error| panic!("{error}"));
 
     let report = prober.look(None).await;
     assert_eq!(exit_code(&report), 0, "{:#?}", lines(&report));
@@ -125,7 +127,7 @@ async fn looks_are_measured_on_the_clock_that_is_moved() {
     let clock = Arc::new(watchbell::adapters::clock::VirtualClock::new(
         watchbell::adapters::clock::VirtualTime::starting("2026-11-24T03:00:00Z".parse().unwrap_or_default(), 0.0),
     ));
-    let prober = looking::prober(&config, clock.clone()).unwrap_or_else(|error| panic!("{error}"));
+    let prober = looking::prober(&config, clock.clone(), &Paces::new(PACE)).unwrap_or_else(|error| panic!("{error}"));
     assert!(matches!(prober.next_measurement().await.seen, Seen::Green { .. }));
     world.set_healthy(false);
     clock.advance(chrono::TimeDelta::seconds(30));
@@ -138,11 +140,13 @@ async fn looks_are_measured_on_the_clock_that_is_moved() {
 async fn releases_that_are_not_told_are_said_so_and_nothing_else_suffers() {
     let (world, base) = World::start().await;
     let config = config(&base);
-    let releases = looking::releases(&config, looking::clock(&config, None)).expect("a client").expect("a token");
+    let releases = looking::releases(&config, looking::clock(&config, None), &Paces::new(PACE))
+        .expect("a client")
+        .expect("a token");
     assert_eq!(releases.look_now().await, []);
     let said = releases.trouble().expect("it is said");
     assert!(said.starts_with("not known of api since ") && said.contains("404"), "{said}");
-    let health = looking::fly(&config).expect("a client").expect("a token").app_health("api").await;
+    let health = looking::fly(&config, &Paces::new(PACE)).expect("a client").expect("a token").app_health("api").await;
     assert!(health.machines.is_ok(), "the machines answer all the same");
     *world.tells_releases.lock().expect("not broken") = true;
     let looks = releases.look_now().await;
@@ -160,7 +164,7 @@ async fn every_question_is_one_that_flys_document_knows() {
     let document: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}"));
     let (world, base) = World::start().await;
     let config = config(&base);
-    let fly = looking::fly(&config).ok().flatten().unwrap_or_else(|| panic!("a client"));
+    let fly = looking::fly(&config, &Paces::new(PACE)).ok().flatten().unwrap_or_else(|| panic!("a client"));
     fly.tokens().await.unwrap_or_else(|error| panic!("{error}"));
     fly.apps("acme").await.unwrap_or_else(|error| panic!("{error}"));
     fly.machines("api").await.unwrap_or_else(|error| panic!("{error}"));

@@ -336,11 +336,14 @@ impl World {
     fn deliver(&mut self, kind: InputKind, wait: TimeDelta) {
         self.inputs += 1;
         let id = InputId::new(format!("in:{}", self.inputs));
+        // Behind the number stands which plan of it.
+        let number = |rest: &str| rest.split(':').next().unwrap_or_default().to_owned();
         let said = match &kind {
             InputKind::Press(press) => ["go:", "approve:"].iter().find_map(|yes| press.action.strip_prefix(yes)),
             InputKind::Filled(form) => form.action.strip_prefix("glass:"),
             _ => None,
         };
+        let said = said.map(number);
         if let InputKind::Filled(form) = &kind
             && form.action.starts_with("zero:")
         {
