@@ -18,7 +18,7 @@ use watchbell::adapters::store::{self, Opened, SLED_DIR, SledViews};
 use watchbell::domain::ids::{IncidentId, Thing};
 use watchbell::domain::state::Decided;
 use watchbell::ports::journal::{Journal as _, Views as _};
-use watchbell::shell::driver::{TEAM_DOC, team_doc};
+use watchbell::shell::driver::team_doc;
 use watchbell::shell::{load, record};
 
 const INCIDENTS: u32 = 100_000;
@@ -146,7 +146,7 @@ impl Filler {
         // One that is new is held although it is over, so what was held before is looked at again.
         let mut touched = std::mem::take(&mut self.held);
         touched.extend(facts.filter_map(|(on, _)| match on {
-            Thing::Team | Thing::Deploy(_) => None,
+            Thing::Team | Thing::Deploy(_) | Thing::Alert(_) => None,
             Thing::Incident(id) => Some(*id),
         }));
         let (mut open, mut held) = (Vec::new(), BTreeSet::new());
@@ -158,7 +158,7 @@ impl Filler {
             }
         }
         self.held = held;
-        let docs = [(TEAM_DOC.to_owned(), team_doc(&record.state))];
+        let docs = [team_doc(&record.state)];
         self.views.apply(&committed.lines, &self.journal.head(), &open, &docs)?;
         Ok(())
     }

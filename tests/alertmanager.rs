@@ -17,9 +17,11 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use killed::{Bot, WITHIN, free_port};
 use serde_json::{Value, json};
+use watchbell::adapters::clock::SystemClock;
+use watchbell::ports::Clock as _;
 use watchbell::sim::discord::{self, ChannelSeed, MemberSeed, RoleSeed, Workspace};
 
 /// Groups that begin to fire at once.
@@ -168,7 +170,7 @@ fn group(n: usize) -> String {
 }
 
 fn alert(name: &str, instance: &str, over: bool) -> Value {
-    let now = Utc::now();
+    let now = SystemClock::default().now();
     let ends = if over { now - TimeDelta::seconds(1) } else { now + TimeDelta::hours(2) };
     json!({
         "labels": {"alertname": name, "instance": instance, "severity": "critical"},
