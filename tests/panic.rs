@@ -1,5 +1,7 @@
 //! A decision that panics: a refusal and a report, and the loop goes on. Nothing that ships is known to make one panic, so the
-//! decisions here are the real ones with a trap before them.
+//! decisions here are the real ones with a trap before them. And one that could not be made for want of an answer.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use watchbell::commands;
 use watchbell::domain::draft::{Ctx, Decision};
@@ -46,4 +48,36 @@ async fn a_decision_that_panics_is_a_refusal_and_the_loop_goes_on() {
         assert!(!answer.contains("Something in me broke"), "{answer}");
     }
     bot.until("it is still open", |snapshot| snapshot.open == 1 && snapshot.overdue_since.is_some()).await;
+}
+
+/// Decisions made for what is typed here.
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+
+/// The first time a neighbour says nothing, from then on all is well.
+fn silent_at_first(
+    ctx: Ctx<'_>,
+    input: &InputKind,
+    answers: &Answers,
+    changed: Option<&Transition>,
+) -> Result<Decision, Refusal> {
+    match input {
+        InputKind::Call(_) if ASKED.fetch_add(1, Ordering::Relaxed) == 0 => {
+            Err(Refusal::NotNow("Fly did not say in time.".to_owned()))
+        }
+        _ => commands::decide(ctx, input, answers, changed),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_decided_is_decided_when_it_comes_again() {
+    let (mut bot, _work) = Alone::deciding(silent_at_first);
+    let title = [("title", "checkout is down")];
+    let answer = bot.call("sev1", &title).await;
+    assert!(answer.starts_with("NotNow") && answer.contains("Fly did not say in time."), "{answer}");
+    bot.repeat();
+    let answer = bot.call("sev1", &title).await;
+    assert!(answer.contains("INC-1"), "the same once more is not answered from memory: {answer}");
+    bot.repeat();
+    let again = bot.call("sev1", &title).await;
+    assert_eq!(again, answer, "and what was decided is");
 }

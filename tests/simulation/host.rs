@@ -249,6 +249,7 @@ impl Host {
             0 => None,
             1 => Some(Err("it answered 503".to_owned())),
             2 => Some(Ok(Inventory { releases: Err("it answered 503".to_owned()), ..said })),
+            3 => Some(Ok(Inventory { release_command: Err("it answered 503".to_owned()), ..said })),
             _ => Some(Ok(said)),
         }
     }

@@ -276,8 +276,10 @@ impl InTheWay {
     /// What refuses these stages now, as far as facts alone can tell.
     fn refuses(&self, plans: &[&Plan], by: &Person, now: At) -> Vec<Gate> {
         let is_locked = plans.iter().any(|plan| self.locks.get(&plan.app).is_some_and(|holder| holder != by));
+        let is_untold = plans.iter().any(|plan| plan.release_command_unknown.is_some());
+        let always = [(Gate::Lock, is_locked), (Gate::Command, is_untold)];
         let Some(plan) = plans.last().filter(|last| last.stage == Stage::Production) else {
-            return is_locked.then_some(Gate::Lock).into_iter().collect();
+            return always.into_iter().filter_map(|(gate, refuses)| refuses.then_some(gate)).collect();
         };
         let local = now.with_timezone(&chrono_tz::America::Chicago);
         let is_day = matches!(local.weekday(), Weekday::Tue | Weekday::Wed | Weekday::Thu);
@@ -289,9 +291,8 @@ impl InTheWay {
             (Gate::Window, !is_day || !(10..14).contains(&local.hour())),
             (Gate::Freeze, is_frozen || self.severe(Severity::Sev2)),
             (Gate::Checklist, ticked < CHECKLIST_ITEMS),
-            (Gate::Lock, is_locked),
         ];
-        found.into_iter().filter_map(|(gate, refuses)| refuses.then_some(gate)).collect()
+        found.into_iter().chain(always).filter_map(|(gate, refuses)| refuses.then_some(gate)).collect()
     }
 }
 
@@ -430,7 +431,8 @@ impl Ships {
     fn may_undo(&self, id: DeployId, told: &Told) -> Result<(), String> {
         let is_cause = |other: &Told| {
             let plan = &other.leg.plan;
-            let is_bare = plan.kind == Kind::Deploy && plan.release_command.is_none();
+            let is_bare =
+                plan.kind == Kind::Deploy && plan.release_command.is_none() && plan.release_command_unknown.is_none();
             is_bare && !other.by_itself && (other.bad || other.leg.failed)
         };
         // What was only planned meanwhile, or elsewhere, changed nothing here.

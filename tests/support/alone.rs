@@ -160,6 +160,12 @@ impl Alone {
         format!("{answer:?}")
     }
 
+    /// What is called next has the name of what was called last: it is the same once more.
+    #[allow(dead_code, reason = "not every test sends the same twice")]
+    pub fn repeat(&mut self) {
+        self.inputs -= 1;
+    }
+
     /// Waits until the loop is so.
     pub async fn until(&self, what: &str, holds: impl Fn(&Snapshot) -> bool) {
         let wait = async {

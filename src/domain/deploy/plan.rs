@@ -119,7 +119,22 @@ pub fn rollback(inventory: &Inventory, wanted: &Wanted, to: Option<&str>) -> Res
             "Fly does not say whether a release command ran with the releases between ({why}); what one changed is not undone."
         )),
     }
-    Ok(plan(Kind::Rollback, inventory, wanted, from, to, notes))
+    let mut plan = plan(Kind::Rollback, inventory, wanted, from, to, notes);
+    // A machine that runs it already serves: it is not started anew for nothing.
+    let all = plan.machines.len();
+    let is_there = |machine: &Running| machine.image.is(&plan.to.image);
+    if plan.machines.iter().any(is_there) && !plan.machines.iter().all(is_there) {
+        let to = plan.to.image.clone();
+        plan.machines.retain(|machine| !machine.image.is(&to));
+        let there = all - plan.machines.len();
+        plan.notes.push(match there {
+            1 => "One machine runs it already and is left as it is.".to_owned(),
+            count => format!("{count} machines run it already and are left as they are."),
+        });
+        plan.at_once = at_once(&plan.machines, wanted.at_once_percent);
+        plan.hash = hash(&plan);
+    }
+    Ok(plan)
 }
 
 /// The image that is meant by a name; without one, the image that suggests itself: what staging runs and production does not,

@@ -399,7 +399,9 @@ pub fn surveyed(
         message = message.and(text::reason(why));
         message = asker.into_iter().chain(starter).fold(message, |message, whom| message.ping(Ping::Person(whom)));
     }
-    draft.post(id, place(&now), message);
+    // What announces the rollback belongs to it, so that its card never stands first.
+    let on = if back.is_some() { draft.next_deploy() } else { id };
+    draft.post(on, place(&now), message);
     if let Some(back) = back {
         undo::start(draft, &now, back);
     }
