@@ -12,7 +12,8 @@ pub fn wrongly_refused(state: &State, kind: &InputKind, answers: &Answers, refus
         InputKind::Call(call) if call.command == "rollback" => (&call.who, true),
         InputKind::Press(press) if press.action.starts_with("rollback:") => (&press.who, true),
         InputKind::Press(press) => {
-            let id = press.action.strip_prefix("go:").and_then(|rest| rest.split(':').next()?.parse().ok()).map(DeployId)?;
+            let id =
+                press.action.strip_prefix("go:").and_then(|rest| rest.split(':').next()?.parse().ok()).map(DeployId)?;
             let planned = state.team.deploys.get(&id).filter(|deploy| deploy.plan.kind == Kind::Rollback)?;
             if !matches!(planned.phase, Phase::Planned { .. }) || !state.team.live {
                 return None;
