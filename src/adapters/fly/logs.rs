@@ -124,9 +124,60 @@ fn line(one: &Value, before_ns: i64, secret: &str) -> Line {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    /// JSON of any shape, with the keys that are looked for.
+    fn anything() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "\\PC{0,12}".prop_map(Value::from),
+            Just(Value::from("2026-11-24T09:00:00Z")),
+        ];
+        let keys = prop::sample::select(vec![
+            "data",
+            "meta",
+            "next_token",
+            "id",
+            "attributes",
+            "timestamp",
+            "message",
+            "level",
+            "instance",
+            "region",
+            "event",
+            "provider",
+            "http",
+            "response",
+            "status_code",
+            "error",
+            "code",
+        ]);
+        leaf.prop_recursive(6, 64, 8, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::vec((keys.clone(), inner), 0..8)
+                    .prop_map(|pairs| pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_answer_is_read_or_refused_without_a_panic(lines in prop::collection::vec(anything(), 0..6), answer in anything()) {
+            let before = Cursor { token: "7".to_owned(), seen: vec!["a".to_owned()] };
+            let _ = page(&answer, &before, "fm2_canary_secret");
+            let listed = lines.len();
+            let read = page(&json!({"data": lines}), &before, "fm2_canary_secret");
+            prop_assert!(read.is_ok_and(|page| page.lines.len() <= listed && page.next.seen.len() <= SEEN_MAX));
+        }
+    }
 
     fn one(id: &str, at: &str, message: &str) -> Value {
         json!({"id": id, "type": "log", "attributes": {
