@@ -366,6 +366,7 @@ async fn info(State(demo): State<Arc<Demo>>) -> Json<Value> {
             "restarts": bot.restarts,
         },
         "overdue": bot.overdue,
+        "fly": format!("http://{}", demo.fly.addr()),
         "services": services(&demo.fly),
         "play": play,
         "clock": bot.clock,
