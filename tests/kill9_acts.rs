@@ -207,8 +207,7 @@ async fn a_bot_killed_in_the_middle_of_a_change_finishes_it_once() {
         command(&discord, "ana", name, json!({"service": "shop", option: image})).await;
         let plan = message(&discord, &bot, WITHIN, |text| text.contains(&head) && text.contains("Cancel")).await;
         let buttons = plan["components"][0]["components"].as_array().cloned().unwrap_or_default();
-        let go =
-            buttons.iter().filter_map(|button| button["label"].as_str()).find(|label| label.starts_with(yes));
+        let go = buttons.iter().filter_map(|button| button["label"].as_str()).find(|label| label.starts_with(yes));
         let go = go.unwrap_or_else(|| panic!("no button: {plan}"));
         answered(&discord, "press", json!({"as": "ana", "message": plan["id"], "button": go})).await;
         // Once, or twice in a row: also while it comes up.

@@ -75,7 +75,8 @@ fn tone(ctx: &Ctx<'_>, group: &Group) -> Tone {
 /// The alerts, as far as they fit; all of them as lines when they do not.
 fn single(ctx: &Ctx<'_>, group: &Group, card: &mut Card) -> Vec<String> {
     let firing = group.firing();
-    let resolved: Vec<&Alert> = group.alerts.values().filter(|alert| !alert.firing).collect();
+    let mut resolved: Vec<&Alert> = group.alerts.values().filter(|alert| !alert.firing).collect();
+    resolved.sort_by_key(|alert| (alert.level, alert.since, &alert.labels));
     let shown = firing.iter().take(NAMED_MAX);
     let mut lines: Vec<String> = shown.map(|alert| line(ctx, group, alert)).collect();
     let left = firing.len().saturating_sub(NAMED_MAX) + usize::try_from(group.beyond).unwrap_or(usize::MAX);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use tracing::error;
 
 use super::Driver;
@@ -20,6 +21,9 @@ use crate::ports::Watch;
 use crate::ports::journal::{Journal, Views};
 use crate::shell::door::Drawn;
 use crate::shell::outbox::{Shown, Work};
+
+/// What is over is compared with what stands of it for so long: later nobody reads it any more, and each takes an edit.
+const SHOWN_AGAIN_FOR: TimeDelta = TimeDelta::hours(1);
 
 impl<J, V, C, W> Driver<J, V, C, W>
 where
@@ -113,10 +117,15 @@ where
         for id in self.state.incidents.keys() {
             self.show(Thing::Incident(*id), true);
         }
-        for deploy in self.state.team.deploys.values().filter(|deploy| deploy.is_open()) {
+        // What ended just before the last life did may never have been shown so.
+        let now = self.now();
+        let lately = |at: Option<DateTime<Utc>>| at.is_some_and(|at| now - at < SHOWN_AGAIN_FOR);
+        let deploys = self.state.team.deploys.values();
+        for deploy in deploys.filter(|deploy| deploy.is_open() || lately(deploy.judged_at)) {
             self.show(Thing::Deploy(deploy.id), true);
         }
-        for group in self.state.alerts.iter().filter(|group| group.over.is_none() && group.shown_at.is_some()) {
+        let groups = self.state.alerts.iter().filter(|group| group.shown_at.is_some());
+        for group in groups.filter(|group| group.over.is_none() || lately(group.over)) {
             self.show(Thing::Alert(group.id), true);
         }
     }
