@@ -83,7 +83,8 @@ impl Hooks {
 
 /// The routes of the hooks.
 pub fn routes(hooks: Arc<Hooks>) -> Router {
-    Router::new().route("/hooks/{name}", post(tell)).with_state(hooks)
+    let wrong = || async { Refused::new(StatusCode::METHOD_NOT_ALLOWED, "Tell me with POST.") };
+    Router::new().route("/hooks/{name}", post(tell).fallback(wrong)).with_state(hooks)
 }
 
 fn take(pace: &Mutex<Pace>) -> Result<(), Duration> {

@@ -87,7 +87,7 @@ pub struct Setup {
 /// Read once: every history has the same.
 static READ: LazyLock<([Workspace; 2], Vec<Policy>)> = LazyLock::new(|| {
     let changed = [
-        SHIPPED.to_owned(),
+        SHIPPED.replace("cards_max = 10", "cards_max = 3"),
         SHIPPED.replace("nudge_before = \"3m\"", "nudge_before = \"1m\"").replace("cards_max = 10", "cards_max = 2"),
         SHIPPED.replace("declare_when_down", "# declare_when_down"),
     ];

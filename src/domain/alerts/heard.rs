@@ -229,8 +229,9 @@ fn title(first: &Incoming, labels: &Labels, service: Option<&Service>) -> String
     let words = match service {
         Some(service) => format!("{service}: {name}"),
         None => {
-            let others: Vec<&str> =
-                labels.iter().filter(|(key, _)| *key != NAME).map(|(_, value)| value.as_str()).collect();
+            // What only its sender tells it from others by says nothing to people.
+            let says = |(key, _): &(&String, &String)| *key != NAME && first.labels.contains_key(*key);
+            let others: Vec<&str> = labels.iter().filter(says).map(|(_, value)| value.as_str()).collect();
             if others.is_empty() { name.clone() } else { format!("{name} ({})", others.join(", ")) }
         }
     };
