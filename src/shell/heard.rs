@@ -83,8 +83,15 @@ impl Hooks {
 
 /// The routes of the hooks.
 pub fn routes(hooks: Arc<Hooks>) -> Router {
-    let wrong = || async { Refused::new(StatusCode::METHOD_NOT_ALLOWED, "Tell me with POST.") };
-    Router::new().route("/hooks/{name}", post(tell).fallback(wrong)).with_state(hooks)
+    Router::new().route("/hooks/{name}", post(tell).fallback(no_post)).with_state(hooks)
+}
+
+/// Somebody looks, or does otherwise.
+async fn no_post(State(hooks): State<Arc<Hooks>>, Path(name): Path<String>) -> Refused {
+    match hooks.hooks.contains_key(&name) {
+        true => Refused::new(StatusCode::METHOD_NOT_ALLOWED, "Tell me with POST."),
+        false => Refused::new(StatusCode::NOT_FOUND, "There is nothing here."),
+    }
 }
 
 fn take(pace: &Mutex<Pace>) -> Result<(), Duration> {
