@@ -313,6 +313,8 @@ pub enum Happened {
         /// Which.
         incident: IncidentId,
     },
+    /// It belongs to that incident no more: it fires again, long after that was closed.
+    Left,
     /// Its card is gone from the chat.
     CardLost,
     /// Alerts are silenced.
@@ -496,6 +498,11 @@ fn follow(group: &mut Group, at: At, happened: &Happened) {
         Happened::Joined { incident } => {
             group.incident = Some(*incident);
             group.repeat_at = None;
+        }
+        Happened::Left => {
+            (group.incident, group.acknowledged, group.shown_at) = (None, None, None);
+            // What stands in the old thread is history; it gets a card where people look.
+            (group.card, group.card_of, group.wait_until) = (None, None, Some(at));
         }
         Happened::CardLost => group.card = None,
         Happened::Opened { .. } | Happened::Silenced { .. } | Happened::Unsilenced { .. } => {}

@@ -168,7 +168,7 @@ impl Rings {
                 Happened::Quieted { quiet: Some(quiet), .. } => drop(self.quiet.insert(*id, quiet.until)),
                 Happened::Quieted { quiet: None, .. } => drop(self.quiet.remove(id)),
                 // A group that is back may ring again, unless somebody had it.
-                Happened::Opened { .. } | Happened::Again => {
+                Happened::Opened { .. } | Happened::Again | Happened::Left => {
                     self.answered.remove(id);
                 }
                 Happened::Shown { card_of, .. } => {

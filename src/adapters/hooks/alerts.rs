@@ -63,7 +63,6 @@ pub fn read(hook: &HookSpec, heads: Heads<'_>, body: &[u8]) -> Result<Brought, S
 fn finished(incoming: Incoming, hook: &HookSpec) -> Incoming {
     let mut incoming = incoming.bounded();
     incoming.service = hook.service.clone();
-    incoming.declares = hook.declares;
     if incoming.fingerprint.is_empty() {
         // The set of labels is what an alert is told by where its sender says nothing else.
         incoming.fingerprint = serde_json::to_string(&incoming.labels).unwrap_or_default();

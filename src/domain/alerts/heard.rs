@@ -11,7 +11,6 @@ use super::telling;
 use super::{Alert, Group, Happened, Labels, Level};
 use crate::domain::draft::{Ctx, Draft};
 use crate::domain::ids::{AlertId, Service};
-use crate::domain::policy::Severity;
 use crate::domain::refusal::Refusal;
 use crate::domain::text;
 use crate::domain::workspace::Stage;
@@ -71,8 +70,6 @@ pub struct Incoming {
     pub ended: Option<DateTime<Utc>>,
     /// The service that it is about, where the sender knows; else its labels say.
     pub service: Option<Service>,
-    /// The incident that it opens when nobody keeps it quiet.
-    pub declares: Option<Severity>,
 }
 
 impl Incoming {
@@ -163,8 +160,7 @@ fn group(draft: &mut Draft<'_>, source: &str, key: &str, alerts: &[&Incoming]) -
     if draft.group(id).is_some_and(|group| group.firing().is_empty() && group.beyond == 0) {
         draft.alert(id, Happened::Over);
     }
-    let declares = alerts.iter().filter(|one| one.firing).filter_map(|one| one.declares).min();
-    telling::changed(draft, id, known.as_ref(), declares)
+    telling::changed(draft, id, known.as_ref())
 }
 
 /// An alert as it is from now on, when that is another than it was.
@@ -216,8 +212,9 @@ fn opened(
     let level = changed.iter().filter(|alert| alert.firing).map(|alert| alert.level).min().unwrap_or(Level::Warning);
     let id = draft.next_alert();
     let wait = draft.ctx.policy.alerts.wait.delta();
-    // Whoever has to be pinged is not made to wait for what else may come: the card grows.
-    let wait_until = (level != Level::Critical && !wait.is_zero()).then(|| draft.now() + wait);
+    // Whoever has to be pinged is not made to wait for what else may come: the card grows. What finds no room in this decision is
+    // due at once.
+    let wait_until = Some(if level == Level::Critical { draft.now() } else { draft.now() + wait });
     let title = title(first, &labels, service.as_ref());
     let (source, key) = (source.to_owned(), key.to_owned());
     draft.alert(id, Happened::Opened { source, key, title, labels, service, stage, level, wait_until });

@@ -29,12 +29,7 @@ const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(60);
 ///
 /// # Errors
 /// When far too many incidents are open.
-pub fn changed(
-    draft: &mut Draft<'_>,
-    id: AlertId,
-    before: Option<&Group>,
-    declares: Option<Severity>,
-) -> Result<(), Refusal> {
+pub fn changed(draft: &mut Draft<'_>, id: AlertId, before: Option<&Group>) -> Result<(), Refusal> {
     let Some(group) = draft.group(id).cloned() else { return Ok(()) };
     if group.over.is_some() {
         return over(draft, &group);
@@ -44,9 +39,17 @@ pub fn changed(
         return relapsed(draft, &group, incident);
     }
     if group.shown_at.is_none() {
-        return tell(draft, id, declares);
+        return tell(draft, id);
     }
     let got_worse = before.is_some_and(|before| before.level > group.level) && group.level == Level::Critical;
+    if let (true, None, Some(severity)) = (got_worse, group.incident, declares(draft, &group))
+        && silenced(draft, &group).is_none()
+    {
+        return match of_incident(draft, &group) {
+            Some(incident) => join(draft, &group, incident),
+            None => declare(draft, &group, severity),
+        };
+    }
     if came_back || got_worse {
         returned(draft, &group, got_worse);
     }
@@ -61,7 +64,7 @@ pub fn due(draft: &mut Draft<'_>, id: AlertId) -> Result<(), Refusal> {
     let now = draft.now();
     let Some(group) = draft.group(id).cloned() else { return Ok(()) };
     if group.shown_at.is_none() {
-        return tell(draft, id, None);
+        return tell(draft, id);
     }
     let again = Some(now + draft.ctx.policy.alerts.repeat_every.delta());
     if !group.is_unanswered(now) || silenced(draft, &group).is_some() {
@@ -76,10 +79,11 @@ pub fn due(draft: &mut Draft<'_>, id: AlertId) -> Result<(), Refusal> {
 }
 
 /// Tells people of a group for the first time, or says on record why not.
-fn tell(draft: &mut Draft<'_>, id: AlertId, declares: Option<Severity>) -> Result<(), Refusal> {
+fn tell(draft: &mut Draft<'_>, id: AlertId) -> Result<(), Refusal> {
     let now = draft.now();
     let Some(group) = draft.group(id).cloned() else { return Ok(()) };
-    if group.wait_until.is_some_and(|until| until > now) {
+    // What finds no room stays due, and is told in the next decision, at once.
+    if group.wait_until.is_some_and(|until| until > now) || !draft.has_room() {
         return Ok(());
     }
     if let Some(held) = silenced(draft, &group).or_else(|| inhibited(draft, &group)) {
@@ -91,7 +95,7 @@ fn tell(draft: &mut Draft<'_>, id: AlertId, declares: Option<Severity>) -> Resul
     if let Some(incident) = of_incident(draft, &group) {
         return join(draft, &group, incident);
     }
-    if let Some(severity) = declares.filter(|_| group.stage == Stage::Production && group.level == Level::Critical) {
+    if let Some(severity) = declares(draft, &group) {
         return declare(draft, &group, severity);
     }
     let pings = group.level == Level::Critical;
@@ -105,6 +109,12 @@ fn tell(draft: &mut Draft<'_>, id: AlertId, declares: Option<Severity>) -> Resul
     let pings = if pings { whom(draft) } else { Vec::new() };
     draft.alert_card(id, Target::Incidents, pings);
     Ok(())
+}
+
+/// The incident that it opens by itself: what its hook says, of what is critical in production.
+fn declares(draft: &Draft<'_>, group: &Group) -> Option<Severity> {
+    let hook = draft.ctx.workspace.hooks.iter().find(|hook| hook.name == group.source)?;
+    hook.declares.filter(|_| group.stage == Stage::Production && group.level == Level::Critical)
 }
 
 /// The silence that holds for everything of it that fires.
@@ -269,7 +279,7 @@ fn over(draft: &mut Draft<'_>, group: &Group) -> Result<(), Refusal> {
 
 /// It was over, and fires again: the incident under the same number is about it, while it is open or was closed of late.
 fn relapsed(draft: &mut Draft<'_>, group: &Group, id: IncidentId) -> Result<(), Refusal> {
-    let Ok(incident) = draft.incident(id) else { return tell(draft, group.id, None) };
+    let Ok(incident) = draft.incident(id) else { return left(draft, group) };
     let (status, closed_at, acknowledged) = (incident.status, incident.closed_at, incident.is_acknowledged());
     let within = draft.ctx.policy.incidents.reopen_within.delta();
     let now = draft.now();
@@ -284,7 +294,13 @@ fn relapsed(draft: &mut Draft<'_>, group: &Group, id: IncidentId) -> Result<(), 
     if status != Status::Cancelled && closed_at.is_some_and(|at| now - at <= within) {
         return close::reopen_by_itself(draft, id, words::why_reopened(group));
     }
-    Ok(())
+    left(draft, group)
+}
+
+/// Nobody is on its incident any more: people are told of it anew.
+fn left(draft: &mut Draft<'_>, group: &Group) -> Result<(), Refusal> {
+    draft.alert(group.id, Happened::Left);
+    tell(draft, group.id)
 }
 
 /// Cards of alerts that were put up of late.
