@@ -388,3 +388,105 @@ impl Draft<'_> {
         self.effect(Thing::Alert(id), urgency, EffectKind::AlertCard { alert: id, to, pings });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::heard::{self, Heard, Incoming};
+    use super::*;
+    use crate::domain::bot;
+    use crate::domain::draft::{Ctx, Decision};
+    use crate::domain::ids::{InputId, Person};
+    use crate::domain::policy::{Policy, SHIPPED};
+    use crate::domain::state::State;
+    use crate::domain::workspace::Workspace;
+
+    /// A team with one hook, which opens an incident for what is critical.
+    struct Team {
+        state: State,
+        policy: Policy,
+        workspace: Workspace,
+        now: DateTime<Utc>,
+    }
+
+    impl Team {
+        fn new() -> Self {
+            let text = include_str!("../../../tests/support/team.toml");
+            let mut workspace: Workspace = toml::from_str(text).expect("a team");
+            workspace.hooks[0].declares = Some(Severity::Sev2);
+            let now = DateTime::from_timestamp(1_796_000_000, 0).expect("a time");
+            let mut state = State::default();
+            state.team.live = true;
+            Self { state, policy: Policy::parse(SHIPPED).expect("the policy"), workspace, now }
+        }
+
+        fn decide(&mut self, decide: impl FnOnce(&mut Draft<'_>)) {
+            let input = InputId::new(format!("{}", self.state.seq));
+            let (policy, workspace) = (&self.policy, &self.workspace);
+            let ctx = Ctx { state: &self.state, policy, workspace, now: self.now, input: &input };
+            let mut draft = Draft::new(ctx);
+            decide(&mut draft);
+            let decision: Decision = draft.done(None);
+            let line = bot::line(&self.state, self.now, &input, decision);
+            self.state.apply(&line);
+        }
+
+        fn hear(&mut self, alerts: Vec<Incoming>) {
+            let heard = Heard { source: "alertmanager".to_owned(), alerts };
+            self.decide(|draft| heard::decide(draft, &heard).expect("it is taken"));
+        }
+
+        fn tick(&mut self) {
+            self.decide(|draft| {
+                crate::domain::due::look(draft, None);
+            });
+        }
+    }
+
+    fn fires(name: &str, severity: &str) -> Incoming {
+        let labels = [("alertname".to_owned(), name.to_owned()), ("service".to_owned(), "checkout".to_owned())].into();
+        let (fingerprint, severity) = (name.to_owned(), severity.to_owned());
+        Incoming { fingerprint, firing: true, severity, labels, ..Incoming::default() }.bounded()
+    }
+
+    #[test]
+    fn what_a_hook_declares_is_declared_after_a_silence_and_when_a_warning_gets_worse() {
+        let mut team = Team::new();
+        let silence = super::super::Silence {
+            id: 1,
+            matchers: "alertname=Errors".parse().expect("conditions"),
+            from: team.now,
+            until: team.now + TimeDelta::minutes(10),
+            by: Person::new("discord:ana"),
+            why: "known".to_owned(),
+        };
+        let silenced = Fact::Alert { happened: Happened::Silenced { silence } };
+        team.decide(|draft| draft.fact(Thing::Team, silenced));
+        team.hear(vec![fires("Errors", "critical")]);
+        assert_eq!(team.state.open().count(), 0, "a silence holds");
+        team.now += TimeDelta::minutes(10);
+        team.tick();
+        assert_eq!(team.state.open().count(), 1, "and then it is declared");
+
+        let mut team = Team::new();
+        team.hear(vec![fires("Errors", "warning")]);
+        team.now += TimeDelta::seconds(10);
+        team.tick();
+        assert_eq!(team.state.open().count(), 0);
+        team.hear(vec![fires("Errors", "critical")]);
+        assert_eq!(team.state.open().count(), 1);
+        assert!(team.state.alerts.iter().all(|group| group.incident.is_some()));
+    }
+
+    #[test]
+    fn every_group_of_a_large_request_gets_its_card_however_many_decisions_that_takes() {
+        let mut team = Team::new();
+        team.hear(vec![fires("First", "critical")]);
+        team.hear((0..700).map(|n| fires(&format!("More{n}"), "critical")).collect());
+        for _ in 0..10 {
+            team.tick();
+        }
+        let cards = team.state.pending.values().filter(|effect| matches!(effect.kind, EffectKind::AlertCard { .. }));
+        assert_eq!(cards.count(), 701, "one card each, in the incident's thread");
+        assert!(team.state.alerts.iter().all(|group| group.shown_at.is_some()));
+    }
+}
