@@ -6,6 +6,7 @@
 
 mod attempts;
 mod following;
+mod order;
 mod showing;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use tokio::sync::{Notify, mpsc};
 pub use attempts::Pace;
 use attempts::{Attempts, Delivery, PAGE_GIVE_UP_AFTER, delete, page};
 use following::Follow;
+use order::{holds_what_follows, key};
 pub use showing::Shown;
 use showing::{Sent, Showing, worst_first};
 
@@ -148,8 +150,9 @@ pub struct Outbox<Ch, Pg, W> {
     ended: mpsc::UnboundedReceiver<Ended>,
     queues: BTreeMap<String, VecDeque<Box<Job>>>,
     running: BTreeMap<String, Flight>,
-    /// Steps at the host that have ended and are not on record yet, with their keys. Until they are, nothing follows under
-    /// the key: a restart does them again, and over what came after them they would be undone work, not a repeat.
+    /// Steps at the host that have ended, and cards and threads that could not be made, until that is on record, with their keys.
+    /// Nothing follows under the key meanwhile: a restart does them again, and over what came after them a step would be undone
+    /// work and no repeat, and a thread another place than the one where the next words stand already.
     unrecorded: BTreeMap<EffectId, String>,
     standing: BTreeMap<Thing, Box<Standing>>,
     show_beats: BTreeMap<Thing, Vec<Beat>>,
@@ -264,7 +267,7 @@ impl<Ch: Chat, Pg: Pager, W: Watch> Outbox<Ch, Pg, W> {
                 self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner).remove(&effect.id);
                 let Some(end) = end else { return };
                 self.remember(&effect, &end);
-                if matches!(effect.kind, EffectKind::Act { .. }) {
+                if holds_what_follows(&effect, &end) {
                     self.unrecorded.insert(effect.id, key);
                 }
                 let id = InputId::new(format!("effect:{}", effect.id));
@@ -593,32 +596,4 @@ fn nowhere() -> std::pin::Pin<Box<dyn Future<Output = Option<EffectEnd>> + Send>
 
 fn given_up(why: String) -> std::pin::Pin<Box<dyn Future<Output = Option<EffectEnd>> + Send>> {
     Box::pin(async move { Some(EffectEnd::GivenUp { why }) })
-}
-
-/// Effects with the same key are done one after another.
-fn key(effect: &Effect) -> String {
-    match &effect.kind {
-        EffectKind::Card { incident, .. } | EffectKind::Thread { incident } => format!("thread:{}", incident.0),
-        EffectKind::Board { to, .. } | EffectKind::AlertCard { to, .. } | EffectKind::Post { to, .. } => match to {
-            Target::Thread(id) => format!("thread:{}", id.0),
-            // What is said about an incident comes after its card, in whatever channel that stands.
-            Target::Incidents | Target::Test => match effect.on {
-                Thing::Incident(id) => format!("thread:{}", id.0),
-                Thing::Deploy(id) => format!("deploy:{}", id.0),
-                Thing::Alert(id) => format!("alert:{}", id.0),
-                Thing::Team => "team".to_owned(),
-            },
-            Target::Announce => "announce".to_owned(),
-            Target::Direct(person) => format!("person:{person}"),
-        },
-        // Pages wait for nothing.
-        EffectKind::Page { .. } | EffectKind::Look { .. } | EffectKind::Survey { .. } | EffectKind::Follow { .. } => {
-            format!("alone:{}", effect.id)
-        }
-        // Nobody works on a machine that is in hand.
-        EffectKind::Act { app, step, .. } => match step.machine() {
-            Some(machine) => format!("machine:{app}:{machine}"),
-            None => format!("releases:{app}"),
-        },
-    }
 }

@@ -395,8 +395,8 @@ impl Host {
             _ if self.healed => Going { write, end: Some((soon * 2, None)), ..Going::default() },
             0..3 => Going::told(soon, failed(Trouble::Refused, "it answered 422")),
             3..6 => Going::told(long, unreachable()),
-            6..9 => Going { write, end: Some((long, Some(unreachable()))), ..Going::default() },
-            9..16 => Going { write, end: Some((long, None)), ..Going::default() },
+            6..14 => Going { write, end: Some((long, Some(unreachable()))), ..Going::default() },
+            14..21 => Going { write, end: Some((long, None)), ..Going::default() },
             _ => Going { write, end: Some((soon * 2, None)), ..Going::default() },
         }
     }

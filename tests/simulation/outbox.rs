@@ -313,6 +313,10 @@ impl Outbox {
         let Some(job) = self.running.remove(key) else { return Step::Pause(TimeDelta::zero()) };
         let effect = job.effect;
         self.withdrawn.remove(&effect.id);
+        let makes_a_place = matches!(effect.kind, EffectKind::Card { .. } | EffectKind::Thread { .. });
+        if makes_a_place && matches!(end, Some(EffectEnd::GivenUp { .. })) {
+            self.unrecorded.insert(effect.id, key.to_owned());
+        }
         match (&effect.kind, &end) {
             (EffectKind::Card { incident, .. }, Some(EffectEnd::Done { posted: Some(posted) })) => {
                 self.standing.entry(*incident).or_default().card = Some(posted.clone());

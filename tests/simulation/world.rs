@@ -162,7 +162,7 @@ impl World {
         let start = DateTime::from_timestamp(1_767_225_600, 0).unwrap_or_default();
         let now = start + TimeDelta::minutes(dice.below(365 * 24 * 60) as i64);
         let mut hosts = vec![Host::production(&mut dice, now)];
-        if dice.below(2) == 0 {
+        if dice.below(3) > 0 {
             hosts.push(Host::staging(&mut dice, now));
         }
         let setup = Setup::new(hosts.len() > 1);
@@ -586,7 +586,9 @@ impl World {
                 bot.inbox.push((id, InputKind::Releases(host.look())));
             }
         }
-        self.after(TimeDelta::minutes(3), Event::Releases);
+        // The list is away now and then, and a stage that began and ended meanwhile is over when it is read again.
+        let away = if self.dice.below(5) == 0 { self.minutes(15, 60) } else { TimeDelta::zero() };
+        self.after(TimeDelta::minutes(3) + away, Event::Releases);
     }
 
     fn set_disk(&mut self, fault: DiskFault) {

@@ -215,6 +215,18 @@ async fn a_machine_is_taken_in_hand_again_only_when_what_came_of_the_step_before
 }
 
 #[tokio::test]
+async fn where_words_go_without_a_thread_is_known_only_when_that_there_is_none_is_on_record() {
+    let (mut outbox, _asked) = outbox();
+    // It has no card, so there is nothing to hang a thread on; what is said goes into the channel.
+    let work =
+        vec![outbox.ask(effect(1, EffectKind::Thread { incident: IncidentId(7) })), outbox.ask(reminder(2, None))];
+    outbox.until_still(work).await;
+    assert_eq!(outbox.queues["thread:7"].len(), 1, "the words wait for the record");
+    outbox.until_still(vec![Work::Recorded(EffectId { seq: 1, n: 0 })]).await;
+    assert!(outbox.queues.is_empty() && outbox.unrecorded.is_empty(), "the words are out");
+}
+
+#[tokio::test]
 async fn what_is_over_and_let_go_of_is_kept_in_mind_no_longer_than_it_takes_to_show() {
     let (mut outbox, _asked) = outbox();
     let card = EffectKind::Card { incident: IncidentId(7), to: Target::Incidents, pings: Vec::new() };
