@@ -1,4 +1,4 @@
-//! `/alerts list`, `/alerts silence`, `/alerts silences`, `/alerts unsilence`: what fires, who hears of it, and what is to be quiet.
+//! `/alerts list`, `/alerts rules`, `/alerts silence`, `/alerts silences`, `/alerts unsilence`: what fires, who hears of it, and what is to be quiet.
 
 use super::{Command, nothing, only_you};
 use crate::domain::alerts::Group;
@@ -8,7 +8,8 @@ use crate::domain::message::{Card, Message, Tone};
 use crate::domain::policy::{Right, Span};
 use crate::domain::press::flat;
 use crate::domain::refusal::Refusal;
-use crate::domain::text::alerts as says;
+use crate::domain::rules;
+use crate::domain::text::{self, alerts as says};
 use crate::domain::verbs::{alerts, hold};
 
 /// Groups, or silences, in one answer.
@@ -41,6 +42,44 @@ pub const LIST: Command = Command {
         if firing.len() > LISTED_MAX {
             card = card.line(format!("and {} more", firing.len() - LISTED_MAX));
         }
+        Ok(Draft::new(ctx).done(only_you(Message::card(card))))
+    },
+};
+
+/// `/alerts rules`.
+pub const RULES: Command = Command {
+    spec: || {
+        CommandSpec::slash("alerts rules", "What I watch for by myself, in words, with its value now").takes(
+            "service",
+            "Of one service; all when left out",
+            OptionKind::Completed("services"),
+        )
+    },
+    needs: nothing,
+    decide: |ctx, call, _| {
+        let only = call.word("service").map(|name| ctx.service_named(&name)).transpose()?;
+        let mut card = Card::new("Rules", Tone::Quiet).line(text::rules::down(ctx.policy));
+        let mut worst = Tone::Good;
+        for rule in &ctx.policy.alerts.rules {
+            let about = rules::subjects(ctx.workspace, rule);
+            let is_asked =
+                |one: &&rules::About<'_>| only.is_none_or(|only| one.of.is_some_and(|(name, ..)| *name == only.name));
+            let stands: Vec<_> = { about.iter() }
+                .filter(is_asked)
+                .map(|about| {
+                    let one = ctx.state.measured.rules.of(rule, about);
+                    text::rules::stands(&ctx, rule, about, one, rules::is_firing(&ctx, rule, about))
+                })
+                .collect();
+            if stands.is_empty() {
+                continue;
+            }
+            if stands.iter().any(|(sign, _)| matches!(*sign, "✗" | "⚠")) {
+                worst = Tone::Warn;
+            }
+            card = card.line(text::rules::line(&ctx, rule, &stands));
+        }
+        card.tone = worst;
         Ok(Draft::new(ctx).done(only_you(Message::card(card))))
     },
 };

@@ -60,11 +60,7 @@ fn declare(ctx: Ctx<'_>, call: &Call, severity: Severity) -> Result<Decision, Re
             .map(|service| service.name.clone())
             .collect(),
         Some(name) => {
-            let service = ctx.workspace.service(&name).ok_or_else(|| {
-                let names: Vec<&str> = ctx.workspace.services.iter().map(|service| service.name.as_str()).collect();
-                Refusal::because(format!("There is no service “{name}”. There are: {}.", names.join(", ")))
-            })?;
-            vec![service.name.clone()]
+            vec![ctx.service_named(&name)?.name.clone()]
         }
     };
     let details = call.text("details").unwrap_or_default();

@@ -23,12 +23,7 @@ pub const COMMAND: Command = Command {
         }
     },
     decide: |ctx, call, answers| {
-        if let Some(name) = call.word("service")
-            && ctx.workspace.service(&name).is_none()
-        {
-            let names: Vec<&str> = ctx.workspace.services.iter().map(|service| service.name.as_str()).collect();
-            return Err(Refusal::because(format!("There is no service “{name}”. There are: {}.", names.join(", "))));
-        }
+        call.word("service").map(|name| ctx.service_named(&name)).transpose()?;
         let report = answers
             .health
             .as_ref()

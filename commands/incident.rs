@@ -338,12 +338,7 @@ pub const SERVICES: Command = Command {
             let typed = call.word("services").unwrap_or_default();
             let mut services = Vec::new();
             for name in typed.split([',', ' ']).map(str::trim).filter(|name| !name.is_empty()) {
-                let found = draft
-                    .ctx
-                    .workspace
-                    .service(name)
-                    .ok_or_else(|| Refusal::because(format!("There is no service “{name}”.")))?;
-                services.push(found.name.clone());
+                services.push(draft.ctx.service_named(name)?.name.clone());
             }
             change::services(draft, &call.who, id, services)
         })

@@ -78,6 +78,7 @@ pub const ALL: &[Command] = &[
     incident::EXPORT,
     health::COMMAND,
     alerts::LIST,
+    alerts::RULES,
     alerts::SILENCE,
     alerts::SILENCES,
     alerts::UNSILENCE,

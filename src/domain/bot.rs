@@ -19,7 +19,7 @@ use super::policy::JobKind;
 use super::refusal::Refusal;
 use super::state::{Decided, State};
 use super::verbs::pipeline;
-use super::{alerts, deploy, jobs, press, releases, services, text};
+use super::{alerts, deploy, jobs, press, releases, rules, services, text};
 
 /// What the outside must be asked before this input can be decided.
 pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
@@ -31,6 +31,7 @@ pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
         InputKind::Press(press) => press::needs(ctx, press),
         InputKind::Filled(form) => press::needs_of(ctx, form),
         InputKind::Pipeline(ask) => pipeline::queries(ctx, ask),
+        InputKind::Rules => rules::needs(ctx),
         _ => Vec::new(),
     }
 }
@@ -63,6 +64,7 @@ pub fn decide(
             alerts::heard::decide(&mut draft, heard)?;
             return Ok(draft.done(Some(Answer::Done)));
         }
+        InputKind::Rules => rules::decide(&mut draft)?,
         InputKind::Tick => {
             due::look(&mut draft, None);
         }

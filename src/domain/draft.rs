@@ -21,7 +21,7 @@ use super::policy::{Policy, Quiet, Right, Severity, SeverityPolicy};
 use super::refusal::Refusal;
 use super::state::State;
 use super::text;
-use super::workspace::Workspace;
+use super::workspace::{ServiceSpec, Workspace};
 use super::{calendar, oncall};
 
 /// Effects of one decision. Whoever decides about many things ends early (`has_room`); what is asked for beyond is not made.
@@ -43,6 +43,15 @@ pub struct Ctx<'a> {
 }
 
 impl<'a> Ctx<'a> {
+    /// The service of a name, as somebody typed it.
+    ///
+    /// # Errors
+    /// There is none; a sentence that says which there are.
+    pub fn service_named(&self, name: &str) -> Result<&'a ServiceSpec, Refusal> {
+        let none = || Refusal::because(text::no_service(name.trim(), self.workspace));
+        self.workspace.service(name).ok_or_else(none)
+    }
+
     /// Refuses somebody who has not the right.
     ///
     /// # Errors

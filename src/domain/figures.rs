@@ -70,12 +70,12 @@ impl Figure {
     }
 
     /// What an answer is multiplied by: the host tells shares, people read hundredths.
-    fn scale(self) -> f64 {
+    pub(in crate::domain) fn scale(self) -> f64 {
         if self.unit() == Unit::Percent { 100.0 } else { 1.0 }
     }
 
     /// The expression for these apps; one series an app.
-    fn promql(self, apps: &[&str], window: TimeDelta) -> String {
+    pub(in crate::domain) fn promql(self, apps: &[&str], window: TimeDelta) -> String {
         let (of, w) = (selector(apps), format!("{}s", window.num_seconds()));
         match self {
             Figure::Latency => format!(
@@ -103,7 +103,7 @@ impl Figure {
 }
 
 /// `app="a"`, `app=~"a|b"`: names are quoted, so that none can say more than its name.
-fn selector(apps: &[&str]) -> String {
+pub(in crate::domain) fn selector(apps: &[&str]) -> String {
     let quoted = |app: &str, is_pattern: bool| {
         let mut out = String::new();
         for letter in app.chars().filter(|letter| !letter.is_control()) {

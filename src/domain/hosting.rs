@@ -77,6 +77,34 @@ impl Release {
     }
 }
 
+/// What happened to a machine of late.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lived {
+    /// Its id.
+    pub id: String,
+    /// Its state, in the host's own word.
+    pub state: String,
+    /// Whether the hardware under it answers.
+    pub host_ok: bool,
+    /// When and how its program ended, as far as the host still tells.
+    pub exits: Vec<Exited>,
+}
+
+/// How a machine's program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exited {
+    /// When, by the host's clock, in ms since 1970: with its machine it is told again by that.
+    pub at_ms: i64,
+    /// When, by promise time.
+    pub at: At,
+    /// Its exit code.
+    pub code: i64,
+    /// Whether it was killed for want of memory.
+    pub oom_killed: bool,
+    /// Whether somebody asked for it.
+    pub requested: bool,
+}
+
 /// A machine before something is done to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {

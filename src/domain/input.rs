@@ -11,7 +11,7 @@ use super::alerts::heard::Heard;
 use super::deploy::Deploy;
 use super::figures;
 use super::health::HealthReport;
-use super::hosting::{Inventory, Release, ReleaseRef, Trouble};
+use super::hosting::{Inventory, Lived, Release, ReleaseRef, Trouble};
 use super::ids::{EffectId, IncidentId, InputId, Person, Place, Posted, Role, Service};
 use super::incident::Incident;
 use super::logs;
@@ -48,6 +48,8 @@ pub enum InputKind {
     Pipeline(Box<Ask>),
     /// A webhook, or a rule, says what fires.
     Alerts(Box<Heard>),
+    /// It is time to look at the team's own rules.
+    Rules,
     /// Time passed: something may be due. Jobs have an input of their own, since some of them look first.
     Tick,
     /// A job is due, or somebody asked for it.
@@ -356,6 +358,8 @@ pub struct Answers {
     pub head: Option<RecordHead>,
     /// What runs, by app; a sentence when the host did not say or nothing may be done there.
     pub inventories: BTreeMap<String, Result<Inventory, String>>,
+    /// What happened to machines, by app; a sentence when the host did not say.
+    pub lives: BTreeMap<String, Result<Vec<Lived>, String>>,
     /// Changes that are over and no longer in memory, newest first; none when the record was not asked, or could not say.
     pub changes: Option<Vec<Deploy>>,
     /// Log lines, or why there are none.
@@ -434,6 +438,8 @@ pub enum Query {
     Inventory(String),
     /// The same, only to be looked at: needs no token to act.
     Inspect(String),
+    /// What happened to the machines of an app of late.
+    Life(String),
     /// Changes that are over and no longer in memory, at most this many of the newest.
     Changes(u16),
     /// Log lines.

@@ -29,6 +29,7 @@ pub mod metrics;
 pub mod pipeline;
 pub mod promise;
 pub mod releases;
+pub mod rules;
 
 pub mod incident;
 pub mod state;

@@ -5,6 +5,7 @@
 
 mod alerts;
 mod deploys;
+mod rules;
 mod targets;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use super::schedule::Schedule;
 
 pub use alerts::{Alerts, Inhibit};
 pub use deploys::{CHECKLIST_MAX, Deploys, Item};
+pub use rules::{Bound, Life, Of, Probed, RULES_MAX, Rule, STARTS_MAX};
 pub use targets::{Amount, Target};
 
 /// The policy that is compiled in.

@@ -3,6 +3,8 @@
 //! Pure. A look is no fact; only what changes is. State's `measured` must have taken the look in before this decides
 //! (`observe`), and hands over what changed.
 
+use std::sync::Arc;
+
 use super::deploy::known;
 use super::draft::Draft;
 use super::due::{concerned, verify_length};
@@ -23,6 +25,7 @@ use super::workspace::Stage;
 
 /// Takes a look in. What changed by it, if anything.
 pub fn observe(state: &mut State, look: &Measurement, policy: &super::policy::Health) -> Option<Transition> {
+    Arc::make_mut(&mut state.measured.rules).note(look);
     let key = (look.service.clone(), look.stage);
     state.measured.watched.entry(key).or_default().observe(look, policy)
 }

@@ -21,6 +21,7 @@ use super::incident::Incident;
 use super::oncall::Override;
 use super::pipeline::Known;
 use super::releases::{self, Ledgers};
+use super::rules::Rules;
 use super::workspace::Stage;
 
 /// The newest incidents stay in memory whatever became of them.
@@ -167,6 +168,8 @@ pub struct State {
 pub struct Measured {
     /// Looks at services.
     pub watched: BTreeMap<(Service, Stage), Watched>,
+    /// What the team's own rules have seen. Shared until it changes.
+    pub rules: Arc<Rules>,
 }
 
 impl Measured {
@@ -184,7 +187,7 @@ impl Measured {
             let looks = looks.after_restart(since(&key), now)?;
             Some((key, looks))
         };
-        Self { watched: kept.into_iter().filter_map(counts).collect() }
+        Self { watched: kept.into_iter().filter_map(counts).collect(), rules: Arc::default() }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod logs;
 pub mod metrics;
 pub mod pipeline;
 pub mod releases;
+pub mod rules;
 pub mod scale;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -25,10 +26,17 @@ use super::input::RecordHead;
 use super::message::{Ping, Text, TimeStyle};
 use super::policy::Severity;
 use super::schedule::local;
+use super::workspace::Workspace;
 
 /// How long, for people: "12 min", "1 h 05 min", "3 d 2 h".
 pub fn span(delta: TimeDelta) -> String {
     super::schedule::minutes_words(delta)
+}
+
+/// There is no such service.
+pub fn no_service(name: &str, workspace: &Workspace) -> String {
+    let names: Vec<&str> = workspace.services.iter().map(|service| service.name.as_str()).collect();
+    format!("There is no service “{}”. There are: {}.", short(name, 40), names.join(", "))
 }
 
 /// A time of day in the team's zone, for places where the reader's own zone cannot be shown.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::domain::hosting::{Inventory, Step, StepEnd};
+use chrono::{DateTime, Utc};
+
+use crate::domain::hosting::{Inventory, Lived, Step, StepEnd};
 
 /// A step, ready to be done.
 #[derive(Debug, Clone)]
@@ -45,6 +47,12 @@ pub trait Hosting: Send + Sync + 'static {
     /// # Errors
     /// A sentence, when the machines could not be read.
     fn inventory(&self, app: &str) -> impl Future<Output = Result<Inventory, String>> + Send;
+
+    /// What happened to the machines of an app of late. What the host tells is moved onto promise time, which is `now`.
+    ///
+    /// # Errors
+    /// A sentence, when the machines could not be read.
+    fn life(&self, app: &str, now: DateTime<Utc>) -> impl Future<Output = Result<Vec<Lived>, String>> + Send;
 
     /// Does one step, to its end and within its time. Reads before it writes: a step that was done before, by its mark, is done.
     fn step(&self, call: &StepCall, off: &CallOff) -> impl Future<Output = StepEnd> + Send;

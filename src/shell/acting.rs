@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tracing::error;
 
 use crate::adapters::config::fly_deploy_command;
 use crate::adapters::store::{FsDisk, log::blob};
-use crate::domain::hosting::{Inventory, StepEnd, Trouble};
+use crate::domain::hosting::{Inventory, Lived, StepEnd, Trouble};
 use crate::domain::input::Stepped;
 use crate::ports::hosting::{CallOff, Hosting, StepCall};
 
@@ -26,6 +27,9 @@ pub trait Acts: Send + Sync {
 
     /// The same for whoever only looks; a sentence when it cannot be said.
     fn inspect(&self, app: &str) -> Doing<Result<Inventory, String>>;
+
+    /// What happened to the machines of an app of late, by promise time, which is `now`; a sentence when it cannot be said.
+    fn life(&self, app: &str, now: DateTime<Utc>) -> Doing<Result<Vec<Lived>, String>>;
 
     /// One step, to its end.
     fn step(&self, call: StepCall) -> Doing<Stepped>;
@@ -55,6 +59,11 @@ impl<H: Hosting> Acts for Acting<H> {
     fn inspect(&self, app: &str) -> Doing<Result<Inventory, String>> {
         let (host, app) = (Arc::clone(&self.host), app.to_owned());
         Box::pin(async move { host.inventory(&app).await })
+    }
+
+    fn life(&self, app: &str, now: DateTime<Utc>) -> Doing<Result<Vec<Lived>, String>> {
+        let (host, app) = (Arc::clone(&self.host), app.to_owned());
+        Box::pin(async move { host.life(&app, now).await })
     }
 
     fn step(&self, call: StepCall) -> Doing<Stepped> {
@@ -92,6 +101,11 @@ impl Acts for NoActing {
 
     fn inspect(&self, app: &str) -> Doing<Result<Inventory, String>> {
         self.inventory(app)
+    }
+
+    fn life(&self, app: &str, _: DateTime<Utc>) -> Doing<Result<Vec<Lived>, String>> {
+        let app = app.to_owned();
+        Box::pin(async move { Err(no_token(&app)) })
     }
 
     fn step(&self, call: StepCall) -> Doing<Stepped> {

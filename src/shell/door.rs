@@ -87,6 +87,8 @@ pub struct Snapshot {
     pub pending: usize,
     /// The next instant at which something falls due.
     pub next_due: Option<DateTime<Utc>>,
+    /// When the team's own rules are looked at next; none without any, and while they are being looked at.
+    pub next_rules: Option<DateTime<Utc>>,
     /// The most overdue thing: its instant. Nothing is overdue when none.
     pub overdue_since: Option<DateTime<Utc>>,
     /// How long the oldest page or ping has been on its way, in real time. None is on its way when none.

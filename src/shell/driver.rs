@@ -7,6 +7,7 @@
 mod asking;
 mod recording;
 mod showing;
+mod watching;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +21,7 @@ use tracing::{error, warn};
 
 pub use asking::{QUERY_TIMEOUT_MS, look};
 use showing::put_up_what_is_missing;
+use watching::{ALIVE_EVERY, Watching};
 
 use super::acting::Acts;
 pub use super::door::{Ask, Door, Inbound, Reply, Snapshot, Threshold, WAITING_MAX, door};
@@ -39,9 +41,9 @@ use crate::domain::ids::{AlertId, DeployId, EffectId, InputId, Thing};
 use crate::domain::input::{Answers, Input, InputKind, Itself, Started};
 use crate::domain::policy::Policy;
 use crate::domain::refusal::Refusal;
-use crate::domain::state::{DEPLOYS_HELD, Decided, Measured, State};
+use crate::domain::state::{DEPLOYS_HELD, Decided, State};
 use crate::domain::workspace::Workspace;
-use crate::domain::{alerts, bot, jobs, releases, services, text};
+use crate::domain::{alerts, bot, jobs, releases, rules, services, text};
 use crate::ports::Watch;
 use crate::ports::journal::{Journal, Views};
 
@@ -53,13 +55,6 @@ const ANSWERS_KEPT: usize = 512;
 const IDLE_TICK_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(5);
 /// The same in real time: whatever else happens meanwhile, and however the clock is moved.
 const IDLE_FOR: Duration = Duration::from_secs(5);
-
-/// The note that says when the bot was last there.
-const ALIVE_NOTE: &str = "alive";
-/// The note that holds the looks at services, so that green minutes before a restart still count.
-const WATCHED_NOTE: &str = "watched";
-/// How often it is written while an incident is open.
-const ALIVE_EVERY: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 
 /// Says how the bot itself is, for `/watchbell status`.
 pub type AboutItself = Arc<dyn Fn(&Snapshot) -> Itself + Send + Sync>;
@@ -119,7 +114,8 @@ pub struct Driver<J, V, C, W> {
     /// Since when pages and pings have been on their way.
     calling: BTreeMap<EffectId, Instant>,
     ticks: u64,
-    noted_alive: Option<DateTime<Utc>>,
+    /// What is looked at by the clock, and what was noted.
+    watching: Watching,
     /// What this process caught up on when it started, in a sentence.
     caught_up: Option<String>,
     /// Until when what is due is left alone, because nothing came of it.
@@ -166,7 +162,7 @@ where
             owed: VecDeque::new(),
             calling: BTreeMap::new(),
             ticks: 0,
-            noted_alive: None,
+            watching: Watching::default(),
             caught_up: None,
             idle_until: None,
         }
@@ -175,10 +171,7 @@ where
     /// Runs until told to stop or the record cannot be written.
     pub async fn run(mut self, mut stop: tokio::sync::watch::Receiver<bool>) -> End {
         let last_seen = self.state.latest.max(self.last_alive());
-        let watched = self.parts.views.get_note(WATCHED_NOTE).ok().flatten();
-        let watched: Option<Vec<_>> = watched.and_then(|note| serde_json::from_slice(&note).ok());
-        let kept = watched.into_iter().flatten();
-        self.state.measured = Measured::after_restart(kept, &self.state.team.down, self.now());
+        self.state.measured = self.measured_before();
         if let Err(end) = self.begin(last_seen) {
             return end;
         }
@@ -225,6 +218,7 @@ where
             if let Err(end) = self.decide_batch(batch) {
                 return end;
             }
+            self.note_rules();
             let idle = tried && self.state.seq == before;
             if idle {
                 error!("Something is due and nothing comes of it; it is looked at again in a while");
@@ -243,27 +237,6 @@ where
         let views = &mut self.parts.views;
         if let Err(error) = tokio::task::block_in_place(|| views.settle()) {
             warn!(reason = %error, "The database could not be settled; I go on from the log");
-        }
-    }
-
-    /// When the process before was last known to be there; may be missing.
-    fn last_alive(&mut self) -> Option<DateTime<Utc>> {
-        let note = self.parts.views.get_note(ALIVE_NOTE).ok().flatten()?;
-        let at_ms = String::from_utf8(note).ok()?.parse().ok()?;
-        DateTime::from_timestamp_millis(at_ms)
-    }
-
-    /// While an incident is open, notes every few seconds that the bot is there, so that the next start can say how long it
-    /// was not. No fact: it may be lost.
-    fn note_alive(&mut self) {
-        let now = self.now();
-        let is_old = self.noted_alive.is_none_or(|noted| now - noted >= ALIVE_EVERY);
-        if is_old && self.state.open().next().is_some() {
-            self.noted_alive = Some(now);
-            let watched: Vec<_> = self.state.measured.watched.iter().collect();
-            let watched = serde_json::to_vec(&watched).unwrap_or_default();
-            let _ = self.parts.views.put_note(WATCHED_NOTE, &watched);
-            let _ = self.parts.views.put_note(ALIVE_NOTE, now.timestamp_millis().to_string().as_bytes());
         }
     }
 
@@ -307,7 +280,8 @@ where
         let due = self.state.next_due().filter(|_| self.asking.is_empty() || self.state.next_due() > Some(now));
         // Something that is due and brings nothing about must not be looked at in a circle.
         let due = if self.is_idle() || !self.may_record() { due.map(|due| due.max(now + IDLE_TICK_WAIT)) } else { due };
-        due.map_or(longest, |due| due.min(longest))
+        let rules = self.rules_due().filter(|_| self.may_record() && !self.is_idle());
+        [due, rules].into_iter().flatten().fold(longest, DateTime::min)
     }
 
     /// A tick when a promise is due, and one input for every job that is.
@@ -326,6 +300,7 @@ where
                 beat: None,
             });
         }
+        batch.extend(self.rules_input());
         for name in jobs::due(&self.state, now) {
             if self.asking.insert(name.clone()) {
                 let due = self.state.team.jobs.get(&name).and_then(|job| job.next).unwrap_or(now);
@@ -376,6 +351,7 @@ where
                 InputKind::Job { name } => {
                     self.asking.remove(name);
                 }
+                InputKind::Rules => self.rules_looked_at(),
                 InputKind::Effect(outcome) => {
                     self.calling.remove(&outcome.effect);
                 }
@@ -437,6 +413,12 @@ where
         };
         let none = Answers::default();
         let answers = inbound.answers.as_ref().unwrap_or(&none);
+        if matches!(inbound.input.kind, InputKind::Rules) {
+            let Parts { policy, workspace, .. } = &self.parts;
+            let (state, looking) = (&mut self.state, rules::Looking { policy, workspace });
+            // A panic leaves what was followed as it was.
+            let _ = catch_unwind(AssertUnwindSafe(|| rules::observe(state, &looking, answers, now)));
+        }
         let now = self.state.latest.map_or(now, |latest| latest.max(now));
         let ctx = self.ctx(&inbound.input.id, now);
         let decide = self.parts.decide;
@@ -568,6 +550,7 @@ where
             open: self.state.open().count(),
             pending: self.state.pending.len(),
             next_due: self.state.next_due(),
+            next_rules: self.rules_due(),
             overdue_since: self.state.next_due().filter(|due| *due < now),
             kept: incidents.clone().map(|incident| incident.tally.kept).sum(),
             late: incidents.map(|incident| incident.tally.late).sum(),

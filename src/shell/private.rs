@@ -213,7 +213,9 @@ pub async fn wait_still(door: &Door, clock: &dyn Clock) {
     const QUIET_LOOKS: u32 = 3;
     let mut quiet = 0;
     while quiet < QUIET_LOOKS {
-        let due = door.look().await.and_then(|snapshot| snapshot.next_due).is_some_and(|due| due <= clock.now());
+        let looked = door.look().await;
+        let next = looked.and_then(|snapshot| snapshot.next_due.into_iter().chain(snapshot.next_rules).min());
+        let due = next.is_some_and(|next| next <= clock.now());
         quiet = if door.pulse().count() == 0 && !due { quiet + 1 } else { 0 };
         tokio::time::sleep(Duration::from_millis(3)).await;
     }

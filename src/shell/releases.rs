@@ -14,7 +14,7 @@ use super::acting::{Acts, Doing};
 use super::door::Door;
 use crate::adapters::clock::{Timepiece, sleep_until};
 use crate::adapters::fly;
-use crate::domain::hosting::{Inventory, Release, Step};
+use crate::domain::hosting::{Inventory, Lived, Release, Step};
 use crate::domain::ids::InputId;
 use crate::domain::input::{Input, InputKind, ReleasesLook, Stepped};
 use crate::domain::workspace::Workspace;
@@ -176,6 +176,10 @@ impl Acts for Followed {
 
     fn inspect(&self, app: &str) -> Doing<Result<Inventory, String>> {
         self.acts.inspect(app)
+    }
+
+    fn life(&self, app: &str, now: DateTime<Utc>) -> Doing<Result<Vec<Lived>, String>> {
+        self.acts.life(app, now)
     }
 
     fn step(&self, call: StepCall) -> Doing<Stepped> {

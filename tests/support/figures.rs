@@ -59,7 +59,9 @@ impl Figures {
         if let Some(why) = self.refuses {
             return Err(why.to_owned());
         }
-        let name = if ask.key == "restarts" { "exits" } else { &ask.key };
+        // A rule's question has its figure as the second word.
+        let name = ask.key.strip_prefix("rule ").and_then(|rest| rest.split(' ').next()).unwrap_or(&ask.key);
+        let name = if name == "restarts" { "exits" } else { name };
         let Some(value) = self.told.get(name).filter(|_| ask.promql.contains(&format!("\"{APP}\""))) else {
             return Ok(Vec::new());
         };

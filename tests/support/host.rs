@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use watchbell::domain::health::{AppHealth, Machine};
 use watchbell::domain::hosting::{
-    Autostop, Guest, Image, Inventory, Release, ReleaseEnd, ReleaseRef, Rest, Running, Secret, Step, Trouble,
+    Autostop, Exited, Guest, Image, Inventory, Lived, Release, ReleaseEnd, ReleaseRef, Rest, Running, Secret, Step,
+    Trouble,
 };
 use watchbell::domain::input::Stepped;
 use watchbell::domain::logs::reading::page_of;
@@ -95,6 +96,8 @@ pub struct Host {
     pub release_command: Option<String>,
     /// What was written, oldest first.
     logs: Vec<Line>,
+    /// How programs ended, by machine counted from 1.
+    exits: Vec<(usize, Exited)>,
 }
 
 /// `log 5m error app 1: relation does not exist`, `log 5m info app 1 x200: fine`: lines that an app wrote so long ago.
@@ -111,6 +114,15 @@ pub struct Logged<'a> {
     pub times: Option<u32>,
     /// What it says.
     pub message: &'a str,
+}
+
+/// `memory runs out on 1`, `machine 1 crashes`: a machine's program ends by itself; whether for want of memory.
+pub fn ended(what: &str) -> Option<(usize, bool)> {
+    if let Some(machine) = what.strip_prefix("memory runs out on ") {
+        return Some((machine.parse().ok()?, true));
+    }
+    let machine = what.strip_prefix("machine ")?.strip_suffix(" crashes")?;
+    Some((machine.parse().ok()?, false))
 }
 
 /// Reads such a step.
@@ -230,6 +242,7 @@ impl Host {
             forgets: false,
             release_command: None,
             logs: Vec::new(),
+            exits: Vec::new(),
         }
     }
 
@@ -347,7 +360,10 @@ impl Host {
                 checks: 1,
                 // The real one says what its check saw; a machine that says nothing has not been checked yet.
                 failing: if is_well { Vec::new() } else { vec!["its checks fail".to_owned()] },
-                restarts: Some(0),
+                restarts: u32::try_from(
+                    self.exits.iter().filter(|(of, _)| IDS.get(of - 1) == Some(&machine.id.as_str())).count(),
+                )
+                .ok(),
                 image: machine.image.reference.clone(),
                 autostop: machine.may_sleep,
             }
@@ -498,6 +514,24 @@ impl Host {
                 }
             }
         }
+    }
+
+    /// A machine's program ends by itself and is started again.
+    pub fn end(&mut self, machine: usize, is_oom: bool, at: DateTime<Utc>) {
+        let at_ms = at.timestamp_millis();
+        let code = if is_oom { 137 } else { 1 };
+        self.exits.push((machine, Exited { at_ms, at, code, oom_killed: is_oom, requested: false }));
+    }
+
+    /// What happened to the machines of late.
+    pub fn life(&self) -> Vec<Lived> {
+        let lived = |(n, machine): (usize, &Running)| Lived {
+            id: machine.id.clone(),
+            state: machine.state.clone(),
+            host_ok: machine.host_ok,
+            exits: self.exits.iter().filter(|(of, _)| *of == n + 1).map(|(_, exit)| *exit).collect(),
+        };
+        self.machines.iter().enumerate().map(lived).collect()
     }
 
     /// The hardware under the first machine fails, or is back.

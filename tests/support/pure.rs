@@ -27,13 +27,13 @@ use watchbell::domain::state::{Decided, State, follow};
 use watchbell::domain::text::logs as words;
 use watchbell::domain::verbs::logs::{Wanted, stop_action};
 use watchbell::domain::workspace::{Stage, StageSpec, Workspace};
-use watchbell::domain::{alerts, bot, jobs, services, view};
+use watchbell::domain::{alerts, bot, jobs, rules, services, view};
 
 use super::figures::Figures;
 use super::host::{self, Character, Host, Lack};
 use super::world::{
     Behaviour, CAST, HOOK, Plain, Step, TEAM, World, answered, block, changed_policy, hook_labels, page_line,
-    place_key, place_name, place_order, request, shown,
+    place_key, place_name, place_order, policy_without_rules, request, shown,
 };
 
 /// How often a probe looks, as the shipped policy has it.
@@ -67,6 +67,8 @@ pub struct Pure {
     behaviour: BTreeMap<String, Behaviour>,
     next_look: DateTime<Utc>,
     next_releases: DateTime<Utc>,
+    next_rules: DateTime<Utc>,
+    has_rules: bool,
     waiting: VecDeque<Effect>,
     discord_up: bool,
     inputs: u64,
@@ -85,10 +87,11 @@ impl Default for Pure {
         let workspace: Workspace = toml::from_str(TEAM).expect("the team of the transcripts");
         let start = NaiveDateTime::parse_from_str("2026-11-24 03:00", "%Y-%m-%d %H:%M").expect("a time");
         let now = first_instant(workspace.team.zone, start);
+        let policy_text = policy_without_rules();
         Self {
             workspace,
-            policy_text: SHIPPED.to_owned(),
-            policy: Policy::parse(SHIPPED).expect("the shipped policy"),
+            policy: Policy::parse(&policy_text).expect("the shipped policy"),
+            policy_text,
             state: State::default(),
             log: Vec::new(),
             now,
@@ -100,6 +103,8 @@ impl Default for Pure {
             behaviour: BTreeMap::new(),
             next_look: now + LOOK_EVERY,
             next_releases: now + RELEASES_EVERY,
+            next_rules: now,
+            has_rules: false,
             waiting: VecDeque::new(),
             discord_up: true,
             inputs: 0,
@@ -141,6 +146,7 @@ impl Pure {
             };
             self.decide(InputKind::Call(call), None);
         }
+        self.look_at_rules();
         self.look_at_all();
         self.look_at_releases();
         self.settle();
@@ -173,6 +179,12 @@ impl Pure {
         let ctx =
             Ctx { state: &self.state, policy: &self.policy, workspace: &self.workspace, now: self.now, input: &id };
         let answers = self.answers_to(commands::needs(&ctx, &kind));
+        if matches!(kind, InputKind::Rules) {
+            let looking = rules::Looking { policy: &self.policy, workspace: &self.workspace };
+            rules::observe(&mut self.state, &looking, &answers, self.now);
+        }
+        let ctx =
+            Ctx { state: &self.state, policy: &self.policy, workspace: &self.workspace, now: self.now, input: &id };
         let decided = commands::decide(ctx, &kind, &answers, changed.as_ref());
         let answer = match decided {
             Ok(decision) => {
@@ -216,6 +228,11 @@ impl Pure {
                 Query::Figures(ask) => {
                     let told = self.figures.answer(&ask);
                     answers.figures.insert(ask.key, told);
+                }
+                Query::Life(app) => {
+                    let host = self.host_of(&app);
+                    let told = host.map(|host| host.life()).ok_or_else(|| "nothing is there".to_owned());
+                    answers.lives.insert(app, told);
                 }
                 Query::Health(service) => answers.health = Some(self.report(service.as_ref())),
                 Query::ClosedIncident(_) | Query::RecentIncidents(_) => answers.recent = Some(Vec::new()),
@@ -460,6 +477,10 @@ impl Pure {
         }
         let now = self.now;
         let host = self.host.as_mut().ok_or("say `with fly` first")?;
+        if let Some((machine, is_oom)) = host::ended(what) {
+            host.end(machine, is_oom, now);
+            return Ok(());
+        }
         if let Some((who, image)) = host::deployed_by(what) {
             host.deploy(who, image);
             return Ok(());
@@ -710,25 +731,40 @@ impl Pure {
         }
         assert_eq!(state.kept(), self.state.kept(), "folding the log again gives another state");
         state.measured = Default::default();
+        // What the shell keeps beside the record.
+        state.measured.rules = self.state.measured.rules.kept().after_restart(self.now + away).into();
         self.state = state;
         self.waiting = self.state.pending.values().cloned().collect();
         self.now += away;
         self.decide(InputKind::Started(Started { version: "test".to_owned(), last_seen }), None);
+        self.look_at_rules();
         self.look_at_all();
         self.look_at_releases();
         self.next_look = self.now + LOOK_EVERY;
+    }
+
+    /// Looks at the team's own rules, where a script has any.
+    fn look_at_rules(&mut self) {
+        if self.has_rules {
+            self.decide(InputKind::Rules, None);
+            self.next_rules = self.now + self.policy.alerts.rules_every.delta();
+        }
     }
 
     fn advance(&mut self, by: TimeDelta) {
         let until = self.now + by;
         loop {
             let due = self.state.next_due();
-            let next = due.into_iter().chain([self.next_look, self.next_releases]).min().unwrap_or(until);
+            let rules = self.has_rules.then_some(self.next_rules);
+            let next = due.into_iter().chain(rules).chain([self.next_look, self.next_releases]).min().unwrap_or(until);
             if next > until {
                 break;
             }
             self.now = self.now.max(next);
             self.settle();
+            if self.has_rules && self.next_rules <= self.now {
+                self.look_at_rules();
+            }
             if self.next_look <= self.now {
                 self.look_at_all();
                 self.next_look = self.now + LOOK_EVERY;
@@ -806,6 +842,12 @@ impl World for Pure {
                 self.staging = Some(Host::staging(self.now));
                 return Ok(Vec::new());
             }
+            Step::WithRules => {
+                self.has_rules = true;
+                self.policy_text = SHIPPED.to_owned();
+                self.policy = Policy::parse(SHIPPED)?;
+                return Ok(Vec::new());
+            }
             // What is late is said by how it behaves.
             Step::SlowAbove { .. } => return Ok(Vec::new()),
             Step::WithFly => {
@@ -822,7 +864,12 @@ impl World for Pure {
             self.newly_seen();
         }
         match step {
-            Step::Start(_) | Step::Observing | Step::WithFly | Step::WithStaging | Step::SlowAbove { .. } => {}
+            Step::Start(_)
+            | Step::Observing
+            | Step::WithFly
+            | Step::WithStaging
+            | Step::WithRules
+            | Step::SlowAbove { .. } => {}
             Step::Command { who, command, words, options, place } => {
                 self.call(who, command, words, options, place.as_deref())?;
             }

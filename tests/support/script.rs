@@ -68,6 +68,9 @@ fn step(line: &str) -> Result<Step, String> {
     if line == "with fly" {
         return Ok(Step::WithFly);
     }
+    if line == "with rules" {
+        return Ok(Step::WithRules);
+    }
     if line == "with staging" {
         return Ok(Step::WithStaging);
     }

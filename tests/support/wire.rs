@@ -112,6 +112,8 @@ pub struct Wire {
     zone: chrono_tz::Tz,
     origin: DateTime<Utc>,
     policy_text: String,
+    /// Whether the bot looks at the rules of its policy.
+    has_rules: bool,
     next_look: DateTime<Utc>,
     next_releases: DateTime<Utc>,
     /// The releases as they were when they were looked at last.
@@ -230,7 +232,8 @@ impl Wire {
             folder,
             zone,
             origin,
-            policy_text: SHIPPED.to_owned(),
+            policy_text: super::world::policy_without_rules(),
+            has_rules: false,
             next_look: origin,
             next_releases: origin,
             releases_looked: Vec::new(),
@@ -590,7 +593,12 @@ impl Wire {
 
     /// Whether a look could change anything.
     fn looks_matter(&self) -> bool {
-        self.services.values().any(|(_, behaviour, looked)| *behaviour != Behaviour::Healthy || *looked < LOOKS_SURE)
+        // A rule sees how long nobody has looked.
+        self.has_rules
+            || self
+                .services
+                .values()
+                .any(|(_, behaviour, looked)| *behaviour != Behaviour::Healthy || *looked < LOOKS_SURE)
     }
 
     /// Steps the clock from one due moment to the next, as time itself would pass them.
@@ -604,7 +612,8 @@ impl Wire {
                 }
             }
             let door = self.bot().door.clone();
-            let due = self.runtime.block_on(door.look()).ok_or("the bot is gone")?.next_due;
+            let snapshot = self.runtime.block_on(door.look()).ok_or("the bot is gone")?;
+            let due = snapshot.next_due.into_iter().chain(snapshot.next_rules).min();
             let look = self.looks_matter().then_some(self.next_look);
             if !self.releases_matter() {
                 while self.next_releases <= now {
@@ -948,6 +957,7 @@ impl Wire {
             | Step::Observing
             | Step::WithFly
             | Step::WithStaging
+            | Step::WithRules
             | Step::SlowAbove { .. }
             | Step::Look(_)
             | Step::Pipeline(_) => Vec::new(),
@@ -994,6 +1004,11 @@ impl World for Wire {
             }
             Step::WithStaging => {
                 self.with_staging()?;
+                return Ok(Vec::new());
+            }
+            Step::WithRules => {
+                self.has_rules = true;
+                self.policy_text = SHIPPED.to_owned();
                 return Ok(Vec::new());
             }
             Step::SlowAbove { name, bound } => {

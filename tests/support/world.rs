@@ -76,10 +76,12 @@ pub enum Step {
     WithFly,
     /// `with staging`, only first, after `with fly`: checkout has a staging there too.
     WithStaging,
+    /// `with rules`, only first: the bot looks at the rules of its policy.
+    WithRules,
     /// `checkout: slow above 500ms`, only first: an answer that takes longer is late.
     SlowAbove { name: String, bound: TimeDelta },
     /// `fly: log 5m error app 1: no route`, `fly: deployment-41 is unhealthy`, `fly: no room`, `fly: too many requests`, `fly: release command bin/migrate`,
-    /// `fly: well again`
+    /// `fly: memory runs out on 1`, `fly: machine 1 crashes`, `fly: well again`
     Fly(String),
     /// `pipeline: service: checkout | image: … | actor: octocat | id: run-7`: a signed request asks for a deploy.
     Pipeline(Vec<(String, String)>),
@@ -186,6 +188,11 @@ pub fn changed_policy(text: &str, key: &str, value: &str) -> Result<String, Stri
         at.insert(last.to_owned(), value["x"].clone());
     }
     toml::to_string(&table).map_err(|error| error.to_string())
+}
+
+/// The shipped policy without its rules: they are looked at where a script says `with rules`.
+pub fn policy_without_rules() -> String {
+    changed_policy(watchbell::domain::policy::SHIPPED, "alerts.rules", "[]").expect("the shipped policy is a table")
 }
 
 /// The hook of the transcripts.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
 use super::hand::{Hand, Patience, failed};
@@ -13,7 +14,7 @@ use super::steps::{Deed, work};
 use super::wire::{Paces, Wire};
 use super::write::{Edit, Sleep};
 use super::{inventory, release, release_command, trial};
-use crate::domain::hosting::{Inventory, Step, StepEnd, Trouble};
+use crate::domain::hosting::{Inventory, Lived, Step, StepEnd, Trouble};
 use crate::ports::hosting::{CallOff, Hosting, StepCall};
 
 /// Fly, as the host that services run at.
@@ -88,6 +89,12 @@ impl Hosting for FlyHosting {
         let own = self.hands.get(app).and_then(|hand| hand.as_ref().ok());
         let wires: Vec<&Wire> = self.reader.iter().chain(own.map(|hand| &hand.wire)).collect();
         inventory::take(&wires, own.map(Arc::as_ref), app).await
+    }
+
+    async fn life(&self, app: &str, now: DateTime<Utc>) -> Result<Vec<Lived>, String> {
+        let own = self.hands.get(app).and_then(|hand| hand.as_ref().ok());
+        let wires: Vec<&Wire> = self.reader.iter().chain(own.map(|hand| &hand.wire)).collect();
+        inventory::life(&wires, app, now).await
     }
 
     async fn step(&self, call: &StepCall, off: &CallOff) -> StepEnd {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -15,7 +15,7 @@ use super::hand::{Hand, image_of, same_image};
 use super::model::{Machine, moment};
 use super::release::{current, list};
 use super::wire::{Ask, FlyError, Side, Wire};
-use crate::domain::hosting::{Inventory, Release, Running, Secret};
+use crate::domain::hosting::{Exited, Inventory, Lived, Release, Running, Secret};
 
 /// The longest that is waited for what the machines do not depend on.
 const EXTRAS_MAX: Duration = Duration::from_secs(15);
@@ -43,6 +43,46 @@ pub(super) async fn take(wires: &[&Wire], hand: Option<&Hand>, app: &str) -> Res
     match said.as_str() {
         "" => Err(format!("there is no token to look at {app} with")),
         _ => Err(format!("the machines of {app} could not be read: {said}")),
+    }
+}
+
+/// What happened to the machines of an app of late. Each of `wires` is asked until one may read them; `now` is promise time.
+///
+/// # Errors
+/// A sentence, when none could.
+#[expect(clippy::disallowed_methods, reason = "Fly stamps events with wire time")]
+pub(super) async fn life(wires: &[&Wire], app: &str, now: DateTime<Utc>) -> Result<Vec<Lived>, String> {
+    let mut said = format!("there is no token to look at {app} with");
+    for wire in wires {
+        match machines(wire, app).await {
+            Ok(machines) => {
+                let ahead = now - Utc::now();
+                return Ok(machines
+                    .iter()
+                    .filter(|machine| is_deployed(machine))
+                    .map(|one| lived(one, ahead))
+                    .collect());
+            }
+            Err(error) => said = format!("the machines of {app} could not be read: {error}"),
+        }
+    }
+    Err(said)
+}
+
+/// A machine's life, moved onto promise time, which is so far ahead of Fly's.
+fn lived(machine: &Machine, ahead: TimeDelta) -> Lived {
+    let exits = machine.events.iter().flatten().filter_map(|event| {
+        let exit = event.exit?;
+        let wire = event.at?;
+        let (at_ms, at) = (wire.timestamp_millis(), wire.checked_add_signed(ahead)?);
+        Some(Exited { at_ms, at, code: exit.code, oom_killed: exit.oom_killed, requested: exit.requested })
+    });
+    Lived {
+        id: machine.id.clone(),
+        state: machine.state.clone(),
+        // What is not said is well, as flyctl has it.
+        host_ok: matches!(machine.host_status.as_str(), "ok" | ""),
+        exits: exits.collect(),
     }
 }
 

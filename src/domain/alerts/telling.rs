@@ -11,11 +11,12 @@ use crate::domain::draft::Draft;
 use crate::domain::effect::{EffectKind, Target, Urgency};
 use crate::domain::escalate;
 use crate::domain::fact::{EscalationReason, Fact, Status};
-use crate::domain::ids::{AlertId, IncidentId, Thing};
+use crate::domain::ids::{AlertId, IncidentId, Service, Thing};
 use crate::domain::input::Actor;
 use crate::domain::message::{Message, Ping, Text};
 use crate::domain::policy::Severity;
 use crate::domain::refusal::Refusal;
+use crate::domain::rules;
 use crate::domain::services;
 use crate::domain::text::{self, alerts as words};
 use crate::domain::verbs::close;
@@ -113,8 +114,18 @@ fn tell(draft: &mut Draft<'_>, id: AlertId) -> Result<(), Refusal> {
 
 /// The incident that it opens by itself: what its hook says, of what is critical in production.
 fn declares(draft: &Draft<'_>, group: &Group) -> Option<Severity> {
-    let hook = draft.ctx.workspace.hooks.iter().find(|hook| hook.name == group.source)?;
-    hook.declares.filter(|_| group.stage == Stage::Production && group.level == Level::Critical)
+    let declares = if group.source == rules::SOURCE {
+        // The worst that any of its rules that fire opens.
+        let of = |alert: &&Alert| {
+            let rules = &draft.ctx.policy.alerts.rules;
+            let rule = rules.iter().find(|rule| alert.fingerprint.starts_with(&format!("{}/", rule.key())))?;
+            rule.declare
+        };
+        group.firing().iter().filter_map(of).min()
+    } else {
+        draft.ctx.workspace.hooks.iter().find(|hook| hook.name == group.source)?.declares
+    };
+    declares.filter(|_| group.stage == Stage::Production && group.level == Level::Critical)
 }
 
 /// The silence that holds for everything of it that fires.
@@ -185,11 +196,31 @@ fn of_incident(draft: &Draft<'_>, group: &Group) -> Option<IncidentId> {
     services::about(draft, service).into_iter().next()
 }
 
+/// What people were told of before about these services belongs to an incident from now on: whoever has that has these. Each stays
+/// on its card, and nobody is told again.
+pub fn gather(draft: &mut Draft<'_>, incident: IncidentId, services: &[Service]) {
+    let is_about = |group: &&Group| {
+        let service = group.service.as_ref().filter(|_| group.stage == Stage::Production);
+        service.is_some_and(|service| services.contains(service))
+            && group.over.is_none()
+            && group.shown_at.is_some()
+            && group.incident.is_none()
+    };
+    let groups: Vec<Group> = draft.alerts().iter().filter(is_about).cloned().collect();
+    for group in groups {
+        belongs(draft, &group, incident);
+    }
+}
+
+fn belongs(draft: &mut Draft<'_>, group: &Group, incident: IncidentId) {
+    draft.alert(group.id, Happened::Joined { incident });
+    draft.fact(incident, Fact::AlertJoined { alert: group.id, title: group.title.clone() });
+}
+
 /// It goes into an incident's thread, and pings nobody: whoever is there reads it.
 fn join(draft: &mut Draft<'_>, group: &Group, incident: IncidentId) -> Result<(), Refusal> {
     let id = group.id;
-    draft.alert(id, Happened::Joined { incident });
-    draft.fact(incident, Fact::AlertJoined { alert: id, title: group.title.clone() });
+    belongs(draft, group, incident);
     let reason = format!("{incident} is open for it: in its thread, without a ping");
     draft.alert(id, Happened::Shown { reason, pinged: false, card_of: None, repeat_at: None });
     draft.alert_card(id, Target::Thread(incident), Vec::new());
@@ -209,8 +240,10 @@ fn declare(draft: &mut Draft<'_>, group: &Group, severity: Severity) -> Result<(
 /// When they may not, or far too many are open.
 pub fn declare_by(draft: &mut Draft<'_>, group: &Group, severity: Severity, who: &Actor) -> Result<Text, Refusal> {
     let incident = open(draft, Opener::Person(who), declared(group, severity))?;
-    draft.alert(group.id, Happened::Joined { incident });
-    draft.fact(incident, Fact::AlertJoined { alert: group.id, title: group.title.clone() });
+    // Alerts about its services came along by themselves.
+    if draft.group(group.id).is_some_and(|group| group.incident != Some(incident)) {
+        belongs(draft, group, incident);
+    }
     told(draft, incident)
 }
 

@@ -2,9 +2,12 @@
 
 use serde::Deserialize;
 
-use super::{SHIPPED, Span};
+use super::{Rule, SHIPPED, Span};
 use crate::domain::alerts::Level;
 use crate::domain::alerts::matching::Matchers;
+
+/// Rules are looked at no more often than this.
+const RULES_EVERY_MIN: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
 
 /// `[alerts]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -33,6 +36,17 @@ pub struct Alerts {
     /// What says more than what.
     #[serde(default)]
     pub inhibit: Vec<Inhibit>,
+    /// How often the team's own rules are looked at.
+    #[serde(default = "rules_every")]
+    pub rules_every: Span,
+    /// The team's own rules; the shipped ones where a policy says nothing of them.
+    #[serde(default = "super::rules::shipped")]
+    pub rules: Vec<Rule>,
+}
+
+/// How often rules are looked at by a policy that says nothing of it.
+fn rules_every() -> Span {
+    Span::seconds(30)
 }
 
 impl Default for Alerts {
@@ -74,6 +88,8 @@ impl Alerts {
             critical: Vec::new(),
             info: Vec::new(),
             inhibit: Vec::new(),
+            rules_every: rules_every(),
+            rules: Vec::new(),
         }
     }
 
@@ -101,6 +117,10 @@ impl Alerts {
         if self.cards_max == 0 {
             return Err("[alerts] cards_max is at least 1".to_owned());
         }
+        if self.rules_every.delta() < RULES_EVERY_MIN {
+            return Err("[alerts] rules_every is at least 1s".to_owned());
+        }
+        super::rules::check(&self.rules)?;
         Ok(())
     }
 }

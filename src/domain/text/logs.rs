@@ -14,7 +14,7 @@ use crate::domain::logs::follow::{Batch, FOLLOWED_FOR, FOLLOWED_LINES_MAX, Heard
 use crate::domain::logs::{Ask, Filter, Found, Line, Reach, SERVICES_MAX, filter};
 use crate::domain::message::{ButtonStyle, File, Message, Text};
 use crate::domain::verbs::logs::{Turn, Wanted};
-use crate::domain::workspace::{Stage, Workspace};
+use crate::domain::workspace::Stage;
 
 /// Room for the lines of a page in a message, in UTF-16 units: a chat takes 2,000, and the head and what escapes need some.
 const BLOCK_UNITS_MAX: usize = 1_500;
@@ -25,12 +25,6 @@ const CUTS: [usize; 8] = [600, 400, 250, 160, 110, 80, 60, 40];
 pub fn no_filter(word: &str) -> String {
     let words: Vec<&str> = Filter::ALL.iter().map(|one| one.word()).collect();
     format!("“{}” is no filter. There are: {}.", super::short(word, 20), words.join(", "))
-}
-
-/// There is no such service.
-pub fn no_service(name: &str, workspace: &Workspace) -> String {
-    let names: Vec<&str> = workspace.services.iter().map(|service| service.name.as_str()).collect();
-    format!("There is no service “{}”. There are: {}.", super::short(name, 40), names.join(", "))
 }
 
 /// More services than one question is about.

@@ -183,7 +183,7 @@ pub fn named<'a>(workspace: &'a Workspace, list: &str) -> Result<Vec<&'a Service
         found = workspace.services.iter().filter(is_at_fly).collect();
     } else {
         for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-            let service = workspace.service(name).ok_or_else(|| words::no_service(name, workspace))?;
+            let service = workspace.service(name).ok_or_else(|| crate::domain::text::no_service(name, workspace))?;
             if !found.iter().any(|one| one.name == service.name) {
                 found.push(service);
             }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::domain::alerts::telling;
 use crate::domain::deploy::{Deploy, Kind};
 use crate::domain::draft::Draft;
 use crate::domain::effect::{EffectKind, Target, Urgency};
@@ -186,6 +187,7 @@ pub fn open(draft: &mut Draft<'_>, opener: Opener<'_>, declared: Declared) -> Re
     for deploy in ctx.state.team.deploys.values().filter(is_at_work) {
         draft.post(id, Target::Thread(id), Message::line(text::deploys::going_back(&ctx, deploy)));
     }
+    telling::gather(draft, id, &declared.services);
     draft.effect(Thing::Incident(id), Urgency::Talk, EffectKind::Look { incident: id, services: declared.services });
     Ok(id)
 }

@@ -46,9 +46,7 @@ impl<'a> About<'a> {
         let services = &ctx.workspace.services;
         let names = || services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>().join(", ");
         let service = match (named, services.as_slice()) {
-            (Some(named), _) => ctx.workspace.service(named).ok_or_else(|| {
-                Refusal::because(format!("There is no service “{}”. There are: {}.", named.trim(), names()))
-            })?,
+            (Some(named), _) => ctx.service_named(named)?,
             (None, [only]) => only,
             (None, _) => touched(ctx, place)
                 .ok_or_else(|| Refusal::because(format!("Which service? There are: {}.", names())))?,

@@ -49,13 +49,14 @@ where
         let mut answers = Answers::default();
         let mut health: Option<Option<Service>> = None;
         let mut lines = None;
-        let (mut apps, mut looks): (Vec<String>, Vec<String>) = Default::default();
+        let (mut apps, mut looks, mut lives): (Vec<String>, Vec<String>, Vec<String>) = Default::default();
         let mut figures = Vec::new();
         for question in questions {
             match question {
                 Query::Health(service) => health = Some(service),
                 Query::Inventory(app) => apps.push(app),
                 Query::Inspect(app) => looks.push(app),
+                Query::Life(app) => lives.push(app),
                 Query::Logs(ask) => lines = Some(self.parts.logs.read(*ask)),
                 Query::Changes(most) => answers.changes = self.changes(usize::from(most)),
                 Query::ClosedIncident(id) => answers.recent = Some(self.read_back(id).into_iter().collect()),
@@ -73,7 +74,8 @@ where
         }
         let door = self.door.clone();
         let Inbound { input, reply, beat, .. } = inbound;
-        if health.is_none() && apps.is_empty() && looks.is_empty() && lines.is_none() && figures.is_empty() {
+        let asks_nobody = apps.is_empty() && looks.is_empty() && lives.is_empty() && figures.is_empty();
+        if asks_nobody && health.is_none() && lines.is_none() {
             door.result(Inbound { input, reply, answers: Some(answers), beat });
             return;
         }
@@ -95,6 +97,13 @@ where
                 })
                 .collect();
             let limit = Duration::from_millis(QUERY_TIMEOUT_MS);
+            let lived: Vec<_> = lives
+                .into_iter()
+                .map(|app| {
+                    let asked = tokio::time::timeout(limit, acts.life(&app, now));
+                    tokio::spawn(async move { (app, asked.await) })
+                })
+                .collect();
             let lines = lines.map(|reading| tokio::spawn(tokio::time::timeout(limit, reading)));
             let measured = tokio::spawn(async move { sources.figures(figures, limit).await });
             if let Some(service) = health {
@@ -103,6 +112,11 @@ where
             for one in asked {
                 if let Ok((app, Ok(inventory))) = one.await {
                     answers.inventories.insert(app, inventory);
+                }
+            }
+            for one in lived {
+                if let Ok((app, Ok(told))) = one.await {
+                    answers.lives.insert(app, told);
                 }
             }
             if let Some(reading) = lines

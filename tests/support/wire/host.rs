@@ -8,7 +8,7 @@ use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 use watchbell::sim::fly::Handle;
 
-use crate::support::host::{APP, BUILT_AGO, Logged, STAGING, logged, staged, with_command};
+use crate::support::host::{APP, BUILT_AGO, Logged, STAGING, ended, logged, staged, with_command};
 
 /// What a change of a machine meets: its update, its restart, and nothing else.
 const CHANGES: &str = "/apps/{app_name}/machines/{machine_id}";
@@ -45,7 +45,7 @@ fn release(who: &str, tag: &str, status: &str) -> Value {
 
 /// Whether machines come up anew by what `become_` does.
 pub fn sets_going(what: &str) -> bool {
-    what == "configuration changes" || staged(what).is_some()
+    what == "configuration changes" || staged(what).is_some() || ended(what).is_some()
 }
 
 /// Makes the local Fly be so.
@@ -73,6 +73,10 @@ pub fn become_(fly: &Handle, what: &str) -> Result<(), String> {
         let line = json!({"app": APP, "machine": machine, "level": level, "provider": provider, "message": message,
             "ago_s": ago_s, "times": times});
         return fly.act("log", &line).map(drop);
+    }
+    if let Some((machine, is_oom)) = ended(what) {
+        let action = if is_oom { "oom" } else { "kill" };
+        return fly.act(action, &json!({"app": APP, "machine": machine})).map(drop);
     }
     match what {
         "empty log" => fly.act("log", &json!({"app": APP, "empty": true})).map(drop),

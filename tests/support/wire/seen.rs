@@ -132,7 +132,7 @@ impl Wording for Names {
 pub fn steady(line: &str) -> String {
     let mut out = String::new();
     // What the metrics tell is ordered by the script.
-    let is_figure = line.contains("latency");
+    let is_figure = line.contains("latency") || line.contains("of 100 answers");
     let mut words = line.split(' ').peekable();
     while let Some(word) = words.next() {
         let is_span = word.chars().all(|c| c.is_ascii_digit()) && !word.is_empty();

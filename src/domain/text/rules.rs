@@ -1,0 +1,181 @@
+//! What the bot says of its rules: what each watches, how it stands, what it says when it fires.
+
+use crate::domain::alerts::Level;
+use crate::domain::chart::{Unit, amount};
+use crate::domain::draft::Ctx;
+use crate::domain::fact::At;
+use crate::domain::figures::Figure;
+use crate::domain::message::Text;
+use crate::domain::policy::{Bound, Life, Of, Policy, Probed, Rule};
+use crate::domain::rules::{About, Followed, Standing};
+use crate::domain::workspace::Stage;
+
+use super::{clock_of_day, span};
+
+/// What a rule that nobody wrote a summary for says when it fires.
+fn sentence(of: &Of) -> &'static str {
+    match of {
+        Of::Figure { figure: Figure::Errors, .. } => "{value} of answers are errors; more than {bound} for {for}",
+        Of::Figure { figure: Figure::Latency, .. } => {
+            "95 of 100 answers take up to {value}, and the others longer; over {bound} for {for}"
+        }
+        Of::Figure { figure: Figure::Memory, .. } => {
+            "{value} of memory is in use on the fullest machine; over {bound} for {for}"
+        }
+        Of::Figure { figure: Figure::Cpu, .. } => {
+            "{value} of CPU is in use on the busiest machine; over {bound} for {for}"
+        }
+        Of::Figure { figure: Figure::Restarts, .. } => "{value} machines failed in 15 min; more than {bound}",
+        Of::Query { .. } => "It is {value}; the bound is {bound}, for {for}",
+        Of::Probe(Probed::Latency) => "My looks take up to {value}; over {bound} for {for}",
+        Of::Probe(Probed::Failures) => "{value} of my looks failed in {over}; the bound is {bound}",
+        Of::Probe(Probed::Silence) => "For {value} I could not find out how it is",
+        Of::Machines(Life::Oom) => "Killed for want of memory, {value} × in {over}",
+        Of::Machines(Life::Crashes) => "Its program ended badly by itself, {value} × in {over}",
+        Of::Machines(Life::Host) => "Hardware that does not answer: {value} of its machines, for {for}",
+        Of::Machines(Life::Stuck) => "On the way from one state to another for {for}: {value} of its machines",
+        Of::Starts { .. } => "Machines take {value} and longer to come up; over {bound}",
+        Of::Log { .. } => "{value} log lines with its words in {over}; more than {bound}",
+        Of::Release => "The newest release failed; it was made outside Watchbell",
+        Of::Answers { .. } => "No answer for {value}: rules about figures see nothing",
+    }
+}
+
+/// What an alert of a rule says. The value is that of the moment at which it fired.
+pub fn summary(rule: &Rule, about: &About<'_>, value: Option<f64>) -> String {
+    let template = if rule.summary.is_empty() { sentence(&rule.of) } else { &rule.summary };
+    let service = about.of.map_or(String::new(), |(service, stage, _)| match stage {
+        Stage::Production => service.to_string(),
+        Stage::Staging => format!("{service} ({})", stage.name()),
+    });
+    let unit = unit(rule);
+    let mut out = template.to_owned();
+    for (word, meant) in [
+        ("{service}", service),
+        ("{value}", value.map_or("?".to_owned(), |value| amount(value, unit))),
+        ("{bound}", amount(rule.bound.amount().value, unit)),
+        ("{for}", span(rule.lasts.delta())),
+        ("{over}", span(rule.over.delta())),
+    ] {
+        out = out.replace(word, &meant);
+    }
+    out
+}
+
+fn unit(rule: &Rule) -> Unit {
+    rule.unit().unwrap_or(rule.bound.amount().unit)
+}
+
+/// What a rule watches: "answers that are errors above 5 % for 5 min (in 5 min, of at least 20 requests)".
+pub fn watches(rule: &Rule) -> String {
+    let (what, is_counted) = match &rule.of {
+        Of::Figure { figure: Figure::Errors, .. } => ("answers that are errors".to_owned(), true),
+        Of::Figure { figure: Figure::Latency, .. } => ("P95 latency at Fly's edge".to_owned(), true),
+        Of::Figure { figure: Figure::Memory, .. } => ("memory on the fullest machine".to_owned(), false),
+        Of::Figure { figure: Figure::Cpu, .. } => ("CPU on the busiest machine".to_owned(), true),
+        Of::Figure { figure: Figure::Restarts, .. } => ("machines that failed in 15 min".to_owned(), false),
+        Of::Query { source, .. } => (format!("an expression asked of {source}"), false),
+        Of::Probe(Probed::Latency) => ("P95 of my own looks".to_owned(), true),
+        Of::Probe(Probed::Failures) => ("looks of mine that failed".to_owned(), true),
+        Of::Probe(Probed::Silence) => ("time without a look that told anything".to_owned(), false),
+        Of::Machines(Life::Oom) => ("kills for want of memory".to_owned(), true),
+        Of::Machines(Life::Crashes) => ("programs that ended badly by themselves".to_owned(), true),
+        Of::Machines(Life::Host) => ("machines whose hardware does not answer".to_owned(), false),
+        Of::Machines(Life::Stuck) => ("machines between two states".to_owned(), false),
+        Of::Starts { times, last } => (format!("{times} of the last {last} machines to come up"), false),
+        Of::Log { contains } => (format!("log lines with “{contains}”"), true),
+        Of::Release => return "the newest release failed, made outside Watchbell".to_owned(),
+        Of::Answers { source } => (format!("time without an answer from {source}"), false),
+    };
+    let bound = match rule.bound {
+        Bound::Above(level) => format!("above {}", amount(level.value, unit(rule))),
+        Bound::Below(level) => format!("below {}", amount(level.value, unit(rule))),
+    };
+    let lasts = if rule.lasts.is_zero() { String::new() } else { format!(" for {}", span(rule.lasts.delta())) };
+    let least = match rule.of {
+        Of::Figure { at_least, .. } if at_least > 0 => Some(format!("of at least {at_least} requests")),
+        _ => None,
+    };
+    let counted = is_counted.then(|| format!("in {}", span(rule.over.delta())));
+    let small: Vec<String> = counted.into_iter().chain(least).collect();
+    let small = if small.is_empty() { String::new() } else { format!(" ({})", small.join(", ")) };
+    format!("{what} {bound}{lasts}{small}")
+}
+
+/// What follows when it fires.
+pub fn follows(rule: &Rule, pings: bool) -> String {
+    let mut out = match (rule.shadow, pings, rule.declare) {
+        (true, ..) => "in shadow: tells nobody".to_owned(),
+        (_, true, Some(severity)) => format!("opens a {}", severity),
+        (_, true, None) => "pings once".to_owned(),
+        (_, false, _) => "pings nobody".to_owned(),
+    };
+    if !rule.keeps.is_zero() {
+        out.push_str(&format!("; fires on for {}", span(rule.keeps.delta())));
+    }
+    out
+}
+
+/// How a rule stands with one thing: a sign, and a few words.
+pub fn stands(
+    ctx: &Ctx<'_>,
+    rule: &Rule,
+    about: &About<'_>,
+    one: Option<&Followed>,
+    fires: bool,
+) -> (&'static str, Text) {
+    let whom = match about.of {
+        Some((service, Stage::Production, _)) => service.to_string(),
+        Some((service, stage, _)) => format!("{service} {}", stage.name()),
+        None => "the team".to_owned(),
+    };
+    let at = |at: At| clock_of_day(at, ctx.now, ctx.workspace.team.zone);
+    let Some(one) = one else { return ("?", Text::plain(format!("{whom}: not looked at yet"))) };
+    let value = one.value().map_or(String::new(), |value| format!("{} ", amount(value, unit(rule))));
+    let value = value.trim_end();
+    let (sign, words) = match one.standing(rule, fires) {
+        Standing::New => ("?", "not looked at yet".to_owned()),
+        Standing::Within => ("✓", value.to_owned()),
+        Standing::Pending { since } => {
+            ("⚠", format!("{value} since {}; fires at {}", at(since), at(since + rule.lasts.delta())))
+        }
+        Standing::Fires { since } if rule.shadow => ("⚠", format!("{value} since {}; would fire", at(since))),
+        Standing::Fires { since } => ("✗", format!("{value} since {}; fires", at(since))),
+        Standing::Lingers { since } => ("✗", format!("{value} since {}; fires on", at(since))),
+        Standing::NoData { since } => {
+            let why = one.why_nothing().map_or(String::new(), |why| format!(": {why}"));
+            let still = if fires { "; it still fires" } else { "" };
+            ("?", format!("no data since {}{still}{why}", at(since)))
+        }
+    };
+    let would = one.would().filter(|_| rule.shadow).map_or(String::new(), |(times, last)| {
+        format!(
+            " (would have fired {}, last {})",
+            if times == 1 { "once".to_owned() } else { format!("{times} times") },
+            at(last)
+        )
+    });
+    (sign, Text::plain(format!("{whom}: {words}{would}")))
+}
+
+/// One rule with everything it is about, on one line.
+pub fn line(ctx: &Ctx<'_>, rule: &Rule, stands: &[(&'static str, Text)]) -> Text {
+    let level = ctx.policy.alerts.level(&rule.severity);
+    let follows = follows(rule, level == Level::Critical);
+    let mut line = Text::default().bold(&rule.name).text(format!(" · {} · {}, {follows}", watches(rule), level.name()));
+    for (sign, words) in stands {
+        line = line.text(format!(" · {sign} ")).join(words.clone());
+    }
+    line
+}
+
+/// The rule that is not among the others: a service that does not answer.
+pub fn down(policy: &Policy) -> Text {
+    let health = &policy.health;
+    let follows =
+        policy.incidents.declare_when_down.map_or("is said".to_owned(), |severity| format!("opens a {}", severity));
+    let (times, lasts) = (health.down_after_failures, span(health.down_after.delta()));
+    Text::default()
+        .bold("down")
+        .text(format!(" · {times} looks in a row that failed, for {lasts} · {follows} (`/health`)"))
+}
