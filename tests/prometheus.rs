@@ -12,6 +12,7 @@ use watchbell::domain::figures::{Over, every_production, questions};
 use watchbell::domain::ids::InputId;
 use watchbell::domain::input::Query;
 use watchbell::domain::policy::{Policy, SHIPPED};
+use watchbell::domain::rules;
 use watchbell::domain::state::State;
 use watchbell::domain::workspace::Workspace;
 use watchbell::ports::metrics::{Metrics as _, MetricsError};
@@ -95,6 +96,21 @@ fn expressions() -> Vec<String> {
     asked.filter_map(promql).collect()
 }
 
+/// What a rule about errors asks, that says nothing of fewer requests than so many in its five minutes.
+fn errors_of_at_least(requests: u32) -> String {
+    let (state, input) = (State::default(), InputId::new("test"));
+    let mut policy = Policy::parse(SHIPPED).expect("the shipped policy");
+    let rule = format!(
+        "name = \"errors\"\nfigure = \"errors\"\nat_least = {requests}\nabove = \"5%\"\nseverity = \"critical\""
+    );
+    policy.alerts.rules = vec![toml::from_str(&rule).expect("a rule")];
+    let workspace: Workspace = toml::from_str(TEAM).expect("a team");
+    let ctx = Ctx { state: &state, policy: &policy, workspace: &workspace, now: now(), input: &input };
+    let asked = rules::needs(&ctx).into_iter();
+    let promql = |query: Query| if let Query::Figures(ask) = query { Some(ask.promql) } else { None };
+    asked.filter_map(promql).next().expect("it asks")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_prometheus_is_understood_and_understands_every_question() {
     let Some(running) = start() else { return };
@@ -163,9 +179,12 @@ fn every_expression_says_what_it_is_meant_to_say() {
     .into_iter()
     .map(|(name, values)| format!("  - series: '{name}'\n    values: '{values}'\n"))
     .collect();
-    let meant = [0.3, 0.05, 0.9, 0.4, 1.0];
+    // 300 requests came in the five minutes.
+    let rules = [errors_of_at_least(20), errors_of_at_least(301)];
+    let meant = [0.3, 0.05, 0.9, 0.4, 1.0, 0.05, 0.0];
     let asked: String = expressions()
         .into_iter()
+        .chain(rules)
         .zip(meant)
         .map(|(promql, value)| {
             format!(

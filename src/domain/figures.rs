@@ -77,6 +77,7 @@ impl Figure {
     /// The expression for these apps; one series an app.
     pub(in crate::domain) fn promql(self, apps: &[&str], window: TimeDelta) -> String {
         let (of, w) = (selector(apps), format!("{}s", window.num_seconds()));
+        let step = (window.num_seconds() / 5).clamp(1, 60);
         match self {
             Figure::Latency => format!(
                 "histogram_quantile(0.95, sum by (app, le) (rate(fly_edge_http_response_time_seconds_bucket{{{of}}}[{w}])))"
@@ -88,7 +89,7 @@ impl Figure {
             }
             // The worst within the window, where samples would fall between two steps.
             Figure::Memory => format!(
-                "max by (app) (max_over_time((1 - fly_instance_memory_mem_available{{{of}}} / fly_instance_memory_mem_total{{{of}}})[{w}:60s]))"
+                "max by (app) (max_over_time((1 - fly_instance_memory_mem_available{{{of}}} / fly_instance_memory_mem_total{{{of}}})[{w}:{step}s]))"
             ),
             // A counter of hundredths of a second, one a processor and mode.
             Figure::Cpu => format!(

@@ -19,7 +19,7 @@ use super::act::act;
 use super::problem::{Problem, ok};
 use super::state::State;
 use super::world::{App, Machine};
-use super::{id, releases};
+use super::{id, metrics, releases};
 
 /// The longest that a call waits.
 const WAIT_MAX: Duration = Duration::from_secs(120);
@@ -34,6 +34,7 @@ pub fn router() -> Router<Sim> {
         .route("/sim/state", get(get_state))
         .route("/sim/settled", get(get_settled))
         .route("/sim/requests", get(get_requests))
+        .route("/sim/metrics", get(async |Extract(sim): Extract<Sim>| metrics::text(&sim.lock(), id::now())))
         .route(
             "/sim/settings",
             get(async |Extract(sim): Extract<Sim>| ok(&json!(sim.lock().settings))).post(post_settings),

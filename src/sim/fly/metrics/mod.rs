@@ -3,6 +3,7 @@
 //! No engine for PromQL: a query is recognised by the metric and the functions in it. One that is not known has an empty
 //! result, as a metric without samples has.
 
+mod scrape;
 mod series;
 
 use axum::http::Method;
@@ -10,6 +11,7 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
+pub use scrape::text;
 pub use series::{Hit, Traffic};
 
 use super::api::{Call, pairs};

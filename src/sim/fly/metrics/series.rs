@@ -7,11 +7,15 @@ use serde_json::{Map, Value, json};
 
 use super::super::state::State;
 use super::super::world::{App, Machine};
+use super::scrape::Totals;
 
 /// Requests remembered an app.
 const HITS_MAX: usize = 20_000;
 /// The window when a query names none.
 const WINDOW_DEFAULT_MS: i64 = 300_000;
+
+/// How full every volume is.
+pub const VOLUME_USED_PCT: f64 = 41.0;
 
 /// A request that came to a front.
 #[derive(Clone, Copy, Debug)]
@@ -23,21 +27,30 @@ pub struct Hit {
 
 /// What came to the fronts, by app, oldest first.
 #[derive(Debug, Default)]
-pub struct Traffic(HashMap<String, VecDeque<Hit>>);
+pub struct Traffic {
+    hits: HashMap<String, VecDeque<Hit>>,
+    totals: HashMap<String, Totals>,
+}
 
 impl Traffic {
     /// Counts a request.
     pub fn note(&mut self, app: &str, hit: Hit) {
-        let hits = self.0.entry(app.to_owned()).or_default();
+        self.totals.entry(app.to_owned()).or_default().note(&hit);
+        let hits = self.hits.entry(app.to_owned()).or_default();
         hits.push_back(hit);
         if hits.len() > HITS_MAX {
             hits.pop_front();
         }
     }
 
+    /// What came to an app since the start.
+    pub fn totals(&self, app: &str) -> Option<&Totals> {
+        self.totals.get(app)
+    }
+
     fn within(&self, app: &str, at: DateTime<Utc>, window_ms: i64) -> impl Iterator<Item = &Hit> {
         let from = at - TimeDelta::milliseconds(window_ms);
-        let hits = self.0.get(app).into_iter().flatten().rev();
+        let hits = self.hits.get(app).into_iter().flatten().rev();
         hits.skip_while(move |hit| hit.at > at).take_while(move |hit| hit.at > from)
     }
 }
@@ -146,7 +159,7 @@ fn of_app(state: &State, app: &App, text: &str, at: DateTime<Utc>, window_ms: i6
         for volume in &app.volumes {
             let mut labels = labels(app, None);
             labels.insert("id".to_owned(), json!(volume.id));
-            out.push(Sample { labels, value: 41.0 });
+            out.push(Sample { labels, value: VOLUME_USED_PCT });
         }
     }
 }
@@ -167,7 +180,7 @@ fn per_machine<'a>(
 }
 
 /// The share of memory in use: as it was set, or a slow wave that differs by machine.
-fn memory(machine: &Machine, at: DateTime<Utc>) -> f64 {
+pub fn memory(machine: &Machine, at: DateTime<Utc>) -> f64 {
     machine.memory_used.unwrap_or_else(|| wobble(machine, at, 0.52, 0.05))
 }
 
@@ -176,7 +189,8 @@ fn wobble(machine: &Machine, at: DateTime<Utc>, middle: f64, swing: f64) -> f64 
     middle + swing * (at.timestamp_millis() as f64 / 300_000.0 + phase).sin()
 }
 
-fn exits(machine: &Machine, at: DateTime<Utc>, window_ms: i64) -> impl Iterator<Item = &Value> {
+/// How a machine's program ended in this time.
+pub fn exits(machine: &Machine, at: DateTime<Utc>, window_ms: i64) -> impl Iterator<Item = &Value> {
     let from = at - TimeDelta::milliseconds(window_ms);
     let recent = machine.events.iter().filter(move |event| event.at > from && event.at <= at);
     recent.filter_map(|event| event.request.as_ref()?.get("exit_event"))
