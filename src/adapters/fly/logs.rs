@@ -59,8 +59,11 @@ impl Logs for FlyLogs {
     }
 }
 
-/// What an answer holds that was not given before.
-fn page(answer: &Value, before: &Cursor, secret: &str) -> Result<Page, FlyError> {
+/// What an answer holds that was not given before. `secret` is never repeated.
+///
+/// # Errors
+/// When it is no list of lines.
+pub fn page(answer: &Value, before: &Cursor, secret: &str) -> Result<Page, FlyError> {
     let listed: &[Value] = match answer.get("data") {
         // Go writes an empty list as null.
         Some(Value::Null) => &[],
