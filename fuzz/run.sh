@@ -40,7 +40,7 @@ one() {
         printf 'well    %-13s %s\n' "$name" "$(figures "$said")"
     else
         printf 'BROKEN  %-13s %s\n' "$name" "$(figures "$said")"
-        grep -v -E '^#[0-9]+' "$said" | tail -40
+        grep -a -A5 "panicked at" "$said" | cut -c1-500
         return 1
     fi
 }

@@ -12,7 +12,7 @@ use watchbell::ports::disk::Disk as _;
 use watchbell::ports::journal::{Entry, Journal as _, Line};
 use watchbell::shell::record;
 
-use crate::world::{World, fits_sentence};
+use crate::world::World;
 
 /// The folder of the segments.
 const LOG_DIR: &str = "log";
@@ -157,7 +157,10 @@ pub fn record(data: &[u8]) {
 pub fn policy(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     match Policy::parse(&text) {
-        Err(why) => fits_sentence(&why),
+        Err(why) => {
+            let refused = watchbell::domain::input::InputKind::PolicyRefused { why };
+            World::new().decide(&refused).expect("it is said");
+        }
         Ok(policy) => {
             let mut world = World::new();
             world.policy = policy.clone();

@@ -65,7 +65,8 @@ fn call(command: &str, args: &[(&str, &str)]) -> InputKind {
 /// `{"machines": [...], "releases": [...]}`: what is shown of them, and what a rollback and a restart make of them.
 pub fn machines(data: &[u8]) {
     let Ok(mut whole) = serde_json::from_slice::<Value>(data) else { return };
-    let (machines, releases) = (whole["machines"].take(), whole["releases"].take());
+    let mut part = |name: &str| whole.get_mut(name).map(Value::take).unwrap_or_default();
+    let (machines, releases) = (part("machines"), part("releases"));
     for list in [&machines, &releases] {
         if let Err(error) = fly::read_list(list, "machines", Machine::read) {
             fits_sentence(&error.to_string());

@@ -44,7 +44,6 @@ fn asked(mut world: World, kind: &InputKind) {
     let _ = world.decide(kind);
     world.settle();
     world.pass(TimeDelta::minutes(20));
-    world.pass(TimeDelta::hours(30));
     world.survives_a_restart();
 }
 

@@ -81,7 +81,10 @@ pub fn page(answer: &Value, before: &Cursor, secret: &str) -> Result<Page, FlyEr
         }
     }
     let token = match answer.pointer("/meta/next_token") {
-        Some(Value::String(token)) if !token.is_empty() => token.chars().take(WORD_CHARS_MAX).collect(),
+        // One that could not be kept among other words is none.
+        Some(Value::String(token)) if !token.is_empty() && !token.contains(char::is_whitespace) => {
+            token.chars().take(WORD_CHARS_MAX).collect()
+        }
         Some(Value::Number(number)) => number.to_string(),
         _ => lines.last().map_or_else(|| before.token.clone(), |line| line.at_ns.to_string()),
     };
@@ -215,7 +218,11 @@ mod tests {
         assert_eq!(page.lines.iter().map(|line| line.id.as_str()).collect::<Vec<_>>(), ["b"]);
         assert_eq!(page.lines[0].at_ns, 1_795_510_800_000_000_000, "where it stands in the list");
         assert_eq!(page.next.seen, ["b", "a"]);
-        for empty in [json!({"data": null, "meta": {}}), json!({"data": [], "meta": {"next_token": ""}})] {
+        for empty in [
+            json!({"data": null, "meta": {}}),
+            json!({"data": [], "meta": {"next_token": ""}}),
+            json!({"data": [], "meta": {"next_token": "8 b"}}),
+        ] {
             assert_eq!(read(&empty, &before), Page { lines: Vec::new(), next: before.clone() });
         }
     }
