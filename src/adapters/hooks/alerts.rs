@@ -49,6 +49,10 @@ pub struct Heads<'a> {
 /// What is wrong with it, in a sentence for whoever sends it.
 pub fn read(hook: &HookSpec, heads: Heads<'_>, body: &[u8]) -> Result<Brought, String> {
     let value: Value = serde_json::from_slice(body).map_err(|error| format!("The body is no JSON: {error}"))?;
+    // A set-up may look for a list in any JSON; the tools' own are objects.
+    if !value.is_object() && hook.format != HookFormat::Generic {
+        return Err("The body is no JSON object, as this tool's are.".to_owned());
+    }
     let mut brought = by_format(&value, hook, heads).map_err(|says| short(&says, SAYS_CHARS_MAX))?;
     if brought.alerts.len() > HEARD_MAX {
         return Err(format!("That is {} alerts; at most {HEARD_MAX} in one request.", brought.alerts.len()));
