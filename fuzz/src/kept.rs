@@ -33,9 +33,12 @@ fn entry(n: usize) -> Entry {
     }
 }
 
+/// Files by name, and the lines in them.
+type Sound = (Vec<(String, Vec<u8>)>, Vec<Line>);
+
 /// A log of a few segments, some of them sealed: each file's name and bytes, and its lines.
-fn sound() -> &'static (Vec<(String, Vec<u8>)>, Vec<Line>) {
-    static SOUND: OnceLock<(Vec<(String, Vec<u8>)>, Vec<Line>)> = OnceLock::new();
+fn sound() -> &'static Sound {
+    static SOUND: OnceLock<Sound> = OnceLock::new();
     SOUND.get_or_init(|| {
         let disk = TornDisk::new();
         let (mut log, _) = Log::open(Box::new(disk.clone()), &options(1)).expect("a log");

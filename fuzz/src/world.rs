@@ -157,9 +157,13 @@ impl World {
         })?;
         let answer = decision.answer.clone();
         if shows() {
-            eprintln!("{kind:?}\n  -> {answer:?}\n  {:?}", decision.facts);
+            eprintln!("{kind:?}\n  -> {answer:?}");
         }
         let line = bot::line(&self.state, self.now, &id, decision);
+        if shows() {
+            let entry = record::entry(&line, "team");
+            eprintln!("{{\"facts\": [{}], \"effects\": [{}]}}", entry.facts.join(","), entry.effects.join(","));
+        }
         if let Some(answer) = &answer {
             fits_answer(answer);
         }
