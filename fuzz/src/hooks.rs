@@ -28,7 +28,12 @@ fn hook(format: HookFormat, read: Option<HookReading>, heads: Heads<'_>, body: &
     if let Some(key) = &brought.key {
         assert!(key.chars().count() <= 255, "PagerDuty's own limit");
     }
-    World::new().hears(&Heard { source: "one".to_owned(), alerts: brought.alerts });
+    let mut heard = Heard { source: "one".to_owned(), alerts: brought.alerts };
+    let mut world = World::new();
+    world.hears(&heard);
+    // And all of it is over.
+    heard.alerts.iter_mut().for_each(|alert| alert.firing = false);
+    world.hears(&heard);
 }
 
 /// Alertmanager's and Grafana's.
