@@ -30,7 +30,7 @@ copy() {
             cp "$file" "$out"
         fi
         cmp --quiet "$out" "$tree/$file" || install -D --mode=644 "$out" "$tree/$file"
-    done < <(find Cargo.toml Cargo.lock rust-toolchain.toml benches commands data src tests -path data/state -prune -o -type f -print0)
+    done < <(find Cargo.toml Cargo.lock rust-toolchain.toml benches commands data fuzz src tests -path data/state -prune -o -type f -print0)
 }
 
 simulate() {

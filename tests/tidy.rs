@@ -142,7 +142,7 @@ fn nothing_is_left_unfinished() {
     // Put together here, so that this file does not find itself.
     let unfinished =
         [["to", "do!("].concat(), ["unimple", "mented!("].concat(), ["db", "g!("].concat(), ["FIX", "ME"].concat()];
-    for folder in ["src", "commands", "tests", "benches"] {
+    for folder in ["src", "commands", "tests", "benches", "fuzz"] {
         for (path, text) in files(folder, "rs") {
             for word in &unfinished {
                 assert!(!text.contains(word.as_str()), "{path} holds {word}");
@@ -153,7 +153,7 @@ fn nothing_is_left_unfinished() {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    for folder in ["src", "commands", "tests", "benches"] {
+    for folder in ["src", "commands", "tests", "benches", "fuzz"] {
         for (path, text) in files(folder, "rs") {
             assert!(text.starts_with("//!"), "{path} does not begin with //!");
         }
@@ -163,7 +163,7 @@ fn every_file_says_what_it_is_for() {
 #[test]
 fn no_file_holds_two_ideas() {
     let mut long = Vec::new();
-    for folder in ["src", "commands", "tests"] {
+    for folder in ["src", "commands", "tests", "fuzz"] {
         for (path, text) in files(folder, "rs") {
             let lines = text.lines().count();
             if lines > LINES_MAX && !LONG.iter().any(|(known, _)| *known == path) {
@@ -190,6 +190,18 @@ fn quoted(document: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join(document)).expect("a document");
     let prose: String = text.split("```").step_by(2).collect();
     prose.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_format_that_can_be_fuzzed_is() {
+    let main = fs::read_to_string(root().join("fuzz/src/main.rs")).expect("it is there");
+    let listed = main.split("FORMATS: &[(&str, Format)] = &[").nth(1).and_then(|rest| rest.split("];").next());
+    let names: Vec<&str> = listed.expect("the formats").split('"').skip(1).step_by(2).collect();
+    let script = fs::read_to_string(root().join("fuzz/run.sh")).expect("it is there");
+    assert!(script.contains(&format!("all=({})", names.join(" "))), "fuzz/run.sh runs others: {names:?}");
+    for name in names {
+        assert!(root().join("fuzz/seeds").join(name).is_dir(), "{name} has no seeds");
+    }
 }
 
 #[test]
@@ -231,7 +243,7 @@ fn the_map_names_what_is_there() {
 #[test]
 fn no_path_of_a_machine_stands_anywhere() {
     let places = [["/wo", "rk/"].concat(), ["/ro", "ot/"].concat(), ["/ho", "me/"].concat()];
-    for folder in ["src", "commands", "tests", "benches", "docs", "data", ".ci"] {
+    for folder in ["src", "commands", "tests", "benches", "docs", "data", "fuzz", ".ci"] {
         for ending in ["rs", "md", "toml", "json", "js", "html", "css", "sh", "patch"] {
             for (path, text) in files(folder, ending) {
                 if path.starts_with("data/state") {

@@ -167,6 +167,7 @@ impl Alone {
     }
 
     /// Waits until the loop is so.
+    #[allow(dead_code, reason = "not every test has to wait")]
     pub async fn until(&self, what: &str, holds: impl Fn(&Snapshot) -> bool) {
         let wait = async {
             while !holds(&self.door.look().await.expect("the loop lives")) {

@@ -350,7 +350,7 @@ fn menu(menu: &Menu) -> Value {
 }
 
 /// A form, as an interaction's answer carries it. Discord takes no blank label and at most five inputs.
-pub(super) fn form(form: &Form) -> Value {
+pub fn form(form: &Form) -> Value {
     let inputs = form.inputs.iter().take(FORM_INPUTS_MAX).map(|input| {
         let chars_max = input.chars_max.clamp(1, FORM_VALUE_CHARS_MAX);
         let label = if input.label.trim().is_empty() { &input.name } else { &input.label };
@@ -374,7 +374,7 @@ pub(super) fn form(form: &Form) -> Value {
 }
 
 /// A completion list.
-pub(super) fn choices(list: &[Choice]) -> Value {
+pub fn choices(list: &[Choice]) -> Value {
     let choice = |choice: Choice| json!({"name": choice.label, "value": choice.value});
     json!({"choices": fit_choices(list, &LIMITS).into_iter().map(choice).collect::<Vec<_>>()})
 }

@@ -22,7 +22,7 @@ use crate::domain::render::pressed;
 const IMAGES_MAX: usize = 10;
 
 /// Who did it. A member's roles come with the interaction; in a direct message there is no member.
-pub(super) fn actor(user: &User, member: Option<&Member>, directory: &Directory) -> Actor {
+pub fn actor(user: &User, member: Option<&Member>, directory: &Directory) -> Actor {
     let nick = member.and_then(|member| member.nick.as_deref());
     let name = nick.or(user.global_name.as_deref()).unwrap_or(&user.name).to_owned();
     let roles = member.map_or_else(Vec::new, |member| held(member.roles.iter().map(|role| role.get()), directory));
@@ -34,7 +34,7 @@ fn held(ids: impl Iterator<Item = u64>, directory: &Directory) -> Vec<Role> {
 }
 
 /// A command.
-pub(super) fn call(command: &CommandInteraction, who: Actor, directory: &Directory) -> InputKind {
+pub fn call(command: &CommandInteraction, who: Actor, directory: &Directory) -> InputKind {
     let (name, options) = full_name(&command.data.name, &command.data.options);
     let target = match command.data.target() {
         Some(ResolvedTarget::Message(message)) => Some(target(message, command.guild_id.map(|id| id.get()), directory)),
@@ -50,7 +50,7 @@ pub(super) fn call(command: &CommandInteraction, who: Actor, directory: &Directo
 }
 
 /// What somebody types in an option; none when Discord does not say which.
-pub(super) fn completion(command: &CommandInteraction, who: Actor, directory: &Directory) -> Option<CompletionAsk> {
+pub fn completion(command: &CommandInteraction, who: Actor, directory: &Directory) -> Option<CompletionAsk> {
     let (name, options) = full_name(&command.data.name, &command.data.options);
     let (option, typed) = options.iter().find_map(|option| match &option.value {
         Value::Autocomplete { value, .. } => Some((option.name.clone(), value.clone())),
@@ -61,7 +61,7 @@ pub(super) fn completion(command: &CommandInteraction, who: Actor, directory: &D
 }
 
 /// A button or a menu.
-pub(super) fn press(component: &ComponentInteraction, who: Actor) -> InputKind {
+pub fn press(component: &ComponentInteraction, who: Actor) -> InputKind {
     let values = match &component.data.kind {
         ComponentInteractionDataKind::StringSelect { values } => values.clone(),
         _ => Vec::new(),
@@ -73,7 +73,7 @@ pub(super) fn press(component: &ComponentInteraction, who: Actor) -> InputKind {
 }
 
 /// A form.
-pub(super) fn filled(modal: &ModalInteraction, who: Actor, directory: &Directory) -> InputKind {
+pub fn filled(modal: &ModalInteraction, who: Actor, directory: &Directory) -> InputKind {
     let inputs = modal.data.components.iter().flat_map(|row| &row.components);
     let values = inputs.filter_map(|component| match component {
         ActionRowComponent::InputText(input) => {

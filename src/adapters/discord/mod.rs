@@ -10,7 +10,7 @@ mod compose;
 mod directory;
 mod escape;
 mod gateway;
-mod incoming;
+pub mod incoming;
 pub mod lane;
 mod link;
 mod pulse;
@@ -21,7 +21,7 @@ mod reply;
 use serde_json::Value;
 
 pub use chat::DiscordChat;
-pub use compose::{Composed, LIMITS, Sound};
+pub use compose::{Composed, LIMITS, Sound, choices, form, new_message};
 pub use directory::{Directory, SharedDirectory};
 pub use gateway::{Completions, Gateway, GatewayOptions, Inbound};
 pub use link::Link;

@@ -244,12 +244,17 @@ fn fenced(raw: &str) -> Option<(Span, &str)> {
 /// A masked link at the beginning of `raw`, and what follows it.
 fn masked_link(raw: &str) -> Option<(Span, &str)> {
     let middle = raw.find("](")?;
-    let end = middle + raw.get(middle..)?.find(')')?;
-    let url = raw.get(middle + 2..end)?;
-    if !url.starts_with("http") || raw.get(1..middle)?.contains('\n') {
+    // An escaped bracket ends nothing: it was typed.
+    let label = raw.get(1..middle)?;
+    if (label.len() - label.trim_end_matches('\\').len()) % 2 == 1 {
         return None;
     }
-    let label = raw.get(1..middle)?.replace(['\\', ZERO_WIDTH], "");
+    let end = middle + raw.get(middle..)?.find(')')?;
+    let url = raw.get(middle + 2..end)?;
+    if !url.starts_with("http") || label.contains('\n') {
+        return None;
+    }
+    let label = label.replace(['\\', ZERO_WIDTH], "");
     Some((Span::Link { label, url: url.to_owned() }, raw.get(end + 1..)?))
 }
 
@@ -264,6 +269,15 @@ fn push_text(out: &mut Text, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_that_was_typed_is_read_back_as_text() {
+        let typed = "see [a](https://example.com/x) there";
+        let escaped = "see [a\\](https://example.com/x) there";
+        assert_eq!(read_back(escaped, &Directory::default()), Text::plain(typed));
+        let link = Span::Link { label: "a".to_owned(), url: "https://example.com/x".to_owned() };
+        assert_eq!(read_back("[a](https://example.com/x)", &Directory::default()), Text(vec![link]));
+    }
 
     #[test]
     fn what_people_type_becomes_names_and_moments() {

@@ -150,8 +150,11 @@ impl Client {
     }
 }
 
-/// Reads a list in which each must be one.
-pub(super) fn read_list<T>(answer: &Value, what: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Vec<T>, FlyError> {
+/// Reads a list in which each must be one; `what` they are, for what is said of it.
+///
+/// # Errors
+/// A sentence, when it is no list, or one of it is none.
+pub fn read_list<T>(answer: &Value, what: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Vec<T>, FlyError> {
     match answer {
         // Go writes an empty list as null.
         Value::Null => Ok(Vec::new()),

@@ -175,7 +175,8 @@ fn command_of(machine: &Machine) -> Option<String> {
     Some(words.join(" ")).filter(|command| !command.is_empty())
 }
 
-fn running(machine: &Machine) -> Running {
+/// A machine as a plan looks at it.
+pub fn running(machine: &Machine) -> Running {
     Running {
         id: machine.id.clone(),
         name: machine.name.clone(),

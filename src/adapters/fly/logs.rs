@@ -59,8 +59,11 @@ impl Logs for FlyLogs {
     }
 }
 
-/// What an answer holds that was not given before.
-fn page(answer: &Value, before: &Cursor, secret: &str) -> Result<Page, FlyError> {
+/// What an answer holds that was not given before. `secret` is never repeated.
+///
+/// # Errors
+/// When it is no list of lines.
+pub fn page(answer: &Value, before: &Cursor, secret: &str) -> Result<Page, FlyError> {
     let listed: &[Value] = match answer.get("data") {
         // Go writes an empty list as null.
         Some(Value::Null) => &[],
@@ -78,7 +81,10 @@ fn page(answer: &Value, before: &Cursor, secret: &str) -> Result<Page, FlyError>
         }
     }
     let token = match answer.pointer("/meta/next_token") {
-        Some(Value::String(token)) if !token.is_empty() => token.chars().take(WORD_CHARS_MAX).collect(),
+        // One that could not be kept among other words is none.
+        Some(Value::String(token)) if !token.is_empty() && !token.contains(char::is_whitespace) => {
+            token.chars().take(WORD_CHARS_MAX).collect()
+        }
         Some(Value::Number(number)) => number.to_string(),
         _ => lines.last().map_or_else(|| before.token.clone(), |line| line.at_ns.to_string()),
     };
@@ -212,7 +218,11 @@ mod tests {
         assert_eq!(page.lines.iter().map(|line| line.id.as_str()).collect::<Vec<_>>(), ["b"]);
         assert_eq!(page.lines[0].at_ns, 1_795_510_800_000_000_000, "where it stands in the list");
         assert_eq!(page.next.seen, ["b", "a"]);
-        for empty in [json!({"data": null, "meta": {}}), json!({"data": [], "meta": {"next_token": ""}})] {
+        for empty in [
+            json!({"data": null, "meta": {}}),
+            json!({"data": [], "meta": {"next_token": ""}}),
+            json!({"data": [], "meta": {"next_token": "8 b"}}),
+        ] {
             assert_eq!(read(&empty, &before), Page { lines: Vec::new(), next: before.clone() });
         }
     }

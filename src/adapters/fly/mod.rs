@@ -26,11 +26,12 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use client::Client;
+pub use client::{Client, read_list};
 pub use hand::Patience;
 pub use hosting::FlyHosting;
-pub use logs::{FlyLogs, LOGS_PACE};
+pub use inventory::running;
+pub use logs::{FlyLogs, LOGS_PACE, page};
 pub use model::{App, Check, Event, Exit, Machine, Release, TokenInfo};
-pub use stream::FlyStream;
+pub use stream::{FlyStream, read as streamed};
 pub use token::Token;
 pub use wire::{FlyError, PACE, Paces, QUESTION_MAX};

@@ -124,8 +124,8 @@ fn line(message: &Message, secret: &str) -> Option<Came> {
     read(app, &message.payload, secret)
 }
 
-/// A line as Fly sends it; none when it is none.
-fn read(app: &str, payload: &[u8], secret: &str) -> Option<Came> {
+/// A line as Fly sends it over NATS; none when it is none. `secret` is never repeated.
+pub fn read(app: &str, payload: &[u8], secret: &str) -> Option<Came> {
     let one: Value = serde_json::from_slice(payload.get(..payload.len().min(LINE_BYTES_MAX))?).ok()?;
     let word = |place: &str| {
         let said = one.pointer(place).and_then(Value::as_str).unwrap_or_default();

@@ -14,10 +14,14 @@ use chrono::{DateTime, Datelike as _, Utc};
 use serde_json::Value;
 
 use crate::domain::alerts::heard::{HEARD_MAX, Incoming};
+use crate::domain::text::short;
 use crate::domain::workspace::{HookFormat, HookSpec};
 
 /// The largest body, in bytes: what is kept of it fits into one line of the record.
 pub const BODY_BYTES_MAX: usize = 640 << 10;
+
+/// Characters that whoever sends it is told of what is wrong: words of theirs stand in it.
+const SAYS_CHARS_MAX: usize = 300;
 
 /// What a request brings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,19 +49,27 @@ pub struct Heads<'a> {
 /// What is wrong with it, in a sentence for whoever sends it.
 pub fn read(hook: &HookSpec, heads: Heads<'_>, body: &[u8]) -> Result<Brought, String> {
     let value: Value = serde_json::from_slice(body).map_err(|error| format!("The body is no JSON: {error}"))?;
-    let mut brought = match hook.format {
-        HookFormat::Alertmanager | HookFormat::Grafana => alertmanager::read(&value)?,
-        HookFormat::Sentry => sentry::read(&value, heads)?,
-        HookFormat::Github => github::read(&value, heads)?,
-        HookFormat::Pagerduty => pagerduty::read(&value)?,
-        HookFormat::Betterstack => betterstack::read(&value)?,
-        HookFormat::Generic => generic::read(&value, hook.read.as_ref())?,
-    };
+    // A set-up may look for a list in any JSON; the tools' own are objects.
+    if !value.is_object() && hook.format != HookFormat::Generic {
+        return Err("The body is no JSON object, as this tool's are.".to_owned());
+    }
+    let mut brought = by_format(&value, hook, heads).map_err(|says| short(&says, SAYS_CHARS_MAX))?;
     if brought.alerts.len() > HEARD_MAX {
         return Err(format!("That is {} alerts; at most {HEARD_MAX} in one request.", brought.alerts.len()));
     }
     brought.alerts = brought.alerts.into_iter().map(|one| finished(one, hook)).collect();
     Ok(brought)
+}
+
+fn by_format(value: &Value, hook: &HookSpec, heads: Heads<'_>) -> Result<Brought, String> {
+    Ok(match hook.format {
+        HookFormat::Alertmanager | HookFormat::Grafana => alertmanager::read(value)?,
+        HookFormat::Sentry => sentry::read(value, heads)?,
+        HookFormat::Github => github::read(value, heads)?,
+        HookFormat::Pagerduty => pagerduty::read(value)?,
+        HookFormat::Betterstack => betterstack::read(value)?,
+        HookFormat::Generic => generic::read(value, hook.read.as_ref())?,
+    })
 }
 
 fn finished(incoming: Incoming, hook: &HookSpec) -> Incoming {

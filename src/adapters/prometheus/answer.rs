@@ -6,11 +6,14 @@ use serde_json::{Map, Value};
 use crate::domain::metrics::{Labels, POINTS_MAX, Series};
 use crate::ports::metrics::MetricsError;
 
-/// Series of one answer.
-pub(super) const SERIES_MAX: usize = 500;
+/// Series of one answer, at most.
+pub const SERIES_MAX: usize = 500;
 
-/// The values of an instant question.
-pub(super) fn vector(name: &str, answer: &Value) -> Result<Vec<(Labels, f64)>, MetricsError> {
+/// The values of an instant question; `name` is the source's, for what is said of it.
+///
+/// # Errors
+/// A sentence, when it is none, or too much.
+pub fn vector(name: &str, answer: &Value) -> Result<Vec<(Labels, f64)>, MetricsError> {
     let (kind, result) = result(name, answer)?;
     match kind {
         "vector" => rows(name, result, |row| Some((labels(row)?, value(row.get("value")?)?.1))),
@@ -22,8 +25,11 @@ pub(super) fn vector(name: &str, answer: &Value) -> Result<Vec<(Labels, f64)>, M
     }
 }
 
-/// The series of a question over a time.
-pub(super) fn matrix(name: &str, answer: &Value) -> Result<Vec<Series>, MetricsError> {
+/// The series of a question over a time; `name` is the source's, for what is said of it.
+///
+/// # Errors
+/// A sentence, when it is none, or too much.
+pub fn matrix(name: &str, answer: &Value) -> Result<Vec<Series>, MetricsError> {
     let (kind, result) = result(name, answer)?;
     if kind != "matrix" {
         return Err(strange(name));

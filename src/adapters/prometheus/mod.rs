@@ -4,7 +4,7 @@
 //! those words never hold the token, nor a body that is not a sentence. Knows nothing of Fly: where to ask and with which header
 //! is told by whoever puts it together. Sources: Prometheus's documentation of its HTTP API, field notes section 4.
 
-mod answer;
+pub mod answer;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,11 @@ use crate::domain::alerts::heard::Incoming;
 
 pub(super) fn read(body: &Value, heads: Heads<'_>) -> Result<Brought, String> {
     let event = heads.event.ok_or("There is no header x-github-event in it, which says what happened.")?;
+    if matches!(event, "workflow_run" | "check_run" | "deployment_status")
+        && !body.get(event).is_some_and(Value::is_object)
+    {
+        return Err(format!("There is no {event} in it, which its header says it is about."));
+    }
     let repository = text(body, "/repository/full_name");
     let branch = some(body, "/repository/default_branch").unwrap_or_else(|| "main".to_owned());
     let completed = text(body, "/action") == "completed";

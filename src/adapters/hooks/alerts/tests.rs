@@ -211,4 +211,10 @@ fn nothing_from_outside_breaks_it_or_gets_out_of_hand() {
     let too_many =
         read(&hook(HookFormat::Alertmanager), Heads::default(), json!({ "alerts": many }).to_string().as_bytes());
     assert!(too_many.is_err_and(|says| says.contains("at most")));
+    for body in [json!({"alerts": [{"status": long}]}), json!({"event_action": long, "dedup_key": "x"})] {
+        for format in [HookFormat::Alertmanager, HookFormat::Pagerduty] {
+            let says = read(&hook(format), Heads::default(), body.to_string().as_bytes()).expect_err("it is none");
+            assert!(says.chars().count() <= SAYS_CHARS_MAX, "nobody gets a body back: {}", says.len());
+        }
+    }
 }
