@@ -381,7 +381,11 @@ impl Views for SledViews {
     }
 
     fn settle(&mut self) -> Result<(), ViewsError> {
-        if self.touched.is_much() { self.let_go() } else { self.sync() }
+        if self.hold_much() { self.let_go() } else { self.sync() }
+    }
+
+    fn hold_much(&self) -> bool {
+        matches!(self.state, State::On { .. }) && self.touched.is_much()
     }
 
     fn open_things(&mut self) -> Result<Vec<String>, ViewsError> {
