@@ -11,12 +11,12 @@
 //! | `t` thing | its record: open or not, first and last seq, count and digest of its rows |
 //! | `r` thing 0 seq part | a decision's parts about the thing |
 //! | `o` thing | (empty) it is open |
-//! | `s` kind 0 number | a shelf: which of 256 things are put away because they are over, and digests of their groups |
-//! | `a` kind 0 number part | a group: all rows of up to four things that are over, packed |
+//! | `s` kind 0 number | a shelf: which of 512 things are put away because they are over, and digests of their groups |
+//! | `a` kind 0 number part | a group: all rows of up to eight things that are over, packed |
 //! | `d` name 0 part, `n` name 0 part | documents and notes, each behind its digest |
 //!
 //! A thing that was told to be over and has a number is put away; when something more is said about it and it is told to
-//! be open, it is taken out again. So a start reads as much as is open, and a shelf for every 256 things that are not.
+//! be open, it is taken out again. So a start reads as much as is open, and a shelf for every 512 things that are not.
 
 mod change;
 mod touched;
@@ -49,7 +49,7 @@ const VALUE_BYTES: usize = 4000;
 /// A damaged database may hang instead of failing: how long opening may take, in milliseconds.
 const OPEN_WITHIN_MS: u64 = 20_000;
 /// The form of what is kept. A database of another form is set aside and made anew from the log.
-const FORM: u32 = 2;
+const FORM: u32 = 3;
 /// How long to wait for a lock that is about to be let go, in milliseconds.
 const LOCK_RETRY_MS: u64 = 20;
 /// How many lines may wait in sled's buffers until they are settled.

@@ -62,8 +62,9 @@ impl<'a> Change<'a> {
         let rows = things.keys().map(|name| record::key(record::ROW, name));
         let fronts = rows.chain(groups.keys().cloned()).collect();
         for (key, (place, group)) in groups {
-            self.put_parts(&key, &group.bytes())?;
-            self.shelf(&place)?.put(&place, &group);
+            let bytes = group.bytes().map_err(text)?;
+            self.put_parts(&key, &bytes)?;
+            self.shelf(&place)?.put(&place, &group, &bytes);
         }
         for (key, (before, now)) in std::mem::take(&mut self.shelves) {
             if before.as_ref() == Some(&now) || (before.is_none() && now == Shelf::empty()) {
@@ -121,14 +122,18 @@ impl<'a> Change<'a> {
                     None => Vec::new(),
                 };
                 rows.extend_from_slice(new);
-                if rows.is_empty() { Ok(()) } else { self.group(&place, groups)?.insert(&place, &rows).map_err(text) }
+                if rows.is_empty() {
+                    Ok(())
+                } else {
+                    self.group(&place, groups)?.insert(&place, &rows).ok_or_else(|| unheld(name))
+                }
             }
             None => {
                 let mut now = before.clone().unwrap_or_default();
                 if let Some(place) = place.filter(|_| *away) {
                     let group = self.group(&place, groups)?;
                     let rows = group.rows(&place).ok_or_else(|| unheld(name))?;
-                    group.remove(&place);
+                    group.remove(&place).ok_or_else(|| unheld(name))?;
                     rows.iter().for_each(|row| self.put_row(name, &mut now, row));
                 }
                 new.iter().for_each(|row| self.put_row(name, &mut now, row));

@@ -15,12 +15,12 @@ const ROWS_BYTES: usize = 8 << 10;
 const GROUP_BYTES: usize = 40 << 10;
 /// From here on it is worth opening the database again, in bytes. That takes some 50 ms, as long as no more than this is read
 /// or written again and again it never happens.
-const MUCH_BYTES: usize = 2 << 20;
+const MUCH_BYTES: usize = 1 << 20;
 
 /// What was looked at.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
-    /// Fronts of keys, each once. No more are kept once it is much: some 260 at most.
+    /// Fronts of keys, each once. No more are kept once it is much: some 130 at most.
     fronts: BTreeSet<Vec<u8>>,
     bytes: usize,
 }
