@@ -192,40 +192,6 @@ fn what_the_database_lets_go_of_from_memory_it_still_knows() {
     assert!(SledViews::none("turned off").let_go().is_err(), "there is nothing to open again");
 }
 
-/// sled itself keeps every page that it has looked at.
-#[test]
-fn what_was_looked_at_only_once_is_let_go_of_when_nothing_else_is_to_do() {
-    let dir = tempfile::tempdir().unwrap();
-    let Opened { mut journal, mut views, .. } = start(dir.path());
-    let name = |n: usize| format!("inc/{n:08}");
-    for _ in 0..100 {
-        record(&mut journal, &mut views, vec![entry(&name(0), "noted")]);
-    }
-    assert!(!views.hold_much(), "one thing often is not much");
-    for thousand in (1..1001).collect::<Vec<_>>().chunks(250) {
-        record(&mut journal, &mut views, thousand.iter().map(|n| entry(&name(*n), "opened")).collect());
-    }
-    assert!(views.hold_much(), "a line about each of many things is");
-    views.settle().unwrap();
-    assert!(!views.hold_much(), "settled");
-    assert_eq!((views.head(), views.open_things().unwrap().len()), (Some(journal.head()), 1001));
-    let read = |views: &mut SledViews| (1..1001).map(|n| views.rows(&name(n)).unwrap().len()).sum::<usize>();
-    assert_eq!(read(&mut views), 1000);
-    assert!(views.hold_much(), "so is reading them");
-    // Put away, in groups: a few fill as much.
-    let epoch = journal.epoch();
-    let committed = journal.append(epoch, (1..1001).map(|n| entry(&name(n), "closed")).collect()).unwrap();
-    let over: Vec<_> = (1..1001).map(|n| (name(n), false)).collect();
-    views.apply(&committed.lines, &journal.head(), &over, &[]).unwrap();
-    views.settle().unwrap();
-    assert!(!views.hold_much());
-    assert_eq!(read(&mut views), 2000);
-    assert!(views.hold_much(), "and reading what is put away");
-    views.settle().unwrap();
-    assert_eq!((views.head(), read(&mut views)), (Some(journal.head()), 2000));
-    assert!(!SledViews::none("turned off").hold_much());
-}
-
 #[test]
 fn whatever_happens_to_the_database_the_state_is_the_same() {
     let dir = tempfile::tempdir().unwrap();
