@@ -286,8 +286,14 @@ pub trait Views: Send {
         docs: &[(String, Vec<u8>)],
     ) -> Result<(), ViewsError>;
 
-    /// Puts everything on the disk. Never needed for safety: call it when nothing else is to do.
+    /// Puts everything on the disk, and lets go of what they hold in memory and need not. Never needed for safety: call it when
+    /// nothing else is to do.
     fn settle(&mut self) -> Result<(), ViewsError>;
+
+    /// Whether they hold so much in memory that settling should not wait for long.
+    fn hold_much(&self) -> bool {
+        false
+    }
 
     /// The names of what is open.
     fn open_things(&mut self) -> Result<Vec<String>, ViewsError>;

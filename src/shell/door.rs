@@ -181,6 +181,13 @@ pub struct Threshold {
     pub(super) asks: mpsc::Receiver<Ask>,
 }
 
+impl Threshold {
+    /// Whether nothing waits here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.inputs.is_empty() && self.results.is_empty() && self.asks.is_empty()
+    }
+}
+
 /// A door and its other side.
 pub fn door() -> (Door, Threshold) {
     let (inputs, inputs_out) = mpsc::channel(WAITING_MAX);

@@ -176,6 +176,9 @@ where
             return end;
         }
         loop {
+            if self.parts.views.hold_much() && self.owed.is_empty() && self.threshold.is_empty() {
+                self.settle_views();
+            }
             let next = self.next_wake();
             let (no_room, room_at) = (self.room_at.is_some(), self.room_at.unwrap_or_else(Instant::now));
             let first = {

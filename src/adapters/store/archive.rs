@@ -1,11 +1,13 @@
 //! The stored shape of what is over. Pure.
 //!
 //! sled keeps every one of its pages in a table in memory, so a row for each decision of a hundred thousand incidents costs a
-//! hundred megabytes while nobody asks for them. What is over is therefore packed: all rows of a thing as one compressed
-//! entry, four things to a group, and a shelf that knows for 64 groups who is in them and what their digest is. The shelves
+//! hundred megabytes while nobody asks for them. What is over is therefore packed: eight things to a group, compressed together
+//! because they say much the same, and a shelf that knows for 64 groups who is in them and what their digest is. The shelves
 //! are held against the head at start, a group against its shelf when it is asked for.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
+use std::ops::Range;
 
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
@@ -17,7 +19,10 @@ use super::record;
 pub(super) const SHELF: u8 = b's';
 pub(super) const GROUP: u8 = b'a';
 
-const GROUP_THINGS: u64 = 4;
+const GROUP_THINGS: u64 = 8;
+/// Things of a group are compressed together up to this many bytes of rows, a longer one alone: what is put away has its group's
+/// others compressed again, but none of the long ones.
+const BUNDLE_BYTES: usize = 256 << 10;
 const SHELF_GROUPS: u64 = 64;
 /// Half a SHA-256: it has to notice what a damaged database does, not somebody who means harm.
 const DIGEST_BYTES: usize = 16;
@@ -64,8 +69,13 @@ impl<'a> Place<'a> {
         (self.number / GROUP_THINGS % SHELF_GROUPS) as usize * SLOT_BYTES
     }
 
+    /// Which of its group it is.
+    fn at(&self) -> u8 {
+        (self.number % GROUP_THINGS) as u8
+    }
+
     fn bit(&self) -> u8 {
-        1 << (self.number % GROUP_THINGS)
+        1 << self.at()
     }
 }
 
@@ -84,7 +94,7 @@ pub(super) fn name_at(group_key: &[u8], at: u8) -> Option<String> {
     Some(Place { kind, width, number }.name())
 }
 
-/// Who is over among 256 things, and the digests of their groups.
+/// Who is over among 512 things, and the digests of their groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shelf(Vec<u8>);
 
@@ -130,11 +140,11 @@ impl Shelf {
         self.0[place.slot() + 1..][..DIGEST_BYTES] == digest(group)
     }
 
-    /// Takes down what is in a group now.
-    pub(super) fn put(&mut self, place: &Place<'_>, group: &Group) {
+    /// Takes down what is in a group now. `bytes` are the group's.
+    pub(super) fn put(&mut self, place: &Place<'_>, group: &Group, bytes: &[u8]) {
         let slot = &mut self.0[place.slot()..][..SLOT_BYTES];
-        slot[0] = group.0.iter().fold(0, |mask, entry| mask | 1 << entry.at);
-        slot[1..].copy_from_slice(&digest(&group.bytes()));
+        slot[0] = group.lasts().fold(0, |mask, (at, _)| mask | 1 << at);
+        slot[1..].copy_from_slice(&digest(bytes));
     }
 }
 
@@ -145,95 +155,185 @@ fn digest(bytes: &[u8]) -> [u8; DIGEST_BYTES] {
 }
 
 /// A thing that is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Packed {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
     at: u8,
     /// Its last line: what a log that lost its end is asked for.
     last: u64,
-    rows: Vec<u8>,
+    /// Of its rows, in bytes, before they are compressed.
+    len: usize,
 }
 
-/// Up to four things that are over.
+const ENTRY_BYTES: usize = 1 + 8 + 4;
+
+/// Things whose rows are compressed together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Bundle {
+    entries: Vec<Entry>,
+    rows: Rows,
+}
+
+/// All rows of a bundle, in the order of its entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Rows {
+    /// As they were read.
+    Packed(Vec<u8>),
+    /// As they were put together; compressed when they are asked for.
+    Plain(Vec<u8>),
+}
+
+impl Bundle {
+    fn read<'b>(bytes: &mut &'b [u8]) -> Option<Bundle> {
+        let mut take = |len: usize| -> Option<&'b [u8]> {
+            let (taken, rest) = bytes.split_at_checked(len)?;
+            *bytes = rest;
+            Some(taken)
+        };
+        let count = usize::from(*take(1)?.first()?);
+        let entries = take(count * ENTRY_BYTES)?.chunks(ENTRY_BYTES).map(|entry| {
+            let (at, rest) = entry.split_first()?;
+            let (last, len) = rest.split_first_chunk::<8>()?;
+            let len = u32::from_be_bytes(len.try_into().ok()?) as usize;
+            (u64::from(*at) < GROUP_THINGS).then_some(Entry { at: *at, last: u64::from_be_bytes(*last), len })
+        });
+        let entries = entries.collect::<Option<Vec<Entry>>>()?;
+        let len = u32::from_be_bytes(take(4)?.try_into().ok()?) as usize;
+        Some(Bundle { entries, rows: Rows::Packed(take(len)?.to_vec()) })
+    }
+
+    fn write(&self, to: &mut Vec<u8>) -> io::Result<()> {
+        to.push(self.entries.len() as u8);
+        for Entry { at, last, len } in &self.entries {
+            to.push(*at);
+            to.extend_from_slice(&last.to_be_bytes());
+            to.extend_from_slice(&(*len as u32).to_be_bytes());
+        }
+        let packed = match &self.rows {
+            Rows::Packed(packed) => packed,
+            Rows::Plain(plain) => {
+                let mut packer = DeflateEncoder::new(Vec::new(), Compression::default());
+                packer.write_all(plain)?;
+                &packer.finish()?
+            }
+        };
+        to.extend_from_slice(&(packed.len() as u32).to_be_bytes());
+        to.extend_from_slice(packed);
+        Ok(())
+    }
+
+    /// How long the rows are before they are compressed.
+    fn plain_len(&self) -> usize {
+        self.entries.iter().map(|entry| entry.len).sum()
+    }
+
+    fn plain(&self) -> Option<Cow<'_, [u8]>> {
+        let packed = match &self.rows {
+            Rows::Plain(plain) => return Some(Cow::Borrowed(plain)),
+            Rows::Packed(packed) => packed,
+        };
+        let mut plain = Vec::new();
+        // One more than there may be, so that more is noticed.
+        let most = self.plain_len() as u64 + 1;
+        DeflateDecoder::new(&packed[..]).take(most).read_to_end(&mut plain).ok()?;
+        (plain.len() == self.plain_len()).then_some(Cow::Owned(plain))
+    }
+
+    /// Where in the rows those of a thing are.
+    fn range(&self, at: u8) -> Option<Range<usize>> {
+        let mut start = 0;
+        for entry in &self.entries {
+            if entry.at == at {
+                return Some(start..start + entry.len);
+            }
+            start += entry.len;
+        }
+        None
+    }
+}
+
+/// Up to eight things that are over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Group(Vec<Packed>);
+pub(super) struct Group(Vec<Bundle>);
 
 impl Group {
     pub(super) fn read(mut bytes: &[u8]) -> Option<Group> {
-        let mut packed = Vec::new();
-        while let Some((at, rest)) = bytes.split_first() {
-            let (last, rest) = rest.split_first_chunk::<8>()?;
-            let (len, rest) = rest.split_first_chunk::<4>()?;
-            let (rows, rest) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
-            if u64::from(*at) >= GROUP_THINGS {
-                return None;
-            }
-            packed.push(Packed { at: *at, last: u64::from_be_bytes(*last), rows: rows.to_vec() });
-            bytes = rest;
+        let mut bundles = Vec::new();
+        while !bytes.is_empty() {
+            bundles.push(Bundle::read(&mut bytes)?);
         }
-        Some(Group(packed))
+        Some(Group(bundles))
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    /// It as it is kept, compressed.
+    pub(super) fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        for Packed { at, last, rows } in &self.0 {
-            bytes.push(*at);
-            bytes.extend_from_slice(&last.to_be_bytes());
-            bytes.extend_from_slice(&(rows.len() as u32).to_be_bytes());
-            bytes.extend_from_slice(rows);
-        }
-        bytes
+        self.0.iter().try_for_each(|bundle| bundle.write(&mut bytes))?;
+        Ok(bytes)
     }
 
     /// Places in it, each with the last line about the thing there.
     pub(super) fn lasts(&self) -> impl Iterator<Item = (u8, u64)> {
-        self.0.iter().map(|packed| (packed.at, packed.last))
+        self.0.iter().flat_map(|bundle| &bundle.entries).map(|entry| (entry.at, entry.last))
     }
 
-    pub(super) fn remove(&mut self, place: &Place<'_>) {
-        self.0.retain(|packed| 1 << packed.at != place.bit());
+    /// Takes a thing out. None when what it is compressed with does not hold.
+    pub(super) fn remove(&mut self, place: &Place<'_>) -> Option<()> {
+        let at = place.at();
+        for bundle in &mut self.0 {
+            let Some(range) = bundle.range(at) else { continue };
+            if bundle.entries.len() > 1 {
+                let mut plain = bundle.plain()?.into_owned();
+                plain.drain(range);
+                bundle.rows = Rows::Plain(plain);
+            }
+            bundle.entries.retain(|entry| entry.at != at);
+        }
+        self.0.retain(|bundle| !bundle.entries.is_empty());
+        Some(())
     }
 
-    pub(super) fn insert(&mut self, place: &Place<'_>, rows: &[Row]) -> io::Result<()> {
-        self.remove(place);
-        let at = (place.number % GROUP_THINGS) as u8;
-        let last = rows.last().map_or(0, |(seq, _)| *seq);
-        self.0.push(Packed { at, last, rows: packed(rows)? });
-        self.0.sort_by_key(|packed| packed.at);
-        Ok(())
+    /// Puts a thing in, in place of what was there. None when what it would be compressed with does not hold, or it is larger than
+    /// anything may be.
+    pub(super) fn insert(&mut self, place: &Place<'_>, rows: &[Row]) -> Option<()> {
+        self.remove(place)?;
+        let mut new = Vec::new();
+        for (seq, row) in rows {
+            new.extend_from_slice(&seq.to_be_bytes());
+            new.extend_from_slice(&u32::try_from(row.len()).ok()?.to_be_bytes());
+            new.extend_from_slice(row);
+        }
+        u32::try_from(new.len()).ok()?;
+        let entry = Entry { at: place.at(), last: rows.last().map_or(0, |(seq, _)| *seq), len: new.len() };
+        match self.0.iter_mut().find(|bundle| bundle.plain_len() + new.len() <= BUNDLE_BYTES) {
+            Some(bundle) => {
+                let mut plain = bundle.plain()?.into_owned();
+                plain.extend_from_slice(&new);
+                bundle.rows = Rows::Plain(plain);
+                bundle.entries.push(entry);
+            }
+            None => self.0.push(Bundle { entries: vec![entry], rows: Rows::Plain(new) }),
+        }
+        Some(())
     }
 
     /// The rows of a thing in it.
     pub(super) fn rows(&self, place: &Place<'_>) -> Option<Vec<Row>> {
-        unpacked(&self.0.iter().find(|packed| 1 << packed.at == place.bit())?.rows)
+        let (bundle, range) = self.0.iter().find_map(|bundle| Some((bundle, bundle.range(place.at())?)))?;
+        let plain = bundle.plain()?;
+        let (mut rows, mut rest) = (Vec::new(), plain.get(range)?);
+        while !rest.is_empty() {
+            let (seq, after) = rest.split_first_chunk::<8>()?;
+            let (len, after) = after.split_first_chunk::<4>()?;
+            let (row, after) = after.split_at_checked(u32::from_be_bytes(*len) as usize)?;
+            rows.push((u64::from_be_bytes(*seq), row.to_vec()));
+            rest = after;
+        }
+        Some(rows)
     }
 }
 
 /// A decision's seq and its parts about a thing.
 pub(super) type Row = (u64, Vec<u8>);
-
-fn packed(rows: &[Row]) -> io::Result<Vec<u8>> {
-    let mut packer = DeflateEncoder::new(Vec::new(), Compression::fast());
-    for (seq, row) in rows {
-        packer.write_all(&seq.to_be_bytes())?;
-        packer.write_all(&(row.len() as u32).to_be_bytes())?;
-        packer.write_all(row)?;
-    }
-    packer.finish()
-}
-
-fn unpacked(packed: &[u8]) -> Option<Vec<Row>> {
-    let mut plain = Vec::new();
-    DeflateDecoder::new(packed).read_to_end(&mut plain).ok()?;
-    let (mut rows, mut rest) = (Vec::new(), &plain[..]);
-    while !rest.is_empty() {
-        let (seq, after) = rest.split_first_chunk::<8>()?;
-        let (len, after) = after.split_first_chunk::<4>()?;
-        let (row, after) = after.split_at_checked(u32::from_be_bytes(*len) as usize)?;
-        rows.push((u64::from_be_bytes(*seq), row.to_vec()));
-        rest = after;
-    }
-    Some(rows)
-}
 
 #[cfg(test)]
 mod tests {
@@ -262,13 +362,13 @@ mod tests {
         for number in [1031, 1029] {
             group.insert(&place(number), &rows(number)).unwrap();
         }
-        shelf.put(&place(1029), &group);
-        let bytes = group.bytes();
+        let bytes = group.bytes().unwrap();
+        shelf.put(&place(1029), &group, &bytes);
         let again = Group::read(&bytes).unwrap();
         assert_eq!(again.rows(&place(1029)), Some(rows(1029)));
         assert_eq!(again.rows(&place(1028)), None);
-        assert_eq!(again.lasts().collect::<Vec<_>>(), [(1, 1038), (3, 1040)]);
-        assert_eq!(name_at(&place(1029).group_key(), 3), Some("inc/00001031".to_owned()));
+        assert_eq!(again.lasts().collect::<Vec<_>>(), [(7, 1040), (5, 1038)]);
+        assert_eq!(name_at(&place(1029).group_key(), 7), Some("inc/00001031".to_owned()));
         assert_eq!(shelf.places(&place(1029).shelf_key()), [place(1031), place(1029)]);
         assert!(shelf.has(&place(1031)) && !shelf.has(&place(1030)));
         assert!(shelf.fits(&place(1029), &bytes));
@@ -280,5 +380,42 @@ mod tests {
             let _some = Group::read(&changed).map(|group| group.rows(&place(1029)));
             let _some = Group::read(&bytes[..at]);
         }
+    }
+    #[test]
+    fn a_long_thing_is_compressed_alone_and_all_of_a_group_can_be_changed() {
+        // Rows that no compression makes short, so that what is read again is looked at byte by byte.
+        let rows = |number: u64, len: u64| {
+            let row: Vec<u8> = (0..len).map(|n| (n * n * (number + 7) / 13 % 251) as u8).collect();
+            vec![(number, row), (number + 100, vec![1])]
+        };
+        let len = |at: u64| if at % 3 == 0 { BUNDLE_BYTES as u64 + at } else { 900 * at };
+        let again = |group: &Group| Group::read(&group.bytes().unwrap()).unwrap();
+        let mut group = Group::default();
+        for at in 0..GROUP_THINGS {
+            group.insert(&place(at), &rows(at, len(at))).unwrap();
+            group = again(&group);
+        }
+        assert_eq!(group.0.iter().map(|bundle| bundle.entries.len()).collect::<Vec<_>>(), [1, 5, 1, 1]);
+        for at in 0..GROUP_THINGS {
+            assert_eq!(group.rows(&place(at)), Some(rows(at, len(at))), "{at}");
+        }
+        // Each in turn goes, comes back as another, and the others stay as they are.
+        for changed in 0..GROUP_THINGS {
+            let mut group = group.clone();
+            group.remove(&place(changed)).unwrap();
+            assert_eq!(again(&group).rows(&place(changed)), None);
+            assert_eq!(group.lasts().count() as u64, GROUP_THINGS - 1);
+            group.insert(&place(changed), &rows(changed + 1000, 50)).unwrap();
+            group.insert(&place(changed), &rows(changed + 2000, 60)).unwrap();
+            let group = again(&group);
+            for at in 0..GROUP_THINGS {
+                let expected = if at == changed { rows(at + 2000, 60) } else { rows(at, len(at)) };
+                assert_eq!(group.rows(&place(at)), Some(expected), "{at} after {changed}");
+            }
+        }
+        for at in 0..GROUP_THINGS {
+            group.remove(&place(at)).unwrap();
+        }
+        assert_eq!(group.bytes().unwrap(), Vec::<u8>::new());
     }
 }

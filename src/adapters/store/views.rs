@@ -11,14 +11,15 @@
 //! | `t` thing | its record: open or not, first and last seq, count and digest of its rows |
 //! | `r` thing 0 seq part | a decision's parts about the thing |
 //! | `o` thing | (empty) it is open |
-//! | `s` kind 0 number | a shelf: which of 256 things are put away because they are over, and digests of their groups |
-//! | `a` kind 0 number part | a group: all rows of up to four things that are over, packed |
+//! | `s` kind 0 number | a shelf: which of 512 things are put away because they are over, and digests of their groups |
+//! | `a` kind 0 number part | a group: all rows of up to eight things that are over, packed |
 //! | `d` name 0 part, `n` name 0 part | documents and notes, each behind its digest |
 //!
 //! A thing that was told to be over and has a number is put away; when something more is said about it and it is told to
-//! be open, it is taken out again. So a start reads as much as is open, and a shelf for every 256 things that are not.
+//! be open, it is taken out again. So a start reads as much as is open, and a shelf for every 512 things that are not.
 
 mod change;
+mod touched;
 
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,14 +30,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::change::Change;
+use self::touched::Touched;
 use super::archive::{self, Group, Place, Shelf};
 use super::log::rfc3339;
 use super::record::{self, Record, Sum};
+use crate::adapters::memory;
 use crate::ports::journal::{Head, Line, Views, ViewsError};
 
 /// The folder of the database.
 pub const SLED_DIR: &str = "sled";
-/// How much sled keeps in memory, in bytes. What is open is in the bot's own memory anyway.
+/// How much sled keeps in memory, in bytes, once it looks: see [`touched`]. What is open is in the bot's own memory anyway.
 const CACHE_BYTES: u64 = 256 << 10;
 /// A page over a quarter of this becomes a file that sled never syncs; pages hold up to 16 values of [`VALUE_BYTES`], so
 /// none does. Larger segments would allow larger values and cost memory: filling 100,000 things took 1.2 GB at 8 MiB.
@@ -46,7 +49,7 @@ const VALUE_BYTES: usize = 4000;
 /// A damaged database may hang instead of failing: how long opening may take, in milliseconds.
 const OPEN_WITHIN_MS: u64 = 20_000;
 /// The form of what is kept. A database of another form is set aside and made anew from the log.
-const FORM: u32 = 2;
+const FORM: u32 = 3;
 /// How long to wait for a lock that is about to be let go, in milliseconds.
 const LOCK_RETRY_MS: u64 = 20;
 /// How many lines may wait in sled's buffers until they are settled.
@@ -62,6 +65,8 @@ pub struct SledViews {
     now_ms: i64,
     state: State,
     waiting_lines: usize,
+    /// Since the database was opened.
+    touched: Touched,
 }
 
 enum State {
@@ -153,14 +158,16 @@ impl SledViews {
         File::open(&self.folder)?.sync_all()
     }
 
-    /// Closes the database and opens it again: what was read once is let go of. sled looks at how much it holds only after 64
-    /// reads in each of the 256 parts of its cache, so what a start reads of 1,000 open incidents, 5.5 MB, would stay for good.
+    /// Closes the database and opens it again: what was read once is let go of. [`Views::settle`] does so by itself when it is
+    /// much; see [`touched`].
     pub fn let_go(&mut self) -> Result<(), ViewsError> {
         if let State::Off(_) = self.state {
             return Err(self.not_on());
         }
-        self.settle()?;
+        self.sync()?;
         self.close("it is being opened again");
+        // Before it is opened again: what is new would otherwise lie between what is free.
+        memory::give_back();
         self.open_here().map_err(|why| {
             let aside = self.set_aside(&why).unwrap_or(None);
             self.state = State::Off(why.clone());
@@ -168,8 +175,15 @@ impl SledViews {
         })
     }
 
+    /// Puts everything on the disk.
+    fn sync(&mut self) -> Result<(), ViewsError> {
+        let dir = self.folder.join(SLED_DIR);
+        self.waiting_lines = 0;
+        self.ask(|db, _| barrier(db, &dir))
+    }
+
     fn off_in(folder: PathBuf, now_ms: i64, why: &str) -> Self {
-        SledViews { folder, now_ms, state: State::Off(why.to_owned()), waiting_lines: 0 }
+        SledViews { folder, now_ms, state: State::Off(why.to_owned()), waiting_lines: 0, touched: Touched::default() }
     }
 
     fn open_here(&mut self) -> Result<(), String> {
@@ -193,7 +207,7 @@ impl SledViews {
         let opened = receiver.recv_timeout(Duration::from_millis(OPEN_WITHIN_MS));
         let (db, top) = opened.map_err(|_| "it did not open in time".to_owned())??;
         self.state = State::On { db, top };
-        self.waiting_lines = 0;
+        (self.waiting_lines, self.touched) = (0, Touched::default());
         Ok(())
     }
 
@@ -256,7 +270,7 @@ impl SledViews {
 
 impl Drop for SledViews {
     fn drop(&mut self) {
-        let _settled = self.settle();
+        let _synced = self.sync();
         self.close("closed");
     }
 }
@@ -345,7 +359,7 @@ impl Views for SledViews {
         open: &[(String, bool)],
         docs: &[(String, Vec<u8>)],
     ) -> Result<(), ViewsError> {
-        self.ask(|db, top| {
+        let reached = self.ask(|db, top| {
             let known = top.head.as_ref().map(|head| head.seq);
             let mut change = Change::new(db, top);
             for line in lines.iter().filter(|line| known.is_none_or(|known| line.seq > known)) {
@@ -357,17 +371,21 @@ impl Views for SledViews {
             for (name, bytes) in docs {
                 change.put(record::DOC, name, bytes)?;
             }
-            *top = change.write(Some(head.clone()))?;
-            Ok(())
+            let reached;
+            (*top, reached) = change.write(Some(head.clone()))?;
+            Ok(reached)
         })?;
+        reached.into_iter().for_each(|front| self.touched.add(front));
         self.waiting_lines += lines.len();
-        if self.waiting_lines >= SETTLE_LINES { self.settle() } else { Ok(()) }
+        if self.waiting_lines >= SETTLE_LINES { self.sync() } else { Ok(()) }
     }
 
     fn settle(&mut self) -> Result<(), ViewsError> {
-        let dir = self.folder.join(SLED_DIR);
-        self.waiting_lines = 0;
-        self.ask(|db, _| barrier(db, &dir))
+        if self.hold_much() { self.let_go() } else { self.sync() }
+    }
+
+    fn hold_much(&self) -> bool {
+        matches!(self.state, State::On { .. }) && self.touched.is_much()
     }
 
     fn open_things(&mut self) -> Result<Vec<String>, ViewsError> {
@@ -381,13 +399,16 @@ impl Views for SledViews {
     }
 
     fn rows(&mut self, thing: &str) -> Result<Vec<Line>, ViewsError> {
-        self.ask(|db, _| {
+        let (lines, front) = self.ask(|db, _| {
             let line = |(seq, row): archive::Row| {
                 let line = record::row_line(&row).filter(|line| line.seq == seq);
                 line.ok_or_else(|| format!("a row of {thing} does not hold"))
             };
-            change::rows(db, thing)?.into_iter().map(line).collect()
-        })
+            let (rows, front) = change::rows(db, thing)?;
+            Ok((rows.into_iter().map(line).collect::<Result<Vec<_>, _>>()?, front))
+        })?;
+        self.touched.add(front);
+        Ok(lines)
     }
 
     fn things(&mut self, kind: &str, before: Option<&str>, limit: usize) -> Result<Vec<(String, bool)>, ViewsError> {
@@ -431,7 +452,7 @@ impl Views for SledViews {
             let mut change = Change::new(db, top);
             change.put(record::NOTE, name, bytes)?;
             // With a head in any case: a database with notes but no lines is no damaged one.
-            *top = change.write(None)?;
+            (*top, _) = change.write(None)?;
             Ok(())
         })
     }

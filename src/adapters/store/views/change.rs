@@ -52,16 +52,19 @@ impl<'a> Change<'a> {
         self.put_parts(&record::key(kind, name), &record::sealed(bytes))
     }
 
-    /// Writes all of it, in one step, and returns the head record that then holds.
-    pub(super) fn write(mut self, head: Option<Head>) -> Result<Top, String> {
+    /// Writes all of it, in one step. Returns the head record that then holds, and the fronts of the keys that were looked at.
+    pub(super) fn write(mut self, head: Option<Head>) -> Result<(Top, Vec<Vec<u8>>), String> {
         let things = std::mem::take(&mut self.things);
         let mut groups = BTreeMap::new();
         for (name, thing) in &things {
             self.settle_thing(name, thing, &mut groups)?;
         }
+        let rows = things.keys().map(|name| record::key(record::ROW, name));
+        let fronts = rows.chain(groups.keys().cloned()).collect();
         for (key, (place, group)) in groups {
-            self.put_parts(&key, &group.bytes())?;
-            self.shelf(&place)?.put(&place, &group);
+            let bytes = group.bytes().map_err(text)?;
+            self.put_parts(&key, &bytes)?;
+            self.shelf(&place)?.put(&place, &group, &bytes);
         }
         for (key, (before, now)) in std::mem::take(&mut self.shelves) {
             if before.as_ref() == Some(&now) || (before.is_none() && now == Shelf::empty()) {
@@ -79,7 +82,7 @@ impl<'a> Change<'a> {
         let json = serde_json::to_vec(&self.top).map_err(text)?;
         self.batch.insert(&[record::HEAD], record::sealed(&json));
         self.db.apply_batch(self.batch).map_err(text)?;
-        Ok(self.top)
+        Ok((self.top, fronts))
     }
 
     fn thing(&mut self, name: &str) -> Result<&mut Thing, String> {
@@ -119,14 +122,18 @@ impl<'a> Change<'a> {
                     None => Vec::new(),
                 };
                 rows.extend_from_slice(new);
-                if rows.is_empty() { Ok(()) } else { self.group(&place, groups)?.insert(&place, &rows).map_err(text) }
+                if rows.is_empty() {
+                    Ok(())
+                } else {
+                    self.group(&place, groups)?.insert(&place, &rows).ok_or_else(|| unheld(name))
+                }
             }
             None => {
                 let mut now = before.clone().unwrap_or_default();
                 if let Some(place) = place.filter(|_| *away) {
                     let group = self.group(&place, groups)?;
                     let rows = group.rows(&place).ok_or_else(|| unheld(name))?;
-                    group.remove(&place);
+                    group.remove(&place).ok_or_else(|| unheld(name))?;
                     rows.iter().for_each(|row| self.put_row(name, &mut now, row));
                 }
                 new.iter().for_each(|row| self.put_row(name, &mut now, row));
@@ -212,18 +219,20 @@ fn unheld(name: &str) -> String {
     format!("the rows of {name} do not hold")
 }
 
-/// A thing's decisions, whether they are rows of their own or put away.
-pub(super) fn rows(db: &sled::Db, name: &str) -> Result<Vec<Row>, String> {
+/// A thing's decisions, whether they are rows of their own or put away, and the front of the keys that they have.
+pub(super) fn rows(db: &sled::Db, name: &str) -> Result<(Vec<Row>, Vec<u8>), String> {
+    let own = record::key(record::ROW, name);
     if let Some(record) = record_of(db, name)? {
-        return own_rows(db, name, &record);
+        return Ok((own_rows(db, name, &record)?, own));
     }
     if let Some(place) = Place::of(name)
         && let Some(shelf) = shelf_of(db, &place)?
         && shelf.has(&place)
     {
-        return group_of(db, &shelf, &place)?.rows(&place).ok_or_else(|| unheld(name));
+        let rows = group_of(db, &shelf, &place)?.rows(&place).ok_or_else(|| unheld(name))?;
+        return Ok((rows, place.group_key()));
     }
-    own_rows(db, name, &Record::default())
+    Ok((own_rows(db, name, &Record::default())?, own))
 }
 
 /// The record of a thing that has rows of its own.
