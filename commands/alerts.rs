@@ -9,7 +9,7 @@ use crate::domain::policy::{Right, Span};
 use crate::domain::press::flat;
 use crate::domain::refusal::Refusal;
 use crate::domain::rules;
-use crate::domain::text::{self, alerts as says};
+use crate::domain::text::{alerts as says, rules as of_rules};
 use crate::domain::verbs::{alerts, hold};
 
 /// Groups, or silences, in one answer.
@@ -58,8 +58,7 @@ pub const RULES: Command = Command {
     needs: nothing,
     decide: |ctx, call, _| {
         let only = call.word("service").map(|name| ctx.service_named(&name)).transpose()?;
-        let mut card = Card::new("Rules", Tone::Quiet).line(text::rules::down(ctx.policy));
-        let mut worst = Tone::Good;
+        let mut lines = Vec::new();
         for rule in &ctx.policy.alerts.rules {
             let about = rules::subjects(ctx.workspace, rule);
             let is_asked =
@@ -68,18 +67,20 @@ pub const RULES: Command = Command {
                 .filter(is_asked)
                 .map(|about| {
                     let one = ctx.state.measured.rules.of(rule, about);
-                    text::rules::stands(&ctx, rule, about, one, rules::is_firing(&ctx, rule, about))
+                    of_rules::stands(&ctx, rule, about, one, rules::is_firing(&ctx, rule, about))
                 })
                 .collect();
-            if stands.is_empty() {
-                continue;
-            }
-            if stands.iter().any(|(sign, _)| matches!(*sign, "✗" | "⚠")) {
-                worst = Tone::Warn;
-            }
-            card = card.line(text::rules::line(&ctx, rule, &stands));
+            let rank = stands.iter().map(|(sign, _)| of_rules::rank(sign)).min();
+            lines.extend(rank.map(|rank| (rank, of_rules::line(&ctx, rule, &stands))));
         }
-        card.tone = worst;
+        // What fires first, then what is about to; of the same, in the policy's order.
+        lines.sort_by_key(|(rank, _)| *rank);
+        let is_well = lines.first().is_none_or(|(rank, _)| *rank > of_rules::rank("⚠"));
+        let mut card = Card::new("Rules", if is_well { Tone::Good } else { Tone::Warn });
+        for (_, line) in lines {
+            card = card.line(line);
+        }
+        card = card.line(of_rules::down(ctx.policy));
         Ok(Draft::new(ctx).done(only_you(Message::card(card))))
     },
 };

@@ -344,6 +344,7 @@ fn routes(demo: Arc<Demo>) -> Router {
         .route("/kill", post(kill))
         .route("/service", post(service))
         .route("/release", post(release))
+        .route("/memory", post(memory))
         .route("/fresh", post(fresh))
         .with_state(demo)
 }
@@ -422,6 +423,11 @@ async fn service(State(demo): State<Arc<Demo>>, Json(wanted): Json<Named>) -> Re
 /// A deploy past the bot, of an image that does not do.
 async fn release(State(demo): State<Arc<Demo>>, Json(wanted): Json<Named>) -> Response {
     done(elsewhere::release(&demo.fly, &wanted.app()))
+}
+
+/// A program is killed for want of memory on one machine, and started again.
+async fn memory(State(demo): State<Arc<Demo>>, Json(wanted): Json<Named>) -> Response {
+    done(elsewhere::memory_runs_out(&demo.fly, &wanted.app()))
 }
 
 fn done<T>(did: anyhow::Result<T>) -> Response {

@@ -3,6 +3,8 @@
 //! Pictures of each state, on a wide and a narrow window, are written to `target/tmp/screens`; whoever changes the page looks at
 //! them. Without Chromium the tests say "skipped"; with `WATCHBELL_CI=1` that is an error.
 
+#[path = "browser/alerts.rs"]
+mod alerts;
 #[path = "browser/deploys.rs"]
 mod deploys;
 #[path = "browser/driver.rs"]

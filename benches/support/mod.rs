@@ -141,6 +141,7 @@ impl Record {
                 | Query::Changes(_)
                 | Query::Head
                 | Query::Logs(_)
+                | Query::Life(_)
                 | Query::Figures(_) => {}
                 Query::Itself => answers.itself = Some(Itself::default()),
             }

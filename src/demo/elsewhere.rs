@@ -1,4 +1,4 @@
-//! Deploys past the bot, as somebody makes them with flyctl: what the page's service menu and "Show me 3 a.m." ask for.
+//! What happens past the bot, as deploys that somebody makes with flyctl: what the page's service menu and "Show me 3 a.m." ask for.
 //!
 //! Acts on the local Fly alone. Never tells the bot: that it sees them is what is shown.
 
@@ -33,4 +33,12 @@ pub fn release(fly: &fly::Handle, app: &str) -> anyhow::Result<u64> {
     let wish = json!({ "app": app, "image": image, "user": user(app)?, "description": "Answer from the new model" });
     let made = fly.act("release", &wish).map_err(|why| anyhow!("{why}"))?;
     made["version"].as_u64().ok_or_else(|| anyhow!("the release has no number"))
+}
+
+/// The program on an app's first machine is killed for want of memory, and started again.
+///
+/// # Errors
+/// When there is no such app.
+pub fn memory_runs_out(fly: &fly::Handle, app: &str) -> anyhow::Result<()> {
+    fly.act("oom", &json!({ "app": app, "machine": 1 })).map(drop).map_err(|why| anyhow!("{why}"))
 }

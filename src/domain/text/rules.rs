@@ -158,15 +158,27 @@ pub fn stands(
     (sign, Text::plain(format!("{whom}: {words}{would}")))
 }
 
-/// One rule with everything it is about, on one line.
+/// How much a sign wants to be seen first.
+pub fn rank(sign: &str) -> u8 {
+    match sign {
+        "✗" => 0,
+        "⚠" => 1,
+        "?" => 2,
+        _ => 3,
+    }
+}
+
+/// One rule on one line: how it stands with everything it is about, then what it watches and what follows.
 pub fn line(ctx: &Ctx<'_>, rule: &Rule, stands: &[(&'static str, Text)]) -> Text {
     let level = ctx.policy.alerts.level(&rule.severity);
-    let follows = follows(rule, level == Level::Critical);
-    let mut line = Text::default().bold(&rule.name).text(format!(" · {} · {}, {follows}", watches(rule), level.name()));
+    let worst = stands.iter().map(|(sign, _)| *sign).min_by_key(|sign| rank(sign)).unwrap_or("?");
+    let mut line = Text::plain(format!("{worst} ")).bold(&rule.name);
     for (sign, words) in stands {
-        line = line.text(format!(" · {sign} ")).join(words.clone());
+        let sign = if stands.len() > 1 { format!("{sign} ") } else { String::new() };
+        line = line.text(format!(" · {sign}")).join(words.clone());
     }
-    line
+    let follows = follows(rule, level == Level::Critical);
+    line.text(format!(" · {} · {}, {follows}", watches(rule), level.name()))
 }
 
 /// The rule that is not among the others: a service that does not answer.

@@ -187,6 +187,8 @@ export class Demo {
       { label: "✗ Dead", hint: "does not answer at all", run: set("dead"), danger: true },
       { heading: "Past the bot, as with flyctl" },
       { label: "Deploy a bad image", hint: "passes its check, answers 500", run: () => this.#demo("release", { name, stage }, "A bad image is deployed, past the bot."), danger: true },
+      { heading: "For a rule to see" },
+      { label: "Memory runs out", hint: "one machine's program is killed and starts again", run: () => this.#demo("memory", { name, stage }, "Killed for want of memory. A rule sees it within half a minute."), danger: true },
     ], { label: `How ${name} (${stage}) behaves` });
   }
 
