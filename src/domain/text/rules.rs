@@ -187,7 +187,6 @@ pub fn down(policy: &Policy) -> Text {
     let follows =
         policy.incidents.declare_when_down.map_or("is said".to_owned(), |severity| format!("opens a {}", severity));
     let (times, lasts) = (health.down_after_failures, span(health.down_after.delta()));
-    Text::default()
-        .bold("down")
-        .text(format!(" · {times} looks in a row that failed, for {lasts} · {follows} (`/health`)"))
+    let words = format!(" · {times} looks in a row that failed, for {lasts} · {follows}; ");
+    Text::default().bold("down").text(words).code("/health").text(" says how they are")
 }
