@@ -199,14 +199,17 @@ impl Followed {
     }
 }
 
+/// Looks at one copy of a service, oldest first: when, and how long the answer took in ms when there was one.
+type Looks = VecDeque<(At, Option<u32>)>;
+
 /// Everything that rules go by and that is no fact.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
     /// Rule by rule and thing by thing.
     followed: BTreeMap<String, Followed>,
-    /// The newest looks at each copy of a service: when, and how long the answer took when there was one.
+    /// The newest looks at each copy of a service.
     #[serde(skip)]
-    looks: BTreeMap<(Service, Stage), VecDeque<(At, Option<u32>)>>,
+    looks: BTreeMap<(Service, Stage), Looks>,
     /// What was read in logs and of machines.
     #[serde(default)]
     read: seeing::Noted,

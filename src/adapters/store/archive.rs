@@ -388,7 +388,7 @@ mod tests {
             let row: Vec<u8> = (0..len).map(|n| (n * n * (number + 7) / 13 % 251) as u8).collect();
             vec![(number, row), (number + 100, vec![1])]
         };
-        let len = |at: u64| if at % 3 == 0 { BUNDLE_BYTES as u64 + at } else { 900 * at };
+        let len = |at: u64| if at.is_multiple_of(3) { BUNDLE_BYTES as u64 + at } else { 900 * at };
         let again = |group: &Group| Group::read(&group.bytes().unwrap()).unwrap();
         let mut group = Group::default();
         for at in 0..GROUP_THINGS {
