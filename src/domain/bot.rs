@@ -19,7 +19,7 @@ use super::policy::JobKind;
 use super::refusal::Refusal;
 use super::state::{Decided, State};
 use super::verbs::pipeline;
-use super::{alerts, deploy, jobs, press, releases, services, text};
+use super::{alerts, deploy, evidence, jobs, press, releases, services, text};
 
 /// What the outside must be asked before this input can be decided.
 pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
@@ -31,6 +31,16 @@ pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
         InputKind::Press(press) => press::needs(ctx, press),
         InputKind::Filled(form) => press::needs_of(ctx, form),
         InputKind::Pipeline(ask) => pipeline::queries(ctx, ask),
+        InputKind::Effect(outcome) => needs_of_end(ctx, outcome),
+        _ => Vec::new(),
+    }
+}
+
+/// What must be asked beside what an effect brought.
+fn needs_of_end(ctx: &Ctx<'_>, outcome: &EffectOutcome) -> Vec<Query> {
+    let kind = ctx.state.pending.get(&outcome.effect).map(|effect| &effect.kind);
+    match (kind, &outcome.end) {
+        (Some(EffectKind::Look { services, .. }), EffectEnd::Looked { .. }) => evidence::queries(ctx, services),
         _ => Vec::new(),
     }
 }
@@ -52,7 +62,7 @@ pub fn decide(
         }
         InputKind::Press(input) => return press::press(draft, input, answers),
         InputKind::Filled(input) => return press::filled(draft, input, answers),
-        InputKind::Effect(outcome) => effect_ended(&mut draft, outcome),
+        InputKind::Effect(outcome) => effect_ended(&mut draft, outcome, answers),
         InputKind::Measured(look) => services::decide(&mut draft, look, changed)?,
         InputKind::Releases(look) => releases::decide(&mut draft, look),
         InputKind::Pipeline(ask) => {
@@ -102,19 +112,23 @@ fn start(draft: &mut Draft<'_>, started: &Started) {
     }
 }
 
-fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome) {
+fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome, answers: &Answers) {
     let Some(effect) = draft.ctx.state.pending.get(&outcome.effect) else { return };
     let (on, id) = (effect.on, effect.id);
     match &outcome.end {
         EffectEnd::Done { posted } => draft.fact(on, Fact::Done { effect: id, posted: posted.clone() }),
         EffectEnd::Looked { report } => {
             draft.fact(on, Fact::Done { effect: id, posted: None });
-            if let EffectKind::Look { incident, .. } = effect.kind {
+            if let EffectKind::Look { incident, services } = &effect.kind {
+                let incident = *incident;
                 let mut message = health::card(report, &[]);
                 if draft.incident(incident).is_ok_and(|incident| incident.services.is_empty()) {
                     message = message.and(text::nothing_named());
                 }
                 draft.post(incident, Target::Thread(incident), message);
+                if let Some(found) = evidence::message(&draft.ctx, incident, services, answers) {
+                    draft.post(incident, Target::Thread(incident), found);
+                }
             }
         }
         EffectEnd::Stepped { end } => {

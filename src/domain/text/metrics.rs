@@ -7,6 +7,7 @@ use crate::domain::chart::{Unit, amount};
 use crate::domain::figures::baseline::{Baseline, Drift, Kept};
 use crate::domain::figures::{Figure, Missing, Reading, Shown};
 use crate::domain::health::Mark;
+use crate::domain::message::Tone;
 use crate::domain::policy::Target;
 use crate::domain::workspace::Stage;
 
@@ -184,6 +185,19 @@ pub fn headline(about: &str, marks: &[Mark], unmeasured: usize) -> String {
     };
     let rest = if unmeasured == 0 { String::new() } else { format!("; {unmeasured} not measured") };
     format!("{worst} {about}: {says}{rest}")
+}
+
+/// The headline over several services' figures.
+pub const FIGURES: &str = "Figures, in production";
+
+/// The colour of the worst; quiet while nothing is known.
+pub fn tone(marks: &[Mark]) -> Tone {
+    match marks.iter().copied().filter(|mark| *mark != Mark::Unknown).reduce(Mark::worse) {
+        Some(Mark::Critical) => Tone::Bad,
+        Some(Mark::Warning) => Tone::Warn,
+        Some(Mark::Ok) => Tone::Good,
+        Some(Mark::Unknown) | None => Tone::Quiet,
+    }
 }
 
 /// Under which span of time figures stand.
