@@ -8,8 +8,9 @@ use chrono::{DateTime, Utc};
 use super::answer::Answer;
 use super::draft::{Ctx, Decision, Draft};
 use super::due::{self, Away};
-use super::effect::{EffectKind, Target};
+use super::effect::{EffectKind, Target, Wanted};
 use super::fact::Fact;
+use super::figures::watch;
 use super::health::{self, Transition};
 use super::hosting::Trouble;
 use super::ids::Thing;
@@ -40,7 +41,10 @@ pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
 fn needs_of_end(ctx: &Ctx<'_>, outcome: &EffectOutcome) -> Vec<Query> {
     let kind = ctx.state.pending.get(&outcome.effect).map(|effect| &effect.kind);
     match (kind, &outcome.end) {
-        (Some(EffectKind::Look { services, .. }), EffectEnd::Looked { .. }) => evidence::queries(ctx, services),
+        (Some(EffectKind::Look { services, wanted, .. }), EffectEnd::Looked { .. }) => match wanted {
+            Wanted::Opened => evidence::queries(ctx, services),
+            Wanted::Verified => watch::questions(ctx, &evidence::measured(ctx, services)),
+        },
         _ => Vec::new(),
     }
 }
@@ -119,7 +123,10 @@ fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome, answers: &Answer
         EffectEnd::Done { posted } => draft.fact(on, Fact::Done { effect: id, posted: posted.clone() }),
         EffectEnd::Looked { report } => {
             draft.fact(on, Fact::Done { effect: id, posted: None });
-            if let EffectKind::Look { incident, services } = &effect.kind {
+            if let EffectKind::Look { incident, wanted: Wanted::Verified, .. } = effect.kind {
+                // What is closed by now has nothing to verify.
+                let _ = due::measured(draft, incident, Some(report), answers);
+            } else if let EffectKind::Look { incident, services, .. } = &effect.kind {
                 let incident = *incident;
                 let mut message = health::card(report, &[]);
                 if draft.incident(incident).is_ok_and(|incident| incident.services.is_empty()) {
@@ -151,6 +158,9 @@ fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome, answers: &Answer
                     deploy::run::stepped(draft, *deploy, step, &failed);
                 }
                 EffectKind::Survey { deploy, .. } => deploy::run::surveyed(draft, *deploy, &Err(why.clone()), None),
+                EffectKind::Look { incident, wanted: Wanted::Verified, .. } => {
+                    let _ = due::measured(draft, *incident, None, answers);
+                }
                 _ => {}
             }
             if let (EffectKind::Page { person, via, .. }, Thing::Incident(incident)) = (&effect.kind, on)

@@ -67,12 +67,15 @@ pub enum EffectKind {
         /// Which incident.
         incident: IncidentId,
     },
-    /// Look at services now; what was seen goes into the incident's thread.
+    /// Look at services now.
     Look {
         /// Which incident.
         incident: IncidentId,
         /// Which services; all when empty.
         services: Vec<Service>,
+        /// What for.
+        #[serde(default, rename = "for", skip_serializing_if = "Wanted::is_the_opening")]
+        wanted: Wanted,
     },
     /// Post a message.
     Post {
@@ -145,6 +148,23 @@ pub enum EffectKind {
         /// Who asked, by name.
         by: String,
     },
+}
+
+/// What a look is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wanted {
+    /// The incident was opened: what is seen goes into its thread.
+    #[default]
+    Opened,
+    /// Its verification is to pass.
+    Verified,
+}
+
+impl Wanted {
+    fn is_the_opening(&self) -> bool {
+        *self == Self::Opened
+    }
 }
 
 /// Where a post goes.

@@ -172,7 +172,9 @@ impl Book {
                 }
                 planned.next = *next;
             }
-            Fact::VerifyStarted { until, .. } | Fact::VerifyReset { until, .. } if *until <= at => {
+            Fact::VerifyStarted { until, .. } | Fact::VerifyReset { until, .. } | Fact::VerifyHeld { until, .. }
+                if *until <= at =>
+            {
                 return Err(format!("2: the verification of {id} is over when it begins, and so for ever"));
             }
             Fact::Escalated { why, level, .. } => {

@@ -200,6 +200,23 @@ pub fn tone(marks: &[Mark]) -> Tone {
     }
 }
 
+/// What speaks against calling it over: "checkout: error rate 8.1 %, critical over 5 %".
+pub fn objection(service: &str, shown: &Shown<'_>, value: f64, mark: Mark) -> String {
+    format!("{service}: {}, {}", measured(shown, value), meaning(shown, mark))
+}
+
+/// "error rate 8.1 %".
+pub fn measured(shown: &Shown<'_>, value: f64) -> String {
+    format!("{} {}", named(shown), amount(value, shown.unit()))
+}
+
+/// "error rate 6.1 % since (0.2 % before)"; where it is worse, against which bound.
+pub fn since(shown: &Shown<'_>, is: f64, was: Option<f64>, mark: Mark, is_worse: bool) -> String {
+    let was = was.map_or("no requests".to_owned(), |was| amount(was, shown.unit()));
+    let bound = if is_worse { format!(", {}", meaning(shown, mark)) } else { String::new() };
+    format!("{} since ({was} before){bound}", measured(shown, is))
+}
+
 /// Under which span of time figures stand.
 pub fn over(asked: TimeDelta) -> String {
     format!("The last {}.", span(asked))

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::deploy::{Deploy, Kind};
 use crate::domain::draft::Draft;
-use crate::domain::effect::{EffectKind, Target, Urgency};
+use crate::domain::effect::{EffectKind, Target, Urgency, Wanted};
 use crate::domain::escalate;
 use crate::domain::fact::{EscalationReason, Fact, Moment, Part};
 use crate::domain::ids::{IncidentId, Service, Thing};
@@ -186,7 +186,11 @@ pub fn open(draft: &mut Draft<'_>, opener: Opener<'_>, declared: Declared) -> Re
     for deploy in ctx.state.team.deploys.values().filter(is_at_work) {
         draft.post(id, Target::Thread(id), Message::line(text::deploys::going_back(&ctx, deploy)));
     }
-    draft.effect(Thing::Incident(id), Urgency::Talk, EffectKind::Look { incident: id, services: declared.services });
+    draft.effect(
+        Thing::Incident(id),
+        Urgency::Talk,
+        EffectKind::Look { incident: id, services: declared.services, wanted: Wanted::Opened },
+    );
     Ok(id)
 }
 
