@@ -45,6 +45,7 @@ fn needs_of_end(ctx: &Ctx<'_>, outcome: &EffectOutcome) -> Vec<Query> {
             Wanted::Opened => evidence::queries(ctx, services),
             Wanted::Verified => watch::questions(ctx, &evidence::measured(ctx, services)),
         },
+        (Some(EffectKind::Survey { deploy, .. }), EffectEnd::Surveyed { .. }) => deploy::run::questions(ctx, *deploy),
         _ => Vec::new(),
     }
 }
@@ -147,7 +148,7 @@ fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome, answers: &Answer
         EffectEnd::Surveyed { machines, report } => {
             draft.fact(on, Fact::Done { effect: id, posted: None });
             if let EffectKind::Survey { deploy, .. } = effect.kind {
-                deploy::run::surveyed(draft, deploy, machines, report.as_ref());
+                deploy::run::surveyed(draft, deploy, machines, report.as_ref(), answers);
             }
         }
         EffectEnd::GivenUp { why } => {
@@ -157,7 +158,9 @@ fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome, answers: &Answer
                     let failed = Stepped::Failed { trouble: Trouble::Unreachable, says: why.clone(), before: None };
                     deploy::run::stepped(draft, *deploy, step, &failed);
                 }
-                EffectKind::Survey { deploy, .. } => deploy::run::surveyed(draft, *deploy, &Err(why.clone()), None),
+                EffectKind::Survey { deploy, .. } => {
+                    deploy::run::surveyed(draft, *deploy, &Err(why.clone()), None, answers)
+                }
                 EffectKind::Look { incident, wanted: Wanted::Verified, .. } => {
                     let _ = due::measured(draft, *incident, None, answers);
                 }

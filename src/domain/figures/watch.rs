@@ -90,7 +90,7 @@ impl Watched<'_> {
 pub enum Says {
     /// No worse than it may be: what was measured, in a phrase.
     Well(String),
-    /// Worse: what was measured, in a phrase.
+    /// Worse: what is, in a phrase.
     Worse(String),
     /// No requests came.
     NoRequests,
@@ -104,7 +104,7 @@ pub fn compare(ctx: &Ctx<'_>, watched_one: &Watched<'_>, answers: &Answers) -> S
     let over = watched_one.over(now);
     // Each value is taken over minutes: those of the second half of the watch are of the new image alone.
     let since = now - (watched_one.watch_for / 2).max(SINCE_MIN);
-    let (mut told, mut is_worse, mut was_answered) = (Vec::new(), false, false);
+    let (mut told, mut worse, mut was_answered) = (Vec::new(), Vec::new(), false);
     for shown in watched(ctx, of) {
         let Ok(reading) = read(&shown, of, over, answers) else { continue };
         was_answered = true;
@@ -119,19 +119,19 @@ pub fn compare(ctx: &Ctx<'_>, watched_one: &Watched<'_>, answers: &Answers) -> S
         let Some(is) = mean(since, now) else { continue };
         let was = mean(over.from, watched_one.began);
         let mark = shown.target.map_or(Mark::Unknown, |target| target.judge(is));
-        let worse = match (mark, was) {
+        let is_worse = match (mark, was) {
             (Mark::Critical, _) => true,
             (Mark::Warning, Some(was)) => is >= was * CLEARLY_WORSE,
             _ => false,
         };
-        is_worse |= worse;
-        told.push(words::since(&shown, is, was, mark, worse));
+        let list = if is_worse { &mut worse } else { &mut told };
+        list.push(words::since(&shown, is, was, mark, is_worse));
     }
-    match (told.is_empty(), was_answered) {
-        (false, _) if is_worse => Says::Worse(told.join(", ")),
-        (false, _) => Says::Well(told.join(", ")),
-        (true, true) => Says::NoRequests,
-        (true, false) => Says::Nothing,
+    match () {
+        () if !worse.is_empty() => Says::Worse(worse.join("; ")),
+        () if !told.is_empty() => Says::Well(told.join(", ")),
+        () if was_answered => Says::NoRequests,
+        () => Says::Nothing,
     }
 }
 
