@@ -54,6 +54,8 @@ pub struct Book {
     pub ships: Ships,
     /// What is known of alerts.
     pub rings: Rings,
+    /// Verifications that what is measured held up.
+    pub held: u64,
 }
 
 impl Book {
@@ -177,6 +179,7 @@ impl Book {
             {
                 return Err(format!("2: the verification of {id} is over when it begins, and so for ever"));
             }
+            Fact::VerifyHeld { .. } => self.held += 1,
             Fact::Escalated { why, level, .. } => {
                 let asked = matches!(why, EscalationReason::Asked | EscalationReason::WentSilent);
                 if !told.open || (told.acknowledged && !asked) {
