@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::answer::Answer;
 use super::draft::{Ctx, Decision, Draft};
 use super::due::{self, Away};
-use super::effect::{EffectKind, Target, Wanted};
+use super::effect::{EffectKind, LookFor, Target};
 use super::fact::Fact;
 use super::figures::watch;
 use super::health::{self, Transition};
@@ -41,10 +41,13 @@ pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
 fn needs_of_end(ctx: &Ctx<'_>, outcome: &EffectOutcome) -> Vec<Query> {
     let kind = ctx.state.pending.get(&outcome.effect).map(|effect| &effect.kind);
     match (kind, &outcome.end) {
-        (Some(EffectKind::Look { services, wanted, .. }), EffectEnd::Looked { .. }) => match wanted {
-            Wanted::Opened => evidence::queries(ctx, services),
-            Wanted::Verified => watch::questions(ctx, &evidence::measured(ctx, services)),
-        },
+        (Some(EffectKind::Look { services, wanted: LookFor::Opened, .. }), EffectEnd::Looked { .. }) => {
+            evidence::queries(ctx, services)
+        }
+        // Also when the look itself came to nothing: errors are told by others.
+        (Some(EffectKind::Look { services, wanted: LookFor::Verified, .. }), _) => {
+            watch::questions(ctx, &evidence::measured(ctx, services))
+        }
         (Some(EffectKind::Survey { deploy, .. }), EffectEnd::Surveyed { .. }) => deploy::run::questions(ctx, *deploy),
         _ => Vec::new(),
     }
@@ -124,7 +127,7 @@ fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome, answers: &Answer
         EffectEnd::Done { posted } => draft.fact(on, Fact::Done { effect: id, posted: posted.clone() }),
         EffectEnd::Looked { report } => {
             draft.fact(on, Fact::Done { effect: id, posted: None });
-            if let EffectKind::Look { incident, wanted: Wanted::Verified, .. } = effect.kind {
+            if let EffectKind::Look { incident, wanted: LookFor::Verified, .. } = effect.kind {
                 // What is closed by now has nothing to verify.
                 let _ = due::measured(draft, incident, Some(report), answers);
             } else if let EffectKind::Look { incident, services, .. } = &effect.kind {
@@ -161,7 +164,7 @@ fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome, answers: &Answer
                 EffectKind::Survey { deploy, .. } => {
                     deploy::run::surveyed(draft, *deploy, &Err(why.clone()), None, answers)
                 }
-                EffectKind::Look { incident, wanted: Wanted::Verified, .. } => {
+                EffectKind::Look { incident, wanted: LookFor::Verified, .. } => {
                     let _ = due::measured(draft, *incident, None, answers);
                 }
                 _ => {}

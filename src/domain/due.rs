@@ -6,7 +6,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::draft::Draft;
-use super::effect::{EffectKind, Target, Urgency, Wanted};
+use super::effect::{EffectKind, LookFor, Target, Urgency};
 use super::fact::{EscalationReason, Fact, Moment, Status};
 use super::figures::watch;
 use super::health::HealthReport;
@@ -338,7 +338,7 @@ fn verification(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
         return pass(draft, id, None);
     }
     draft.fact(id, Fact::VerifyMeasuring);
-    let look = EffectKind::Look { incident: id, services, wanted: Wanted::Verified };
+    let look = EffectKind::Look { incident: id, services, wanted: LookFor::Verified };
     draft.effect(id, Urgency::Talk, look);
     Ok(())
 }

@@ -74,8 +74,8 @@ pub enum EffectKind {
         /// Which services; all when empty.
         services: Vec<Service>,
         /// What for.
-        #[serde(default, rename = "for", skip_serializing_if = "Wanted::is_the_opening")]
-        wanted: Wanted,
+        #[serde(default, rename = "for", skip_serializing_if = "LookFor::is_the_opening")]
+        wanted: LookFor,
     },
     /// Post a message.
     Post {
@@ -153,7 +153,7 @@ pub enum EffectKind {
 /// What a look is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Wanted {
+pub enum LookFor {
     /// The incident was opened: what is seen goes into its thread.
     #[default]
     Opened,
@@ -161,7 +161,7 @@ pub enum Wanted {
     Verified,
 }
 
-impl Wanted {
+impl LookFor {
     fn is_the_opening(&self) -> bool {
         *self == Self::Opened
     }

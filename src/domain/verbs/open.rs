@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::deploy::{Deploy, Kind};
 use crate::domain::draft::Draft;
-use crate::domain::effect::{EffectKind, Target, Urgency, Wanted};
+use crate::domain::effect::{EffectKind, LookFor, Target, Urgency};
 use crate::domain::escalate;
 use crate::domain::fact::{EscalationReason, Fact, Moment, Part};
 use crate::domain::ids::{IncidentId, Service, Thing};
@@ -189,7 +189,7 @@ pub fn open(draft: &mut Draft<'_>, opener: Opener<'_>, declared: Declared) -> Re
     draft.effect(
         Thing::Incident(id),
         Urgency::Talk,
-        EffectKind::Look { incident: id, services: declared.services, wanted: Wanted::Opened },
+        EffectKind::Look { incident: id, services: declared.services, wanted: LookFor::Opened },
     );
     Ok(id)
 }
