@@ -24,6 +24,17 @@ pub struct Effect {
 }
 
 impl Effect {
+    /// The effect as a record has it: what a message carries that goes on none is left out.
+    #[must_use]
+    pub fn recorded(&self) -> Self {
+        let mut effect = self.clone();
+        if let EffectKind::Post { message, .. } = &mut effect.kind {
+            message.pictures.clear();
+            message.passing.clear();
+        }
+        effect
+    }
+
     /// Whether it wakes somebody and need not any more once somebody is there. A card does not count: it is the incident's face
     /// and must come all the same.
     pub fn rings(&self) -> bool {

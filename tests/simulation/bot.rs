@@ -15,7 +15,7 @@ use crate::commands;
 use crate::domain::answer::Answer;
 use crate::domain::deploy::board;
 use crate::domain::draft::Ctx;
-use crate::domain::effect::{Effect, EffectKind};
+use crate::domain::effect::Effect;
 use crate::domain::fact::Fact;
 use crate::domain::figures::{Ask, Figure};
 use crate::domain::health::{HealthReport, StageHealth};
@@ -52,18 +52,6 @@ fn flat(ask: &Ask, value: f64) -> Series {
     let steps = (ask.to - ask.from).num_seconds() / ask.step_s.max(1);
     let points = (0..=steps).map(|n| (ask.from + TimeDelta::seconds(n * ask.step_s), value)).collect();
     Series { points, ..Series::default() }
-}
-
-/// An effect as a record can have it: pictures and a log's lines are on none.
-fn kept(effects: &[Effect]) -> Vec<Effect> {
-    let mut effects = effects.to_vec();
-    for effect in &mut effects {
-        if let EffectKind::Post { message, .. } = &mut effect.kind {
-            message.pictures.clear();
-            message.passing.clear();
-        }
-    }
-    effects
 }
 
 /// Why a turn came to no end.
@@ -285,8 +273,9 @@ impl Bot {
             for (line, decided) in committed.lines.iter().zip(&written) {
                 // Reading back is dear; every few lines tell as much as all of them.
                 let again = (line.seq % 8 == 0).then(|| record::decided(line).0);
+                let effects: Vec<Effect> = decided.effects.iter().map(Effect::recorded).collect();
                 if let Some(again) = again
-                    && (&again.facts, &again.effects, again.at) != (&decided.facts, &kept(&decided.effects), decided.at)
+                    && (&again.facts, &again.effects, again.at) != (&decided.facts, &effects, decided.at)
                 {
                     let words = format!("{decided:?}\n{again:?}");
                     return Err(Failure::Broken(format!("4: a line does not say what was decided:\n{words}")));
