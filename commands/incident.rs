@@ -11,7 +11,7 @@ use crate::domain::message::{Card, Choice, File, Message, Text, Tone};
 use crate::domain::policy::{Right, Severity};
 use crate::domain::refusal::Refusal;
 use crate::domain::schedule::{first_instant, local, parse_duration};
-use crate::domain::verbs::{change, close, meant, respond, update};
+use crate::domain::verbs::{change, close, meant, meant_open, respond, update};
 use crate::domain::{text, timeline, view};
 
 /// Closed incidents listed.
@@ -195,12 +195,16 @@ pub const STATUS: Command = Command {
             OptionKind::Choice(choices),
         ))
     },
-    needs: nothing,
-    decide: |ctx, call, _| {
+    needs: |ctx, call| {
+        let resolves = call.word("status").and_then(|typed| Status::from_name(&typed)) == Some(Status::Resolved);
+        let meant = meant_open(ctx, call.word("incident").as_deref(), &call.place).ok().filter(|_| resolves);
+        meant.map_or(Vec::new(), |(incident, _)| close::queries(ctx, incident))
+    },
+    decide: |ctx, call, answers| {
         on(ctx, call, |draft, id| {
             let typed = call.word("status").unwrap_or_default();
             let to = Status::from_name(&typed).ok_or_else(|| Refusal::because(format!("“{typed}” is no status.")))?;
-            change::status(draft, &call.who, id, to)
+            change::status(draft, &call.who, id, to, answers)
         })
     },
 };

@@ -9,7 +9,7 @@ use crate::domain::figures::picture::{Read, chart};
 use crate::domain::figures::{Missing, Of, Over, of_service, questions, read};
 use crate::domain::health::Mark;
 use crate::domain::input::{Answers, Call, Query};
-use crate::domain::message::{Card, Message, Text, Tone};
+use crate::domain::message::{Card, Message, Text};
 use crate::domain::policy::Span;
 use crate::domain::refusal::Refusal;
 use crate::domain::text::metrics as words;
@@ -75,7 +75,7 @@ fn decide(ctx: Ctx<'_>, call: &Call, answers: &Answers) -> Result<Decision, Refu
     let marks: Vec<Mark> =
         judged.map(|(_, reading)| reading.as_ref().map_or(Mark::Unknown, |reading| reading.mark)).collect();
     let named = words::about(of.service.as_str(), of.stage);
-    let mut card = Card::new(words::headline(&named, &marks, has_target().count() - marks.len()), tone(&marks));
+    let mut card = Card::new(words::headline(&named, &marks, has_target().count() - marks.len()), words::tone(&marks));
     for line in words::lines(&found, ctx.now, zone) {
         card = card.line(line);
     }
@@ -87,16 +87,6 @@ fn decide(ctx: Ctx<'_>, call: &Call, answers: &Answers) -> Result<Decision, Refu
     }
     let only_you = call.flag("share") != Some(true);
     Ok(Draft::new(ctx).done(Some(Answer::Say { message, only_you })))
-}
-
-/// The colour of the worst; quiet while nothing is known.
-pub(super) fn tone(marks: &[Mark]) -> Tone {
-    match marks.iter().copied().filter(|mark| *mark != Mark::Unknown).reduce(Mark::worse) {
-        Some(Mark::Critical) => Tone::Bad,
-        Some(Mark::Warning) => Tone::Warn,
-        Some(Mark::Ok) => Tone::Good,
-        Some(Mark::Unknown) | None => Tone::Quiet,
-    }
 }
 
 /// What must be asked for these over a time; nothing when it is not clear of what.

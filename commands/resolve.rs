@@ -1,6 +1,6 @@
 //! `/resolve`: it is over, as soon as it has been green long enough.
 
-use super::{Command, incident_option, nothing, told};
+use super::{Command, incident_option, told};
 use crate::domain::command_spec::{CommandSpec, OptionKind};
 use crate::domain::draft::Draft;
 use crate::domain::policy::Right;
@@ -18,11 +18,16 @@ pub const COMMAND: Command = Command {
             )
             .takes("incident", "Which one; the only one open when left out", incident_option())
     },
-    needs: nothing,
-    decide: |ctx, call, _| {
+    needs: |ctx, call| {
+        let meant = meant_open(ctx, call.word("incident").as_deref(), &call.place);
+        // Whoever gives a reason waits for nothing.
+        let asks = meant.ok().filter(|_| call.text("anyway").is_none());
+        asks.map_or(Vec::new(), |(incident, _)| close::queries(ctx, incident))
+    },
+    decide: |ctx, call, answers| {
         let (incident, guessed) = meant_open(&ctx, call.word("incident").as_deref(), &call.place)?;
         let mut draft = Draft::new(ctx);
-        let line = close::resolve(&mut draft, &call.who, incident.id, call.text("anyway"))?;
+        let line = close::resolve(&mut draft, &call.who, incident.id, call.text("anyway"), answers)?;
         Ok(draft.say(told(guessed, incident, line)))
     },
 };

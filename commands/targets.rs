@@ -1,7 +1,7 @@
 //! `/alerts targets`: every target of the policy, how each service stands against it and since when. `/alerts baseline`: figures kept
 //! with a release, and what has drifted since.
 
-use super::metrics::{asked, of, tone};
+use super::metrics::{asked, of};
 use super::rollback::{about, meant};
 use super::{Command, only_you};
 use crate::domain::command_spec::{CommandSpec, OptionKind};
@@ -55,7 +55,7 @@ pub const TARGETS: Command = Command {
             );
             card = card.row(name, lines.join("\n"));
         }
-        card.tone = tone(&marks);
+        card.tone = words::tone(&marks);
         Ok(Draft::new(ctx).done(only_you(Message::card(card))))
     },
 };

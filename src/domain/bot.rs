@@ -8,8 +8,9 @@ use chrono::{DateTime, Utc};
 use super::answer::Answer;
 use super::draft::{Ctx, Decision, Draft};
 use super::due::{self, Away};
-use super::effect::{EffectKind, Target};
+use super::effect::{EffectKind, LookFor, Target};
 use super::fact::Fact;
+use super::figures::watch;
 use super::health::{self, Transition};
 use super::hosting::Trouble;
 use super::ids::Thing;
@@ -19,7 +20,7 @@ use super::policy::JobKind;
 use super::refusal::Refusal;
 use super::state::{Decided, State};
 use super::verbs::pipeline;
-use super::{alerts, deploy, jobs, press, releases, rules, services, text};
+use super::{alerts, deploy, evidence, jobs, press, releases, rules, services, text};
 
 /// What the outside must be asked before this input can be decided.
 pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
@@ -32,6 +33,23 @@ pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
         InputKind::Filled(form) => press::needs_of(ctx, form),
         InputKind::Pipeline(ask) => pipeline::queries(ctx, ask),
         InputKind::Rules => rules::needs(ctx),
+        InputKind::Effect(outcome) => needs_of_end(ctx, outcome),
+        _ => Vec::new(),
+    }
+}
+
+/// What must be asked beside what an effect brought.
+fn needs_of_end(ctx: &Ctx<'_>, outcome: &EffectOutcome) -> Vec<Query> {
+    let kind = ctx.state.pending.get(&outcome.effect).map(|effect| &effect.kind);
+    match (kind, &outcome.end) {
+        (Some(EffectKind::Look { services, wanted: LookFor::Opened, .. }), EffectEnd::Looked { .. }) => {
+            evidence::queries(ctx, services)
+        }
+        // Also when the look itself came to nothing: errors are told by others.
+        (Some(EffectKind::Look { services, wanted: LookFor::Verified, .. }), _) => {
+            watch::questions(ctx, &evidence::measured(ctx, services))
+        }
+        (Some(EffectKind::Survey { deploy, .. }), EffectEnd::Surveyed { .. }) => deploy::run::questions(ctx, *deploy),
         _ => Vec::new(),
     }
 }
@@ -53,7 +71,7 @@ pub fn decide(
         }
         InputKind::Press(input) => return press::press(draft, input, answers),
         InputKind::Filled(input) => return press::filled(draft, input, answers),
-        InputKind::Effect(outcome) => effect_ended(&mut draft, outcome),
+        InputKind::Effect(outcome) => effect_ended(&mut draft, outcome, answers),
         InputKind::Measured(look) => services::decide(&mut draft, look, changed)?,
         InputKind::Releases(look) => releases::decide(&mut draft, look),
         InputKind::Pipeline(ask) => {
@@ -104,19 +122,26 @@ fn start(draft: &mut Draft<'_>, started: &Started) {
     }
 }
 
-fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome) {
+fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome, answers: &Answers) {
     let Some(effect) = draft.ctx.state.pending.get(&outcome.effect) else { return };
     let (on, id) = (effect.on, effect.id);
     match &outcome.end {
         EffectEnd::Done { posted } => draft.fact(on, Fact::Done { effect: id, posted: posted.clone() }),
         EffectEnd::Looked { report } => {
             draft.fact(on, Fact::Done { effect: id, posted: None });
-            if let EffectKind::Look { incident, .. } = effect.kind {
+            if let EffectKind::Look { incident, wanted: LookFor::Verified, .. } = effect.kind {
+                // What is closed by now has nothing to verify.
+                let _ = due::measured(draft, incident, Some(report), answers);
+            } else if let EffectKind::Look { incident, services, .. } = &effect.kind {
+                let incident = *incident;
                 let mut message = health::card(report, &[]);
                 if draft.incident(incident).is_ok_and(|incident| incident.services.is_empty()) {
                     message = message.and(text::nothing_named());
                 }
                 draft.post(incident, Target::Thread(incident), message);
+                if let Some(found) = evidence::message(&draft.ctx, incident, services, answers) {
+                    draft.post(incident, Target::Thread(incident), found);
+                }
             }
         }
         EffectEnd::Stepped { end } => {
@@ -128,7 +153,7 @@ fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome) {
         EffectEnd::Surveyed { machines, report } => {
             draft.fact(on, Fact::Done { effect: id, posted: None });
             if let EffectKind::Survey { deploy, .. } = effect.kind {
-                deploy::run::surveyed(draft, deploy, machines, report.as_ref());
+                deploy::run::surveyed(draft, deploy, machines, report.as_ref(), answers);
             }
         }
         EffectEnd::GivenUp { why } => {
@@ -138,7 +163,12 @@ fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome) {
                     let failed = Stepped::Failed { trouble: Trouble::Unreachable, says: why.clone(), before: None };
                     deploy::run::stepped(draft, *deploy, step, &failed);
                 }
-                EffectKind::Survey { deploy, .. } => deploy::run::surveyed(draft, *deploy, &Err(why.clone()), None),
+                EffectKind::Survey { deploy, .. } => {
+                    deploy::run::surveyed(draft, *deploy, &Err(why.clone()), None, answers)
+                }
+                EffectKind::Look { incident, wanted: LookFor::Verified, .. } => {
+                    let _ = due::measured(draft, *incident, None, answers);
+                }
                 _ => {}
             }
             if let (EffectKind::Page { person, via, .. }, Thing::Incident(incident)) = (&effect.kind, on)

@@ -6,17 +6,19 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::draft::Draft;
-use super::effect::Target;
-use super::escalate;
+use super::effect::{EffectKind, LookFor, Target, Urgency};
 use super::fact::{EscalationReason, Fact, Moment, Status};
+use super::figures::watch;
+use super::health::HealthReport;
 use super::ids::{IncidentId, Person, Service};
-use super::incident::Incident;
+use super::incident::{Incident, Verify};
+use super::input::Answers;
 use super::message::{ButtonStyle, Message, Ping, Text};
 use super::promise::{Next, PromiseKind, Step, after, missed};
 use super::refusal::Refusal;
-use super::text;
 use super::verbs::{back, close};
 use super::workspace::Stage;
+use super::{escalate, evidence, text};
 
 /// Incidents looked at in one decision. The rest follow in the next, at once.
 pub const INCIDENTS_A_LOOK_MAX: usize = 64;
@@ -321,38 +323,119 @@ fn review(
     Ok(())
 }
 
-/// The end of a verification: passed, or begun anew.
+/// The end of a verification: begun anew, or what is measured of its services is asked first, or passed.
 fn verification(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
-    let now = draft.now();
     let incident = draft.incident(id)?;
-    let Some(verify) = incident.verify.clone() else { return Ok(()) };
-    if verify.passed || incident.status != Status::Monitoring || verify.until > now {
+    let is_over = |verify: &Verify| !verify.passed && !verify.measuring && verify.until <= draft.now();
+    if incident.status != Status::Monitoring || !incident.verify.as_ref().is_some_and(is_over) {
         return Ok(());
     }
-    let length = verify_length(draft, incident);
-    if verify.watched {
-        match green_since(draft, incident) {
-            None => {
-                let until = now + length;
-                let why = "no green answer right now".to_owned();
-                draft.fact(id, Fact::VerifyReset { why: why.clone(), until });
-                draft.post(id, Target::Thread(id), Message::line(text::verify_reset(&why, until)));
-                return Ok(());
-            }
-            Some(since) if since + length > now => {
-                let why = "not green long enough".to_owned();
-                draft.fact(id, Fact::VerifyReset { why, until: since + length });
-                return Ok(());
-            }
-            Some(_) => {}
+    if !is_green(draft, id)? {
+        return Ok(());
+    }
+    let services = draft.incident(id)?.services.clone();
+    if evidence::measured(&draft.ctx, &services).is_empty() {
+        return pass(draft, id, None);
+    }
+    draft.fact(id, Fact::VerifyMeasuring);
+    let look = EffectKind::Look { incident: id, services, wanted: LookFor::Verified };
+    draft.effect(id, Urgency::Talk, look);
+    Ok(())
+}
+
+/// What is measured of the services of a verification that is over was asked, and told or not. Only what was told objects.
+///
+/// # Errors
+/// When there is no such incident any more.
+pub fn measured(
+    draft: &mut Draft<'_>,
+    id: IncidentId,
+    report: Option<&HealthReport>,
+    answers: &Answers,
+) -> Result<(), Refusal> {
+    let incident = draft.incident(id)?;
+    let Some(verify) = incident.verify.clone().filter(|verify| verify.measuring) else { return Ok(()) };
+    if incident.status != Status::Monitoring || !is_green(draft, id)? {
+        return Ok(());
+    }
+    let services = draft.incident(id)?.services.clone();
+    let all = evidence::measured(&draft.ctx, &services);
+    let objections = watch::objections(&draft.ctx, &all, answers);
+    if objections.is_empty() {
+        at_the_ceiling(draft, id, &services, report);
+        return pass(draft, id, watch::said(&draft.ctx, &all, answers).as_deref());
+    }
+    let until = hold(draft, id, &objections)?;
+    // Said once; while it goes on the card and the timeline say it.
+    if !verify.held {
+        let mut message = Message::line(text::verify_held(&objections.join("; "), until));
+        if let (true, Some(lead)) = (verify.resolve, concerned(draft.incident(id)?)) {
+            let why = text::reason("it was to resolve by itself, and what is measured speaks against it");
+            message = message.ping(Ping::Person(lead)).and(why);
+        }
+        draft.post(id, Target::Thread(id), message);
+        at_the_ceiling(draft, id, &services, report);
+    }
+    Ok(())
+}
+
+/// What is measured speaks against it: watched once more. Until when.
+///
+/// # Errors
+/// When there is no such incident.
+pub fn hold(draft: &mut Draft<'_>, id: IncidentId, objections: &[String]) -> Result<DateTime<Utc>, Refusal> {
+    let until = draft.now() + verify_length(draft, draft.incident(id)?);
+    draft.fact(id, Fact::VerifyHeld { why: objections.join("; "), until });
+    Ok(until)
+}
+
+/// A line for each service of which no machine is left to start. No verdict: it may be just enough.
+fn at_the_ceiling(draft: &mut Draft<'_>, id: IncidentId, services: &[Service], report: Option<&HealthReport>) {
+    let stages = report.into_iter().flat_map(|report| &report.stages);
+    let named = stages.filter(|stage| stage.stage == Stage::Production && services.contains(&stage.service));
+    for (service, app) in named.filter_map(|stage| Some((&stage.service, stage.app.as_ref()?))) {
+        if let Some(machines) = app.awake_to_the_last() {
+            draft.post(id, Target::Thread(id), Message::line(text::at_the_ceiling(service, machines)));
         }
     }
+}
+
+/// Whether everything that a probe watches has been green long enough; what is not begins the verification anew.
+fn is_green(draft: &mut Draft<'_>, id: IncidentId) -> Result<bool, Refusal> {
+    let now = draft.now();
+    let incident = draft.incident(id)?;
+    if !incident.verify.as_ref().is_some_and(|verify| verify.watched) {
+        return Ok(true);
+    }
+    let length = verify_length(draft, incident);
+    match green_since(draft, incident) {
+        None => {
+            let until = now + length;
+            let why = "no green answer right now".to_owned();
+            draft.fact(id, Fact::VerifyReset { why: why.clone(), until });
+            draft.post(id, Target::Thread(id), Message::line(text::verify_reset(&why, until)));
+            Ok(false)
+        }
+        Some(since) if since + length > now => {
+            let why = "not green long enough".to_owned();
+            draft.fact(id, Fact::VerifyReset { why, until: since + length });
+            Ok(false)
+        }
+        Some(_) => Ok(true),
+    }
+}
+
+/// It is verified.
+fn pass(draft: &mut Draft<'_>, id: IncidentId, said: Option<&str>) -> Result<(), Refusal> {
+    let incident = draft.incident(id)?;
+    let length = verify_length(draft, incident);
+    let (watched, resolve) = incident.verify.as_ref().map_or((false, false), |verify| (verify.watched, verify.resolve));
     draft.fact(id, Fact::Verified);
-    if verify.resolve {
+    if resolve {
         return close::finish(draft, id, None, None);
     }
     draft.fact(id, Fact::PromiseKept { promise: PromiseKind::Verify });
-    let message = Message::line(text::verified(verify.watched, length)).button(
+    let message = Message::line(text::verified(watched, length, said)).button(
         format!("resolve:{}", id.0),
         "Resolve",
         ButtonStyle::Success,

@@ -24,6 +24,17 @@ pub struct Effect {
 }
 
 impl Effect {
+    /// The effect as a record has it: what a message carries that goes on none is left out.
+    #[must_use]
+    pub fn recorded(&self) -> Self {
+        let mut effect = self.clone();
+        if let EffectKind::Post { message, .. } = &mut effect.kind {
+            message.pictures.clear();
+            message.passing.clear();
+        }
+        effect
+    }
+
     /// Whether it wakes somebody and need not any more once somebody is there. A card does not count: it is the incident's face
     /// and must come all the same.
     pub fn rings(&self) -> bool {
@@ -67,12 +78,15 @@ pub enum EffectKind {
         /// Which incident.
         incident: IncidentId,
     },
-    /// Look at services now; what was seen goes into the incident's thread.
+    /// Look at services now.
     Look {
         /// Which incident.
         incident: IncidentId,
         /// Which services; all when empty.
         services: Vec<Service>,
+        /// What for.
+        #[serde(default, rename = "for", skip_serializing_if = "LookFor::is_the_opening")]
+        wanted: LookFor,
     },
     /// Post a message.
     Post {
@@ -145,6 +159,23 @@ pub enum EffectKind {
         /// Who asked, by name.
         by: String,
     },
+}
+
+/// What a look is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LookFor {
+    /// The incident was opened: what is seen goes into its thread.
+    #[default]
+    Opened,
+    /// Its verification is to pass.
+    Verified,
+}
+
+impl LookFor {
+    fn is_the_opening(&self) -> bool {
+        *self == Self::Opened
+    }
 }
 
 /// Where a post goes.

@@ -398,6 +398,15 @@ pub enum Fact {
         /// Until when now.
         until: At,
     },
+    /// Its time is over: what is measured of its services is asked before it passes.
+    VerifyMeasuring,
+    /// It was green, and what is measured speaks against it: verification begins again.
+    VerifyHeld {
+        /// What was measured.
+        why: String,
+        /// Until when now.
+        until: At,
+    },
     /// Verification passed.
     Verified,
     /// It will be resolved by itself once verification passes.

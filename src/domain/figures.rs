@@ -5,6 +5,7 @@
 
 pub mod baseline;
 pub mod picture;
+pub mod watch;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -224,13 +225,7 @@ pub fn every_production<'a>(ctx: &Ctx<'a>) -> Vec<Of<'a>> {
 
 /// What must be asked for these: the host's figures of all in one question each, a team's own expression once a service.
 pub fn questions(ctx: &Ctx<'_>, all: &[Of<'_>], over: Over) -> Vec<Query> {
-    let apps: Vec<&str> = all.iter().map(|of| of.app).collect();
-    if apps.is_empty() {
-        return Vec::new();
-    }
-    let host = Figure::ALL
-        .into_iter()
-        .map(|figure| over.ask(figure.key().to_owned(), FLY_SOURCE, figure.promql(&apps, over.window())));
+    let host = of_host(&Figure::ALL, all, over);
     let own = all.iter().flat_map(|of| {
         let targets = ctx.policy.targets.iter().filter(|target| target.is_about(of.service));
         targets.filter_map(move |target| {
@@ -239,7 +234,17 @@ pub fn questions(ctx: &Ctx<'_>, all: &[Of<'_>], over: Over) -> Vec<Query> {
             Some(over.ask(own_key(of, target), &target.source, promql))
         })
     });
-    host.chain(own).take(ASKS_MAX).collect()
+    host.into_iter().chain(own).take(ASKS_MAX).collect()
+}
+
+/// Some of the host's figures of these, in one question each.
+fn of_host(figures: &[Figure], all: &[Of<'_>], over: Over) -> Vec<Query> {
+    let apps: Vec<&str> = all.iter().map(|of| of.app).collect();
+    if apps.is_empty() {
+        return Vec::new();
+    }
+    let ask = |figure: &Figure| over.ask(figure.key().to_owned(), FLY_SOURCE, figure.promql(&apps, over.window()));
+    figures.iter().map(ask).collect()
 }
 
 fn own_key(of: &Of<'_>, target: &Target) -> String {

@@ -307,6 +307,12 @@ impl AppHealth {
         }
     }
 
+    /// How many machines there are, when all of them could sleep and none does: there is none left to start.
+    pub fn awake_to_the_last(&self) -> Option<usize> {
+        let machines = self.machines.as_ref().ok().filter(|machines| machines.len() > 1)?;
+        machines.iter().all(|machine| machine.autostop && machine.state == "started").then_some(machines.len())
+    }
+
     /// Whether there are machines and all of them sleep.
     pub fn is_asleep(&self) -> bool {
         matches!(&self.machines, Ok(machines) if !machines.is_empty() && machines.iter().all(Machine::is_asleep))

@@ -114,6 +114,7 @@ fn is_told(fact: &Fact) -> bool {
             | Fact::PromiseKept { .. }
             | Fact::PromiseWaived { .. }
             | Fact::Replanned { .. }
+            | Fact::VerifyMeasuring
             | Fact::CardLost
             | Fact::ThreadLost
     )
@@ -148,6 +149,12 @@ pub struct Verify {
     pub passed: bool,
     /// Whether it resolves by itself then.
     pub resolve: bool,
+    /// Whether its time is over and what is measured is being asked.
+    #[serde(default)]
+    pub measuring: bool,
+    /// Whether what was measured spoke against it the last time.
+    #[serde(default)]
+    pub held: bool,
 }
 
 impl Incident {
@@ -286,19 +293,33 @@ impl Incident {
             }
             Fact::Relapsed { .. } => self.recovered = false,
             Fact::VerifyStarted { until, watched } => {
-                self.verify =
-                    Some(Verify { since: at, until: *until, watched: *watched, passed: false, resolve: false });
+                self.verify = Some(Verify {
+                    since: at,
+                    until: *until,
+                    watched: *watched,
+                    passed: false,
+                    resolve: false,
+                    measuring: false,
+                    held: false,
+                });
             }
-            Fact::VerifyReset { until, .. } => {
+            Fact::VerifyReset { until, .. } | Fact::VerifyHeld { until, .. } => {
                 if let Some(verify) = &mut self.verify {
                     verify.since = at;
                     verify.until = *until;
                     verify.passed = false;
+                    verify.measuring = false;
+                    verify.held = matches!(fact, Fact::VerifyHeld { .. });
+                }
+            }
+            Fact::VerifyMeasuring => {
+                if let Some(verify) = &mut self.verify {
+                    verify.measuring = true;
                 }
             }
             Fact::Verified => {
                 if let Some(verify) = &mut self.verify {
-                    verify.passed = true;
+                    (verify.passed, verify.measuring, verify.held) = (true, false, false);
                 }
             }
             Fact::ResolveWhenGreen { .. } => {
@@ -383,7 +404,10 @@ impl Incident {
     /// The next instant at which something has to be decided about it.
     pub fn next_due(&self) -> Option<At> {
         let reminders = self.promises.values().filter(|promise| promise.is_open()).filter_map(|promise| promise.next);
-        let verify = self.verify.as_ref().filter(|verify| !verify.passed && self.status == Status::Monitoring);
+        let verify = self
+            .verify
+            .as_ref()
+            .filter(|verify| !verify.passed && !verify.measuring && self.status == Status::Monitoring);
         reminders
             .map(|next| next.at)
             .chain(self.escalate_at)

@@ -327,6 +327,10 @@ pub struct Message {
     /// Plain content, a line each. What a lock screen shows is the first 100 characters of it, so pings follow the words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lines: Vec<Text>,
+    /// Lines behind these that go on no record, as those of a log. A message that is sent after a crash has none of them, so `lines`
+    /// must say enough alone.
+    #[serde(skip)]
+    pub passing: Vec<Text>,
     /// The framed part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<Card>,

@@ -38,6 +38,7 @@ pub mod bot;
 pub mod draft;
 pub mod due;
 pub mod escalate;
+pub mod evidence;
 pub mod jobs;
 pub mod press;
 pub mod refusal;

@@ -43,6 +43,10 @@ pub fn needs(ctx: &Ctx<'_>, press: &Press) -> Vec<Query> {
         }),
         logs::LOGS => logs::Wanted::pressed(&press.action)
             .map_or(Vec::new(), |(wanted, turn)| logs::queries(ctx.workspace, &wanted, turn)),
+        "resolve" | "more" if verb == "resolve" || press.values.iter().any(|chosen| chosen == "resolve") => {
+            let incident = rest.parse().ok().and_then(|id: IncidentId| ctx.state.incidents.get(&id));
+            incident.map_or(Vec::new(), |incident| close::queries(ctx, incident))
+        }
         _ => Vec::new(),
     }
 }
@@ -299,17 +303,24 @@ pub fn press(mut draft: Draft<'_>, press: &Press, answers: &Answers) -> Result<D
     let (number, argument) = rest.split_once(':').unwrap_or((rest, ""));
     let id: IncidentId = number.parse().map_err(|_| unknown(&press.action))?;
     let chosen = press.values.first().map(String::as_str).unwrap_or_default();
-    act(draft, &press.who, verb, id, if chosen.is_empty() { argument } else { chosen })
+    act(draft, &press.who, verb, id, if chosen.is_empty() { argument } else { chosen }, answers)
 }
 
-fn act(mut draft: Draft<'_>, who: &Actor, verb: &str, id: IncidentId, argument: &str) -> Result<Decision, Refusal> {
+fn act(
+    mut draft: Draft<'_>,
+    who: &Actor,
+    verb: &str,
+    id: IncidentId,
+    argument: &str,
+    answers: &Answers,
+) -> Result<Decision, Refusal> {
     let said = match verb {
         "ack" => respond::acknowledge(&mut draft, who, id)?,
         "nochange" => update::no_change(&mut draft, who, id)?,
         "mitigated" => close::mitigated(&mut draft, who, id)?,
         "notyet" => Text::plain("All right. I ask no more; press “Mitigated” on the card once it is."),
         "broken" => close::still_broken(&mut draft, who, id)?,
-        "resolve" => close::resolve(&mut draft, who, id, None)?,
+        "resolve" => close::resolve(&mut draft, who, id, None, answers)?,
         "wake" => respond::wake_others(&mut draft, who, id)?,
         "still" => respond::still_here(&mut draft, who, id)?,
         "join" => join(&mut draft, who, id)?,
@@ -341,7 +352,7 @@ fn act(mut draft: Draft<'_>, who: &Actor, verb: &str, id: IncidentId, argument: 
             let message = timeline::message(&draft.ctx, draft.incident(id)?);
             return Ok(draft.done(Some(Answer::Say { message, only_you: true })));
         }
-        "more" => return act(draft, who, argument, id, ""),
+        "more" => return act(draft, who, argument, id, "", answers),
         _ => return Err(unknown(verb)),
     };
     Ok(draft.say(said))

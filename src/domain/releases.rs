@@ -30,8 +30,8 @@ const CLOSED_AGAIN_MAX: u8 = 5;
 const IMAGE_CHARS_MAX: usize = 300;
 /// Characters of a status or of a user's name that are kept.
 const WORD_CHARS_MAX: usize = 80;
-/// A release of the image that we were putting up counts as ours when it was made this soon after we began, and Fly's answer to us
-/// was lost.
+/// A release of the image that we were putting up counts as ours when it was made after we began and no later than this after Fly's
+/// answer to us was given up.
 const OURS_WITHIN: TimeDelta = TimeDelta::minutes(15);
 /// How far Fly's clock may be behind ours.
 const CLOCKS_APART_MAX: TimeDelta = TimeDelta::minutes(1);
@@ -348,8 +348,9 @@ fn tell(draft: &mut Draft<'_>, service: &Service, fact: &Fact, message: Message)
 fn ours(ctx: &Ctx<'_>, app: &str, release: &Released) -> Option<Ours> {
     let made_at = release.at.unwrap_or(ctx.now);
     let is_it = |deploy: &&Deploy| {
-        let after = deploy.lost_release_of(app, made_at);
-        let is_young = after.is_some_and(|after| (-CLOCKS_APART_MAX..=OURS_WITHIN).contains(&after));
+        let when = deploy.lost_release_of(app);
+        let is_young =
+            when.is_some_and(|(began, lost)| (began - CLOCKS_APART_MAX..=lost + OURS_WITHIN).contains(&made_at));
         is_young && is_same(&deploy.plan.to.image, &release.image)
     };
     let deploy = ctx.state.team.deploys.values().rfind(is_it)?;

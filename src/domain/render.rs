@@ -127,7 +127,8 @@ pub fn render_as(message: &Message, limits: &Limits, wording: &dyn Wording) -> R
     let ping_room: usize = pings.iter().map(|ping| (limits.weigh)(&span_of(ping)) + 1).sum();
     let notes_room: usize = notes.iter().map(|note| limits.weigh_str(note) + 1).sum();
     let room = limits.content.saturating_sub(limits.content_reserved + ping_room + notes_room);
-    let mut lines = cut_lines(&message.lines, room, limits, &mut cut);
+    let all: Vec<Text> = message.lines.iter().chain(&message.passing).cloned().collect();
+    let mut lines = cut_lines(&all, room, limits, &mut cut);
     lines.extend(notes.into_iter().map(Text::plain));
     let card = message.card.as_ref().and_then(|card| fit_card(card, limits, &mut cut));
     let mut files: Vec<File> = message.files.iter().take(files_max).map(|file| fit_file(file, limits)).collect();

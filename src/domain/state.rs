@@ -212,7 +212,8 @@ impl State {
         self.seq = self.seq.max(decided.seq);
         self.latest = self.latest.max(Some(decided.at));
         for effect in &decided.effects {
-            self.pending.insert(effect.id, effect.clone());
+            // What memory holds and what is read back from the record are the same.
+            self.pending.insert(effect.id, effect.recorded());
         }
         for (on, fact) in &decided.facts {
             self.apply_fact(*on, decided.at, fact);

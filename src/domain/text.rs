@@ -392,12 +392,30 @@ pub fn verify_reset(why: &str, until: DateTime<Utc>) -> Text {
     Text::plain(format!("Red again ({why}). The count starts anew, until ")).clock(until).text(".")
 }
 
-/// Verification passed.
-pub fn verified(watched: bool, length: TimeDelta) -> Text {
+/// It was green, and what is measured speaks against it.
+pub fn verify_held(why: &str, until: DateTime<Utc>) -> Text {
+    Text::plain(format!("Not verified: {why}. I watch on until ")).clock(until).text(".")
+}
+
+/// Nothing is left to start for more load.
+pub fn at_the_ceiling(service: &Service, machines: usize) -> Text {
+    Text::plain(format!("{service}: all {machines} machines are awake; none is left to start for more load."))
+}
+
+/// Whoever wanted to resolve is told why it is not.
+pub fn not_resolved(id: IncidentId, why: &str, until: DateTime<Utc>) -> Text {
+    let line = Text::plain(format!("{id} is not resolved: {why}. I watch on until ")).clock(until);
+    let line = line.text(", and resolve it by myself if that is better by then. To end it now: ").code("/resolve");
+    line.text(" with a reason in ").code("anyway").text(".")
+}
+
+/// Verification passed; with what was measured, when something was.
+pub fn verified(watched: bool, length: TimeDelta, measured: Option<&str>) -> Text {
+    let measured = measured.map_or(String::new(), |says| format!(" {}.", capital(says)));
     Text::plain(if watched {
-        format!("Green for {} without a break.", span(length))
+        format!("Green for {} without a break.{measured}", span(length))
     } else {
-        format!("{} have passed without a word.", span(length))
+        format!("{} have passed without a word.{measured}", span(length))
     })
 }
 

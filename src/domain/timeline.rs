@@ -105,6 +105,9 @@ pub fn line(fact: &Fact) -> Option<Text> {
         Fact::VerifyReset { why, until } => {
             Some(Text::plain(format!("Verification begins anew ({why}), until ")).clock(*until))
         }
+        Fact::VerifyHeld { why, until } => {
+            Some(Text::plain(format!("Green, and not verified: {why}. Once more until ")).clock(*until))
+        }
         Fact::Verified => plain("Verification passed".to_owned()),
         Fact::ResolveWhenGreen { by } => Some(Text::plain("To resolve by itself when green, said ").person(by)),
         Fact::Cancelled { by, why } => Some(Text::plain("Cancelled by ").person(by).text(": ").join(why.clone())),

@@ -144,10 +144,12 @@ fn verification(verify: &super::incident::Verify) -> Text {
     if verify.passed {
         return Text::plain("✓ passed");
     }
-    let line = Text::plain(if verify.watched { "green since " } else { "by the clock since " })
-        .clock(verify.since)
-        .text(", until ")
-        .clock(verify.until);
+    let begins = match (verify.held, verify.watched) {
+        (true, _) => "✗ what is measured was critical at ",
+        (false, true) => "green since ",
+        (false, false) => "by the clock since ",
+    };
+    let line = Text::plain(begins).clock(verify.since).text(", until ").clock(verify.until);
     if verify.resolve { line.text("; resolves by itself then") } else { line }
 }
 

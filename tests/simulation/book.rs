@@ -54,6 +54,8 @@ pub struct Book {
     pub ships: Ships,
     /// What is known of alerts.
     pub rings: Rings,
+    /// Verifications that what is measured held up.
+    pub held: u64,
 }
 
 impl Book {
@@ -172,9 +174,12 @@ impl Book {
                 }
                 planned.next = *next;
             }
-            Fact::VerifyStarted { until, .. } | Fact::VerifyReset { until, .. } if *until <= at => {
+            Fact::VerifyStarted { until, .. } | Fact::VerifyReset { until, .. } | Fact::VerifyHeld { until, .. }
+                if *until <= at =>
+            {
                 return Err(format!("2: the verification of {id} is over when it begins, and so for ever"));
             }
+            Fact::VerifyHeld { .. } => self.held += 1,
             Fact::Escalated { why, level, .. } => {
                 let asked = matches!(why, EscalationReason::Asked | EscalationReason::WentSilent);
                 if !told.open || (told.acknowledged && !asked) {

@@ -15,11 +15,14 @@ use crate::commands;
 use crate::domain::answer::Answer;
 use crate::domain::deploy::board;
 use crate::domain::draft::Ctx;
+use crate::domain::effect::Effect;
 use crate::domain::fact::Fact;
+use crate::domain::figures::{Ask, Figure};
 use crate::domain::health::{HealthReport, StageHealth};
 use crate::domain::hosting::Inventory;
 use crate::domain::ids::{AlertId, DeployId, IncidentId, InputId, Thing};
 use crate::domain::input::{Answers, InputKind, Itself, Query, Started};
+use crate::domain::metrics::Series;
 use crate::domain::policy::Policy;
 use crate::domain::state::{Decided, State};
 use crate::domain::{alerts, bot, jobs, services, view};
@@ -44,6 +47,13 @@ pub enum Dies {
     BeforeLettingGo,
 }
 
+/// The same value at every step.
+fn flat(ask: &Ask, value: f64) -> Series {
+    let steps = (ask.to - ask.from).num_seconds() / ask.step_s.max(1);
+    let points = (0..=steps).map(|n| (ask.from + TimeDelta::seconds(n * ask.step_s), value)).collect();
+    Series { points, ..Series::default() }
+}
+
 /// Why a turn came to no end.
 #[derive(Debug)]
 pub enum Failure {
@@ -66,6 +76,8 @@ pub struct Told {
     pub inventories: BTreeMap<String, Result<Inventory, String>>,
     /// How the services are.
     pub health: Vec<StageHealth>,
+    /// Of how many answers one is an error, as a share; none when the metrics do not tell.
+    pub errors: Option<f64>,
 }
 
 /// What a turn let go.
@@ -261,8 +273,9 @@ impl Bot {
             for (line, decided) in committed.lines.iter().zip(&written) {
                 // Reading back is dear; every few lines tell as much as all of them.
                 let again = (line.seq % 8 == 0).then(|| record::decided(line).0);
+                let effects: Vec<Effect> = decided.effects.iter().map(Effect::recorded).collect();
                 if let Some(again) = again
-                    && (&again.facts, &again.effects, again.at) != (&decided.facts, &decided.effects, decided.at)
+                    && (&again.facts, &again.effects, again.at) != (&decided.facts, &effects, decided.at)
                 {
                     let words = format!("{decided:?}\n{again:?}");
                     return Err(Failure::Broken(format!("4: a line does not say what was decided:\n{words}")));
@@ -300,17 +313,25 @@ impl Bot {
         };
         let now = self.state.latest.map_or(now, |latest| latest.max(now));
         let ctx = Ctx { state: &self.state, policy: self.policy, workspace: setup.workspace, now, input: id };
-        let apps = commands::needs(&ctx, kind).into_iter().filter_map(|query| match query {
-            Query::Inventory(app) => Some(app),
-            _ => None,
-        });
-        let inventories = apps.filter_map(|app| Some((app.clone(), told.inventories.get(&app)?.clone()))).collect();
+        let (mut inventories, mut figures) = (BTreeMap::new(), BTreeMap::new());
+        for query in commands::needs(&ctx, kind) {
+            match query {
+                Query::Inventory(app) => {
+                    inventories.extend(told.inventories.get(&app).map(|said| (app, said.clone())));
+                }
+                Query::Figures(ask) if ask.key == Figure::Errors.key() => {
+                    figures.extend(told.errors.map(|errors| (ask.key.clone(), Ok(vec![flat(&ask, errors)]))));
+                }
+                _ => {}
+            }
+        }
         let report = HealthReport { at: now, auth: Ok("team".to_owned()), stages: told.health.clone() };
         let answers = Answers {
             health: Some(report),
             recent: Some(Vec::new()),
             itself: Some(Itself::default()),
             inventories,
+            figures,
             ..Answers::default()
         };
         Ok(match commands::decide(ctx, kind, &answers, changed.as_ref()) {

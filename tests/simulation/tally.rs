@@ -51,6 +51,8 @@ pub struct Tally {
     pub groups: u64,
     /// Groups that stood on the card of another.
     pub stormy: u64,
+    /// Verifications that what is measured held up.
+    pub held: u64,
     /// Restarts done once more, because nothing said any more that they were done.
     pub restarted_again: u64,
 }
@@ -83,6 +85,7 @@ impl Tally {
         self.alerts += other.alerts;
         self.groups += other.groups;
         self.stormy += other.stormy;
+        self.held += other.held;
         self.restarted_again += other.restarted_again;
     }
 

@@ -1,5 +1,6 @@
 //! Figures that a script orders, `fly: figures latency 0.31, errors 0.002, memory 0.62, cpu 0.2, exits 0`, as the pure world tells
-//! them and as the local Fly is told them. They are the same at any moment.
+//! them and as the local Fly is told them. They are the same at any moment; after `fly: figures before 9m: errors 0.002` they were
+//! these so long ago and before.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,8 @@ use super::host::APP;
 pub struct Figures {
     /// By name; seconds, shares between 0 and 1, machines.
     pub told: BTreeMap<String, f64>,
+    /// What they were so long ago and before.
+    pub before: Option<(TimeDelta, BTreeMap<String, f64>)>,
     /// Why nothing is told.
     pub refuses: Option<&'static str>,
 }
@@ -33,11 +36,22 @@ impl Figures {
             "metrics refused" => self.refuses = Some(NOT_ALLOWED),
             "no token to look" => self.refuses = Some(NO_TOKEN),
             "metrics well again" => self.refuses = None,
-            "figures none" => self.told.clear(),
+            "figures none" => (self.told, self.before) = Default::default(),
             what => {
                 let Some(list) = what.strip_prefix("figures ") else { return false };
-                for (name, value) in list.split(", ").filter_map(|one| one.split_once(' ')) {
-                    self.told.insert(name.to_owned(), value.parse().expect("a number"));
+                let read = |list: &str| -> Vec<(String, f64)> {
+                    let pairs = list.split(", ").filter_map(|one| one.split_once(' '));
+                    pairs.map(|(name, value)| (name.to_owned(), value.parse().expect("a number"))).collect()
+                };
+                match list.strip_prefix("before ").and_then(|rest| rest.split_once(": ")) {
+                    Some((ago, list)) => {
+                        let minutes = ago.strip_suffix('m').and_then(|ago| ago.parse().ok()).expect("minutes: 9m");
+                        self.before = Some((TimeDelta::minutes(minutes), read(list).into_iter().collect()));
+                    }
+                    None => {
+                        self.told.extend(read(list));
+                        self.before = None;
+                    }
                 }
             }
         }
@@ -46,10 +60,19 @@ impl Figures {
 
     /// The body that tells the local Fly.
     pub fn body(&self) -> serde_json::Value {
-        let mut body = serde_json::json!({"app": APP, "none": self.told.is_empty()});
-        for (name, value) in &self.told {
-            let key = NAMES.iter().find(|(ours, _)| ours == name).map_or(name.as_str(), |(_, theirs)| theirs);
-            body[key] = (*value).into();
+        let said = |told: &BTreeMap<String, f64>| {
+            let mut body = serde_json::json!({"none": told.is_empty()});
+            for (name, value) in told {
+                let key = NAMES.iter().find(|(ours, _)| ours == name).map_or(name.as_str(), |(_, theirs)| theirs);
+                body[key] = (*value).into();
+            }
+            body
+        };
+        let mut body = said(&self.told);
+        body["app"] = APP.into();
+        if let Some((ago, told)) = &self.before {
+            body["before_s"] = ago.num_seconds().into();
+            body["before"] = said(told);
         }
         body
     }
@@ -62,11 +85,19 @@ impl Figures {
         // A rule's question has its figure as the second word.
         let name = ask.key.strip_prefix("rule ").and_then(|rest| rest.split(' ').next()).unwrap_or(&ask.key);
         let name = if name == "restarts" { "exits" } else { name };
-        let Some(value) = self.told.get(name).filter(|_| ask.promql.contains(&format!("\"{APP}\""))) else {
+        if !ask.promql.contains(&format!("\"{APP}\"")) {
             return Ok(Vec::new());
-        };
+        }
         let steps = (ask.to - ask.from).num_seconds() / ask.step_s;
-        let points = (0..=steps).map(|n| (ask.from + TimeDelta::seconds(n * ask.step_s), *value)).collect();
+        let points = (0..=steps).filter_map(|n| {
+            let at = ask.from + TimeDelta::seconds(n * ask.step_s);
+            let before = self.before.as_ref().filter(|(ago, _)| ask.to - at >= *ago);
+            Some((at, *before.map_or(&self.told, |(_, told)| told).get(name)?))
+        });
+        let points: Vec<_> = points.collect();
+        if points.is_empty() {
+            return Ok(Vec::new());
+        }
         Ok(vec![Series { labels: Labels::from([("app".to_owned(), APP.to_owned())]), points }])
     }
 }

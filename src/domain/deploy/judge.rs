@@ -4,9 +4,13 @@
 //! Pure. Never says that something works which was not asked.
 
 use super::scale;
-use super::{Deploy, Kind, Verdict};
+use super::{Deploy, Kind, Phase, Verdict};
+use crate::domain::draft::Ctx;
+use crate::domain::figures::Of;
+use crate::domain::figures::watch::{self, Says, Watched};
 use crate::domain::health::{AppHealth, HealthReport, Mark};
 use crate::domain::hosting::{Inventory, ReleaseEnd};
+use crate::domain::input::Answers;
 use crate::domain::text::{self, scale as words};
 
 /// How its release ends on the host's record.
@@ -97,6 +101,26 @@ pub fn judge(
         Some(_) => Verdict::Half,
     };
     (verdict, seen)
+}
+
+/// The end of its watch, when that is to be held against figures: of what, and since when. A rollback is its incident's to verify.
+pub fn watched<'a>(ctx: &Ctx<'_>, deploy: &'a Deploy) -> Option<Watched<'a>> {
+    let plan = &deploy.plan;
+    let began = deploy.started_at.filter(|_| deploy.phase == Phase::LastLook && plan.kind == Kind::Deploy)?;
+    let of = Of { service: &plan.service, stage: plan.stage, app: &plan.app };
+    Some(Watched { of, began, watch_for: ctx.policy.deploys.watch_for.delta() })
+}
+
+/// What errors and latency make of a verdict at the end of the watch. They only ever ask: nothing is taken back for them alone.
+pub fn weigh(ctx: &Ctx<'_>, deploy: &Deploy, judged: (Verdict, String), answers: &Answers) -> (Verdict, String) {
+    let (verdict, seen) = judged;
+    let Some(watched) = watched(ctx, deploy).filter(|_| verdict.is_good()) else { return (verdict, seen) };
+    match watch::compare(ctx, &watched, answers) {
+        Says::Worse(says) => (Verdict::Worse, says),
+        Says::Well(says) => (verdict, format!("{seen}; {says}")),
+        Says::NoRequests => (verdict, format!("{seen}; no requests came while it was watched")),
+        Says::Nothing => (verdict, seen),
+    }
 }
 
 /// Whether it is known to have been no better before. Only a deploy has looked; what nobody looked at was not so.

@@ -5,13 +5,13 @@
 
 use super::gates::Check;
 use super::{Deploy, Kind, Machine, Phase, Preparation, Strategy, Verdict, judge, late, scale, staged, undo};
-use crate::domain::draft::Draft;
+use crate::domain::draft::{Ctx, Draft};
 use crate::domain::effect::{EffectKind, Target, Urgency};
 use crate::domain::fact::{Fact, Status};
 use crate::domain::health::HealthReport;
 use crate::domain::hosting::{Inventory, ReleaseRef, Running, Step, Trouble};
 use crate::domain::ids::{DeployId, EffectId, IncidentId, Person, Service, Thing};
-use crate::domain::input::Stepped;
+use crate::domain::input::{Answers, Query, Stepped};
 use crate::domain::message::{Message, Ping, Text};
 use crate::domain::services;
 use crate::domain::text::{self, deploys};
@@ -346,19 +346,28 @@ pub fn due(draft: &mut Draft<'_>, id: DeployId) {
     }
 }
 
+/// What must be asked beside a look at it.
+pub fn questions(ctx: &Ctx<'_>, id: DeployId) -> Vec<Query> {
+    let watched = ctx.state.team.deploys.get(&id).and_then(|deploy| judge::watched(ctx, deploy));
+    watched.map_or(Vec::new(), |watched| watched.questions(ctx.now))
+}
+
 /// The service was looked at: what came of it.
 pub fn surveyed(
     draft: &mut Draft<'_>,
     id: DeployId,
     machines: &Result<Inventory, String>,
     report: Option<&HealthReport>,
+    answers: &Answers,
 ) {
     let Some(deploy) = draft.deploy(id).cloned().filter(Deploy::is_open) else { return };
     if deploy.phase == Phase::Crossing {
         return staged::crossed(draft, id, machines, report);
     }
     let last = deploy.phase == Phase::LastLook;
-    let (verdict, seen) = judge::judge(&deploy, machines.as_ref(), report);
+    let judged = judge::judge(&deploy, machines.as_ref(), report);
+    let (by_health, _) = judged;
+    let (verdict, seen) = judge::weigh(&draft.ctx, &deploy, judged, answers);
     if verdict.is_good() && deploy.plan.stage == Stage::Staging && deploy.plan.kind.ships() {
         let (service, image) = (deploy.plan.service.clone(), deploy.plan.to.image.clone());
         draft.fact(Thing::Team, Fact::Validated { service, image });
@@ -383,6 +392,9 @@ pub fn surveyed(
         true => Message::line(deploys::taken_back(&now, draft.next_deploy())).and(line),
         false => Message { buttons: super::board::ways_on(&draft.ctx, &now), ..Message::line(line) },
     };
+    if by_health != verdict {
+        message = message.and(deploys::ASKS_WHETHER);
+    }
     for incident in opened_since {
         let copy = Message { lines: message.lines.clone(), ..Message::default() };
         draft.post(incident, Target::Thread(incident), copy);

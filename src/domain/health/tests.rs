@@ -287,3 +287,13 @@ fn what_was_seen_before_a_restart_counts_only_while_it_is_fresh_and_the_record_s
         assert_eq!(recorded[&key("never-seen")].down_since(), Some(at(-240)));
     }
 }
+
+#[test]
+fn none_is_left_to_start_only_where_some_could_sleep_and_none_does() {
+    let awake = |autostop: bool| Machine { autostop, ..machine("a") };
+    let of = |machines: Vec<Machine>| AppHealth { app: "mcp".to_owned(), machines: Ok(machines) }.awake_to_the_last();
+    assert_eq!(of(vec![awake(true), awake(true), awake(true)]), Some(3));
+    assert_eq!(of(vec![awake(true), Machine { state: "stopped".to_owned(), ..awake(true) }]), None);
+    assert_eq!(of(vec![awake(true), awake(false)]), None, "it is always on: that it is says nothing");
+    assert_eq!(of(vec![awake(true)]), None);
+}

@@ -50,7 +50,7 @@ impl Wording for Unresolved {}
 /// ```
 pub fn words(message: &Message, wording: &dyn Wording) -> Vec<String> {
     let mut out = Vec::new();
-    for line in &message.lines {
+    for line in message.lines.iter().chain(&message.passing) {
         push(&mut out, "", &text(line, wording));
     }
     if let Some(card) = &message.card {

@@ -86,6 +86,9 @@ pub fn judged(deploy: &Deploy, verdict: Verdict, seen: &str, now: DateTime<Utc>)
     stopped(line, deploy).text(format!(".{spared} {seen}. It took {took}."))
 }
 
+/// Whoever asked for it is asked, where figures alone speak against it.
+pub const ASKS_WHETHER: &str = "For errors or latency alone I take nothing back by myself: that is yours to say.";
+
 /// What a probe saw that was not well: "health: answered 500 in 12 ms".
 pub fn failing(probe: &str, says: &str, answered: bool) -> String {
     let says = super::short(says, SAYS_CHARS_MAX);

@@ -215,6 +215,38 @@ pub fn page(ctx: &Ctx<'_>, wanted: &Wanted, ask: &Ask, found: &Found) -> Message
     message
 }
 
+/// The newest errors of what an incident touches. The lines themselves go on no record.
+pub fn last_errors(ctx: &Ctx<'_>, wanted: &Wanted, ask: &Ask, found: &Found) -> Message {
+    let zone = ctx.workspace.team.zone;
+    let face = Face { found, zone, has_date: has_date(ctx, found) };
+    let mut line = Text::plain(match ask.reach {
+        Reach::Last(span) if found.is_whole && found.lines.is_empty() => {
+            let services = wanted.services.replace(',', ", ");
+            format!("{services}: no errors in the log of the last {}.", in_words(span))
+        }
+        _ => head(wanted, ask, &face),
+    });
+    let (block, is_cut) = block(&face, ask.of.len() > 1);
+    if !block.is_empty() {
+        let more = format!("/logs service:{} filter:{}", wanted.services, wanted.filter.word());
+        line = line.text(" More: ").code(more).text(".");
+    }
+    let mut message = Message::line(line);
+    for (service, says) in &found.silent {
+        message = message.and(sentence(&format!("✗ {service} does not tell its lines: {says}")));
+    }
+    if !block.is_empty() {
+        let cut = if is_cut { " Long lines are cut." } else { "" };
+        message.passing = vec![Text::default().code(block), Text::plain(format!("{}{cut}", notes(&face, false)))];
+    }
+    message
+}
+
+/// Why an incident's thread has no errors.
+pub fn no_errors_read(says: &str) -> Text {
+    sentence(&format!("✗ The last errors could not be read: {says}"))
+}
+
 /// The buttons under a page.
 #[must_use]
 pub fn with_buttons(mut message: Message, wanted: &Wanted, reach: Reach, found: &Found) -> Message {

@@ -7,6 +7,7 @@ use crate::domain::chart::{Unit, amount};
 use crate::domain::figures::baseline::{Baseline, Drift, Kept};
 use crate::domain::figures::{Figure, Missing, Reading, Shown};
 use crate::domain::health::Mark;
+use crate::domain::message::Tone;
 use crate::domain::policy::Target;
 use crate::domain::workspace::Stage;
 
@@ -184,6 +185,36 @@ pub fn headline(about: &str, marks: &[Mark], unmeasured: usize) -> String {
     };
     let rest = if unmeasured == 0 { String::new() } else { format!("; {unmeasured} not measured") };
     format!("{worst} {about}: {says}{rest}")
+}
+
+/// The headline over several services' figures.
+pub const FIGURES: &str = "Figures, in production";
+
+/// The colour of the worst; quiet while nothing is known.
+pub fn tone(marks: &[Mark]) -> Tone {
+    match marks.iter().copied().filter(|mark| *mark != Mark::Unknown).reduce(Mark::worse) {
+        Some(Mark::Critical) => Tone::Bad,
+        Some(Mark::Warning) => Tone::Warn,
+        Some(Mark::Ok) => Tone::Good,
+        Some(Mark::Unknown) | None => Tone::Quiet,
+    }
+}
+
+/// What speaks against calling it over: "checkout: error rate 8.1 %, critical over 5 %".
+pub fn objection(service: &str, shown: &Shown<'_>, value: f64, mark: Mark) -> String {
+    format!("{service}: {}, {}", measured(shown, value), meaning(shown, mark))
+}
+
+/// "error rate 8.1 %".
+pub fn measured(shown: &Shown<'_>, value: f64) -> String {
+    format!("{} {}", named(shown), amount(value, shown.unit()))
+}
+
+/// "error rate 6.1 % since (0.2 % before)"; where it is worse, against which bound.
+pub fn since(shown: &Shown<'_>, is: f64, was: Option<f64>, mark: Mark, is_worse: bool) -> String {
+    let was = was.map_or("no requests".to_owned(), |was| amount(was, shown.unit()));
+    let bound = if is_worse { format!(", {}", meaning(shown, mark)) } else { String::new() };
+    format!("{} since ({was} before){bound}", measured(shown, is))
 }
 
 /// Under which span of time figures stand.

@@ -7,7 +7,7 @@ use crate::domain::effect::Target;
 use crate::domain::escalate;
 use crate::domain::fact::{EscalationReason, Fact, Moment, Status};
 use crate::domain::ids::{IncidentId, Service};
-use crate::domain::input::Actor;
+use crate::domain::input::{Actor, Answers};
 use crate::domain::message::{Message, Text};
 use crate::domain::policy::{Right, Severity};
 use crate::domain::promise::{Next, PromiseKind, Step};
@@ -84,13 +84,19 @@ pub fn severity(
 ///
 /// # Errors
 /// When the person may not, or the status is reached another way.
-pub fn status(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, to: Status) -> Result<Text, Refusal> {
+pub fn status(
+    draft: &mut Draft<'_>,
+    who: &Actor,
+    id: IncidentId,
+    to: Status,
+    answers: &Answers,
+) -> Result<Text, Refusal> {
     draft.ctx.require(who, Right::Respond)?;
     let from = still_open(draft, id)?.status;
     match to {
         _ if from == to => Ok(Text::plain(format!("{id} is {} already.", to.name()))),
         Status::Monitoring => close::mitigated(draft, who, id),
-        Status::Resolved => close::resolve(draft, who, id, None),
+        Status::Resolved => close::resolve(draft, who, id, None, answers),
         Status::Reviewed => Err(Refusal::because(format!("Resolve {id} first; then `/incident review`."))),
         Status::Cancelled => {
             Err(Refusal::because(format!("`/incident cancel incident:{id} why:…` takes the reason with it.")))

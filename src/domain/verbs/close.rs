@@ -2,14 +2,16 @@
 
 use chrono::TimeDelta;
 
-use crate::domain::draft::Draft;
+use crate::domain::draft::{Ctx, Draft};
 use crate::domain::due;
 use crate::domain::effect::Target;
 use crate::domain::escalate;
+use crate::domain::evidence;
 use crate::domain::fact::{EscalationReason, Fact, Moment, Part, Status};
+use crate::domain::figures::watch;
 use crate::domain::ids::{IncidentId, Person};
 use crate::domain::incident::Incident;
-use crate::domain::input::Actor;
+use crate::domain::input::{Actor, Answers, Query};
 use crate::domain::message::{ButtonStyle, Message, Text, TimeStyle};
 use crate::domain::policy::Right;
 use crate::domain::promise::{Next, PromiseKind, Step};
@@ -124,12 +126,24 @@ pub fn still_broken(draft: &mut Draft<'_>, who: &Actor, id: IncidentId) -> Resul
     Ok(Text::plain("Noted: still broken. Nothing is being verified any more."))
 }
 
-/// Resolves: at once when verification has passed or is not asked for, otherwise by itself when it passes. `anyway` is a
-/// written reason not to wait.
+/// What must be asked before it can be resolved: what is measured, when nothing else is waited for any more.
+pub fn queries(ctx: &Ctx<'_>, incident: &Incident) -> Vec<Query> {
+    let passed = incident.status.is_open() && incident.verify.as_ref().is_some_and(|verify| verify.passed);
+    if passed { watch::questions(ctx, &evidence::measured(ctx, &incident.services)) } else { Vec::new() }
+}
+
+/// Resolves: at once when verification has passed and what is measured does not speak against it, or none is asked for; otherwise by
+/// itself when it passes. `anyway` is a written reason not to wait.
 ///
 /// # Errors
 /// When the person may not, it is closed, or the reason is too short.
-pub fn resolve(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, anyway: Option<Text>) -> Result<Text, Refusal> {
+pub fn resolve(
+    draft: &mut Draft<'_>,
+    who: &Actor,
+    id: IncidentId,
+    anyway: Option<Text>,
+    answers: &Answers,
+) -> Result<Text, Refusal> {
     draft.ctx.require(who, Right::Respond)?;
     let incident = still_open(draft, id)?;
     if let Some(why) = anyway {
@@ -140,6 +154,20 @@ pub fn resolve(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, anyway: Optio
     }
     let verify_for = draft.promised(incident.severity).verify_for;
     let passed = incident.verify.as_ref().is_some_and(|verify| verify.passed);
+    let objections = match passed {
+        true => watch::objections(&draft.ctx, &evidence::measured(&draft.ctx, &incident.services), answers),
+        false => Vec::new(),
+    };
+    if !objections.is_empty() {
+        let armed = incident.verify.as_ref().is_some_and(|verify| verify.resolve);
+        let until = due::hold(draft, id, &objections)?;
+        if !armed {
+            draft.fact(id, Fact::ResolveWhenGreen { by: who.person.clone() });
+        }
+        let why = objections.join("; ");
+        draft.post(id, Target::Thread(id), Message::line(text::verify_held(&why, until)));
+        return Ok(text::not_resolved(id, &why, until));
+    }
     if verify_for.is_none() || passed {
         finish(draft, id, Some(who.person.clone()), None)?;
         return Ok(Text::plain(format!("{id} is resolved.")));
@@ -157,10 +185,16 @@ pub fn resolve(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, anyway: Optio
     let until = draft.incident(id)?.verify.as_ref().map_or(draft.now(), |verify| verify.until);
     let incident = draft.incident(id)?;
     let watched = incident.verify.as_ref().is_some_and(|verify| verify.watched);
-    let line = Text::plain(format!("{id} resolves by itself at ")).clock(until).text(if watched {
-        " if it stays green until then. I say something only if it goes red."
-    } else {
-        ", by the clock: no probe watches it, so press “Still broken” if it comes back."
+    let is_measured = !evidence::measured(&draft.ctx, &incident.services).is_empty();
+    let line = Text::plain(format!("{id} resolves by itself at ")).clock(until).text(match (watched, is_measured) {
+        (true, false) => " if it stays green until then. I say something only if it goes red.",
+        (true, true) => {
+            " if it stays green until then, and errors and latency are not critical. I say something only if that is not so."
+        }
+        (false, true) => {
+            ", by the clock, unless errors or latency are critical: no probe watches it, so press “Still broken” if it comes back."
+        }
+        (false, false) => ", by the clock: no probe watches it, so press “Still broken” if it comes back.",
     });
     let line = line.text(" To end it now: ").code("/resolve");
     Ok(line.text(" with a reason in ").code("anyway").text("."))

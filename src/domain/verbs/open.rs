@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::domain::alerts::telling;
 use crate::domain::deploy::{Deploy, Kind};
 use crate::domain::draft::Draft;
-use crate::domain::effect::{EffectKind, Target, Urgency};
+use crate::domain::effect::{EffectKind, LookFor, Target, Urgency};
 use crate::domain::escalate;
 use crate::domain::fact::{EscalationReason, Fact, Moment, Part};
 use crate::domain::ids::{IncidentId, Service, Thing};
@@ -188,7 +188,11 @@ pub fn open(draft: &mut Draft<'_>, opener: Opener<'_>, declared: Declared) -> Re
         draft.post(id, Target::Thread(id), Message::line(text::deploys::going_back(&ctx, deploy)));
     }
     telling::gather(draft, id, &declared.services);
-    draft.effect(Thing::Incident(id), Urgency::Talk, EffectKind::Look { incident: id, services: declared.services });
+    draft.effect(
+        Thing::Incident(id),
+        Urgency::Talk,
+        EffectKind::Look { incident: id, services: declared.services, wanted: LookFor::Opened },
+    );
     Ok(id)
 }
 

@@ -178,8 +178,9 @@ pub fn act(sim: &Sim, action: &str, body: &Value) -> Result<Value, String> {
             let mut told = body.clone();
             told.as_object_mut().map(|told| told.remove("app"));
             let figures: Figures = read(&told)?;
-            let all = [figures.latency_s, figures.errors, figures.memory, figures.cpu, figures.exits];
-            if all.iter().flatten().any(|value| !(0.0..=1e12).contains(value)) {
+            let values = |told: &Figures| [told.latency_s, told.errors, told.memory, told.cpu, told.exits];
+            let all = [values(&figures), figures.before.as_deref().map(values).unwrap_or_default()];
+            if all.iter().flatten().flatten().any(|value| !(0.0..=1e12).contains(value)) {
                 return Err("a figure is a number, and not below 0".to_owned());
             }
             state.world.app_mut(&named.app).ok_or_else(|| no_app(&named.app))?.figures = figures;

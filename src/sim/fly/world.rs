@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -77,6 +77,17 @@ pub struct Figures {
     pub exits: Option<f64>,
     /// Nothing was measured at all.
     pub none: bool,
+    /// What they were so many seconds ago and before.
+    pub before_s: u32,
+    /// That.
+    pub before: Option<Box<Figures>>,
+}
+
+impl Figures {
+    /// What was told of a moment so long ago.
+    pub fn ago(&self, ago: TimeDelta) -> &Self {
+        self.before.as_deref().filter(|_| ago >= TimeDelta::seconds(i64::from(self.before_s))).unwrap_or(self)
+    }
 }
 
 /// A machine.

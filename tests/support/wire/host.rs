@@ -203,7 +203,8 @@ pub fn plain(line: &str) -> String {
             return format!("{}it answered 503{}", &line[..begins + before.len()], &line[ends..]);
         }
     }
-    if let (Some(begins), Some(ends)) = (line.find(READ_LOGS), line.find(". Try again in a moment")) {
+    if let Some(begins) = line.find(READ_LOGS) {
+        let ends = line.find(". Try again in a moment").unwrap_or(line.len());
         return format!("{}{}", &line[..begins + READ_LOGS.len()], &line[ends..]);
     }
     let found = SAYINGS.iter().find_map(|(has, means)| Some((line.find(has)?, *means)));

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
+use super::super::id::now;
 use super::super::state::State;
 use super::super::world::{App, Machine};
 use super::scrape::Totals;
@@ -84,7 +85,7 @@ fn of_app(state: &State, app: &App, text: &str, at: DateTime<Utc>, window_ms: i6
     let by_instance = has("instance)") || has("instance,") || !has("by(app");
     let running = || app.machines.iter().filter(|machine| machine.is_reachable());
     let seconds = window_ms as f64 / 1_000.0;
-    let told = &app.figures;
+    let told = app.figures.ago(now() - at);
     if told.none {
         return;
     }
