@@ -33,6 +33,8 @@ const WORD_CHARS_MAX: usize = 80;
 /// A release of the image that we were putting up counts as ours when it was made after we began and no later than this after Fly's
 /// answer to us was given up.
 const OURS_WITHIN: TimeDelta = TimeDelta::minutes(15);
+/// Lost releases of an app that are remembered: the list of releases may be away for long.
+const LOST_MAX: usize = 16;
 /// How far Fly's clock may be behind ours.
 const CLOCKS_APART_MAX: TimeDelta = TimeDelta::minutes(1);
 
@@ -106,6 +108,22 @@ pub struct Ledger {
     pub seeded: bool,
     /// Newest first.
     pub releases: Vec<Released>,
+    /// Those of ours that the host may have, and whose number never came back; the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<Lost>,
+}
+
+/// A release of ours that the host may have, and whose number never came back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// The change that made it.
+    pub ours: Ours,
+    /// What it puts up.
+    pub image: Image,
+    /// When the stage began that asked for it.
+    pub began: At,
+    /// When nobody waited for its number any more. However long after: the bot may have been away in between.
+    pub given_up: At,
 }
 
 impl Ledger {
@@ -147,7 +165,8 @@ pub fn apply(ledgers: &mut Ledgers, fact: &Fact) {
         Fact::ReleasesSeeded { app, releases } => {
             let mut releases = releases.clone();
             releases.truncate(RELEASES_HELD);
-            ledgers.insert(app.clone(), Ledger { seeded: true, releases });
+            let lost = ledgers.remove(app).map(|known| known.lost).unwrap_or_default();
+            ledgers.insert(app.clone(), Ledger { seeded: true, releases, lost });
         }
         Fact::ReleasesSeen { app, releases, .. } => {
             let ledger = ledgers.entry(app.clone()).or_default();
@@ -175,6 +194,13 @@ pub fn apply_ours(ledgers: &mut Ledgers, deploy: &Deploy, at: At, fact: &Fact) {
                 at: Some(at),
                 ours: Some(ours),
             });
+        }
+        (Fact::ReleaseOpened { release: None, trouble: Some(_) }, _) => {
+            let ours = Ours { deploy: deploy.id, kind: deploy.plan.kind };
+            let began = deploy.stage_at.or(deploy.started_at).unwrap_or(at);
+            let lost = &mut ledgers.entry(deploy.plan.app.clone()).or_default().lost;
+            lost.push(Lost { ours, image: deploy.plan.to.image.clone(), began, given_up: at });
+            lost.drain(..lost.len().saturating_sub(LOST_MAX));
         }
         (Fact::Settling { .. } | Fact::Surveying { .. } | Fact::ReleaseClosed, Some(release))
             if matches!(fact, Fact::ReleaseClosed)
@@ -269,7 +295,7 @@ fn was_made_anew(known: &Ledger, polled: &[Released]) -> bool {
 /// What runs before anybody asks is nobody's news.
 fn seed(draft: &mut Draft<'_>, app: &str, known: Option<&Ledger>, polled: Vec<Released>) {
     let newest = polled.first().map(|release| release.version);
-    let mut ledger = Ledger { seeded: true, releases: polled };
+    let mut ledger = Ledger { seeded: true, releases: polled, lost: Vec::new() };
     // What we made before the first look stays known as ours, unless the app is another by now.
     for ours in known.filter(|known| !known.seeded).into_iter().flat_map(|known| &known.releases) {
         let status = ledger.get(ours.version).map(|told| told.status.clone());
@@ -347,14 +373,12 @@ fn tell(draft: &mut Draft<'_>, service: &Service, fact: &Fact, message: Message)
 /// The change of ours that a release must be, although its number never came back to us: it was cut off while it told Fly.
 fn ours(ctx: &Ctx<'_>, app: &str, release: &Released) -> Option<Ours> {
     let made_at = release.at.unwrap_or(ctx.now);
-    let is_it = |deploy: &&Deploy| {
-        let when = deploy.lost_release_of(app);
-        let is_young =
-            when.is_some_and(|(began, lost)| (began - CLOCKS_APART_MAX..=lost + OURS_WITHIN).contains(&made_at));
-        is_young && is_same(&deploy.plan.to.image, &release.image)
+    let lost = ctx.state.team.releases.get(app).into_iter().flat_map(|ledger| ledger.lost.iter().rev());
+    let is_it = |lost: &&Lost| {
+        let could_be = lost.began - CLOCKS_APART_MAX..=lost.given_up + OURS_WITHIN;
+        could_be.contains(&made_at) && is_same(&lost.image, &release.image)
     };
-    let deploy = ctx.state.team.deploys.values().rfind(is_it)?;
-    Some(Ours { deploy: deploy.id, kind: deploy.plan.kind })
+    { lost }.find(is_it).map(|lost| lost.ours)
 }
 
 /// Whether two images are the same, also where one is told by its tag and the other by tag and digest.

@@ -1,7 +1,7 @@
 //! A deploy, a rollback or a restart: what is planned, how far it is, what came of it.
 //!
 //! Pure. Owns the fold (`Deploy::apply`) and the words for its parts; how a plan is made is `plan.rs`, what can refuse it
-//! `gates.rs`, what is done next `run.rs`, how it goes from stage to stage `staged.rs`, what came of it `judge.rs`, what stays of its release on the host's record `left.rs`, what a change of size or count is `scale.rs`, when it is
+//! `gates.rs`, what is done next `run.rs`, how it goes from stage to stage `staged.rs`, what came of it `judge.rs`, what a change of size or count is `scale.rs`, when it is
 //! taken back without being asked `undo.rs`, what was seen against an image `known.rs`, what a digest says of it `day.rs`, how it looks `board.rs`, who may ask for it `verbs/ship.rs` and `verbs/deploy.rs`.
 
 pub mod board;
@@ -11,7 +11,6 @@ pub mod judge;
 mod kind;
 pub mod known;
 pub mod late;
-mod left;
 pub mod plan;
 pub mod run;
 pub mod scale;
@@ -193,9 +192,6 @@ pub struct Passed {
     /// When it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began_at: Option<At>,
-    /// When it was known that the host may have a release of it whose number never came back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub release_lost_at: Option<At>,
 }
 
 /// Digits of a plan's hash on its buttons.
@@ -237,9 +233,6 @@ pub struct Deploy {
     pub release: Option<ReleaseRef>,
     /// Why there is none, or why it stays open there.
     pub release_trouble: Option<String>,
-    /// When it was known that the host may have one of the stage at hand whose number never came back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub release_lost_at: Option<At>,
     /// Who said stop.
     pub stopped_by: Option<Person>,
     /// What came of it.
@@ -325,7 +318,6 @@ impl Deploy {
             judged_at: None,
             release: None,
             release_trouble: None,
-            release_lost_at: None,
             stopped_by: None,
             verdict: None,
             seen: None,
@@ -431,6 +423,15 @@ impl Deploy {
         has_more && !self.is_late && self.stopped_by.is_none()
     }
 
+    /// Whether the host's record still has a release of it open that should be closed, and nothing is under way.
+    pub fn left_a_release_open(&self) -> bool {
+        let is_past_its_machines = matches!(
+            self.phase,
+            Phase::Settling { .. } | Phase::Judging | Phase::Watching { .. } | Phase::LastLook | Phase::Over
+        );
+        is_past_its_machines && self.release.is_some() && self.release_trouble.is_some()
+    }
+
     /// Machines that are done.
     pub fn done(&self) -> usize {
         self.machines.iter().filter(|machine| matches!(machine, Machine::Done)).count()
@@ -455,7 +456,7 @@ impl Deploy {
                 // A yes to what was is none to what is.
                 (self.approval, self.approval_asked) = (None, false);
                 // What the stage before left on the host's record is not this one's.
-                self.forget_release();
+                (self.release, self.release_trouble, self.closed_again) = (None, None, 0);
                 self.revised = Some(what.clone());
                 self.phase = Phase::Planned { until: *until };
             }
@@ -497,7 +498,6 @@ impl Deploy {
                     seen: seen.clone(),
                     app: self.plan.app.clone(),
                     began_at: self.stage_at,
-                    release_lost_at: self.release_lost_at,
                 });
                 self.phase = Phase::Crossing;
             }
@@ -525,7 +525,6 @@ impl Deploy {
             Fact::ReleaseOpened { release, trouble } => {
                 self.release.clone_from(release);
                 self.release_trouble.clone_from(trouble);
-                self.release_lost_at = (release.is_none() && trouble.is_some()).then_some(at);
                 self.phase = Phase::Rolling;
             }
             Fact::MachineTaken { machine, effect } => self.set(machine, Machine::InHand { effect: *effect }),
@@ -567,7 +566,7 @@ impl Deploy {
     fn begin(&mut self, at: At) {
         self.stage_at = Some(at);
         self.machines = vec![Machine::Waiting; self.plan.machines.len()];
-        self.forget_release();
+        (self.release, self.release_trouble, self.closed_again) = (None, None, 0);
         (self.unprepared, self.woken, self.verdict, self.seen) = (None, None, None, None);
         self.tried_again.clear();
         self.phase = if self.plan.kind.ships() { Phase::Opening } else { Phase::Rolling };
