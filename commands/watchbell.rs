@@ -100,7 +100,7 @@ pub const RUN: Command = Command {
     needs: |ctx, call| {
         let name = call.word("job").unwrap_or_default();
         let digest = ctx.policy.jobs.iter().any(|job| job.name == name && job.does == JobKind::Digest);
-        if digest { jobs::DIGEST_NEEDS.to_vec() } else { Vec::new() }
+        if digest { jobs::digest_needs(ctx) } else { Vec::new() }
     },
     decide: |ctx, call, answers| {
         let mut draft = Draft::new(ctx);

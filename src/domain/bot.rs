@@ -27,7 +27,7 @@ pub fn needs(ctx: &Ctx<'_>, input: &InputKind) -> Vec<Query> {
     match input {
         InputKind::Job { name } => {
             let digest = ctx.policy.jobs.iter().any(|job| job.name == *name && job.does == JobKind::Digest);
-            if digest { jobs::DIGEST_NEEDS.to_vec() } else { Vec::new() }
+            if digest { jobs::digest_needs(ctx) } else { Vec::new() }
         }
         InputKind::Press(press) => press::needs(ctx, press),
         InputKind::Filled(form) => press::needs_of(ctx, form),

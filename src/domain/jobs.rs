@@ -11,19 +11,26 @@ use super::fact::Fact;
 use super::health::{self, Mark};
 use super::ids::Thing;
 use super::input::{Answers, Query};
-use super::message::{Card, Message, Text, Tone};
+use super::message::{ButtonStyle, Card, Message, Text, Tone};
 use super::policy::{Job, JobKind};
 use super::promise::PromiseKind;
 use super::refusal::Refusal;
 use super::schedule::Schedule;
+use super::sizing;
 use super::state::State;
 use super::text;
 
 /// How late a job may run before it says so.
 const LATE_AFTER: chrono::TimeDelta = chrono::TimeDelta::minutes(2);
 
+/// Suggestions that get a button.
+const SUGGESTED_MAX: usize = 4;
+
 /// What a digest has to ask before it is written.
-pub const DIGEST_NEEDS: &[Query] = &[Query::Health(None), Query::Head, Query::Changes(day::READ_MAX)];
+pub fn digest_needs(ctx: &Ctx<'_>) -> Vec<Query> {
+    let always = [Query::Health(None), Query::Head, Query::Changes(day::READ_MAX)];
+    always.into_iter().chain(sizing::questions(ctx)).collect()
+}
 
 /// Jobs that are due by `now`.
 pub fn due(state: &State, now: DateTime<Utc>) -> Vec<String> {
@@ -166,6 +173,10 @@ fn digest(ctx: &Ctx<'_>, last: Option<DateTime<Utc>>, answers: &Answers) -> Mess
     if let Some(changes) = day::told(ctx, last, answers) {
         card = card.row("Changes", changes);
     }
+    let sizes = sizing::suggest(ctx, answers);
+    if !sizes.is_empty() {
+        card = card.row("Sizes", listing(sizes.iter().map(text::scale::suggested)));
+    }
     if let Some((person, until)) = ctx.on_call() {
         card = card.row(
             "On call",
@@ -179,7 +190,10 @@ fn digest(ctx: &Ctx<'_>, last: Option<DateTime<Utc>>, answers: &Answers) -> Mess
     if !ctx.state.team.live {
         card = card.row("Observing", text::held_back(ctx.state.team.held_back));
     }
-    Message::card(card)
+    // A plan is all that a button makes; nothing is changed before somebody says yes to that.
+    sizes.iter().take(SUGGESTED_MAX).fold(Message::card(card), |message, one| {
+        message.button(one.action(), text::scale::plan_it(one), ButtonStyle::Plain)
+    })
 }
 
 fn listing(lines: impl Iterator<Item = String>) -> String {

@@ -43,6 +43,7 @@ pub mod jobs;
 pub mod press;
 pub mod refusal;
 pub mod services;
+pub mod sizing;
 pub mod verbs;
 
 pub mod render;

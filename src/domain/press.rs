@@ -18,6 +18,7 @@ use super::input::{Actor, Answers, Filled, Press, Query};
 use super::message::{Button, ButtonStyle, Choice, Form, FormInput, Menu, Message, Span, Text};
 use super::policy::Severity;
 use super::refusal::Refusal;
+use super::sizing;
 use super::verbs::open::{Declared, Opener};
 use super::verbs::update::Update;
 use super::verbs::{alerts, back, change, close, deploy, logs, open, respond, scale, ship, update};
@@ -37,6 +38,9 @@ pub fn needs(ctx: &Ctx<'_>, press: &Press) -> Vec<Query> {
         "rollback" | "restart" | scale::START_AGAIN => {
             ship::About::pressed(ctx, rest).map_or(Vec::new(), |about| about.queries())
         }
+        sizing::SIZE => sizing::pressed(rest)
+            .and_then(|(_, service)| ship::About::pressed(ctx, service).ok())
+            .map_or(Vec::new(), |about| about.queries()),
         "again" => again(ctx, rest).map_or(Vec::new(), |(about, plan)| match plan.kind {
             Kind::Deploy => deploy::queries(about.service),
             Kind::Rollback | Kind::Restart | Kind::Scale => about.queries(),

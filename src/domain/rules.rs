@@ -221,6 +221,11 @@ impl Rules {
         self.followed.get(&about.key(rule))
     }
 
+    /// Kills for want of memory of an app's machines since then, as far as rules have looked.
+    pub fn kills(&self, app: &str, since: At) -> usize {
+        self.read.kills(app, since)
+    }
+
     /// What a restart goes on from.
     #[must_use]
     pub fn kept(&self) -> Self {

@@ -283,6 +283,11 @@ impl Noted {
         self.matches.retain(|key, _| is_read(key));
     }
 
+    /// Kills for want of memory since then.
+    pub(super) fn kills(&self, app: &str, since: At) -> usize {
+        self.exits.get(app).map_or(0, |exits| exits.iter().filter(|exit| exit.is_oom && exit.at > since).count())
+    }
+
     /// The same after a restart.
     pub(super) fn after_restart(&mut self, now: At) {
         self.logs_at = self.logs_at.filter(|at| *at <= now);

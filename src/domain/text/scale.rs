@@ -10,6 +10,7 @@ use crate::domain::deploy::scale::Scale;
 use crate::domain::deploy::{Deploy, Plan};
 use crate::domain::hosting::{Autostop, Inventory, Running};
 use crate::domain::ids::{DeployId, Service};
+use crate::domain::sizing::{Seen, Suggestion};
 
 /// "give checkout 512 MB of memory".
 pub fn intent(scale: Option<&Scale>, service: &str) -> String {
@@ -206,4 +207,20 @@ pub fn zero_observing(service: &Service) -> String {
 /// Something else is scaled to zero.
 pub fn zero_runs(id: DeployId) -> String {
     format!("{id} does that already. Its card shows how far it is.")
+}
+
+/// A size that is suggested, with what speaks for it.
+pub fn suggested(one: &Suggestion) -> String {
+    let percent = |share: f64| format!("{:.0} % of the last 24 h", share * 100.0);
+    let why = match one.seen {
+        Seen::Killed(times) => format!("killed for want of memory {times} × in 24 h"),
+        Seen::Memory(share) => format!("memory above 70 % for {}", percent(share)),
+        Seen::Cpu(share) => format!("CPU above 70 % for {}", percent(share)),
+    };
+    format!("{}: {why}. {} → {}", one.service, guest(&one.now), guest(&one.then))
+}
+
+/// The button of a suggestion.
+pub fn plan_it(one: &Suggestion) -> String {
+    super::short(&format!("Plan {}: {}", one.service, guest(&one.then)), 80)
 }

@@ -12,6 +12,7 @@ use crate::domain::input::{Actor, Answers, Filled, Press};
 use crate::domain::message::{Form, FormInput, Message, Text};
 use crate::domain::press::flat;
 use crate::domain::refusal::Refusal;
+use crate::domain::sizing;
 use crate::domain::text::{deploys, scale as words};
 
 /// The button under which the form of `/fly zero` comes, and the form itself.
@@ -134,8 +135,19 @@ pub fn pressed(
             let message: Message = super::back::with_yes(draft, id, said);
             Ok(Answer::only_you(message))
         }),
+        sizing::SIZE => size(draft, press, rest, answers),
         _ => return None,
     })
+}
+
+/// Plans the size that a digest suggested.
+fn size(draft: &mut Draft<'_>, press: &Press, rest: &str, answers: &Answers) -> Result<Answer, Refusal> {
+    let (scale, service) =
+        sizing::pressed(rest).ok_or_else(|| Refusal::because("That button says nothing any more."))?;
+    let about = About::pressed(&draft.ctx, service)?;
+    let id = draft.next_deploy();
+    let said = plan(draft, &press.who, about, scale, None, answers)?;
+    Ok(Answer::only_you(super::back::with_yes(draft, id, said)))
 }
 
 /// Its form was filled in; none when it is another.
