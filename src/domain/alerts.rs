@@ -75,6 +75,9 @@ pub struct Alert {
     /// A sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub summary: String,
+    /// Since when that is the sentence, where it was another when the alert began to fire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said_at: Option<At>,
     /// Where its sender shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,

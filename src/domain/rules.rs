@@ -300,7 +300,8 @@ pub fn decide(draft: &mut Draft<'_>) -> Result<(), Refusal> {
             let fingerprint = about.key(rule);
             if let Some(one) = ctx.state.measured.rules.of(rule, &about) {
                 let fires = fires(&ctx.state.alerts, &fingerprint);
-                if !fires && one.is_beyond_for_long(rule) {
+                // What fires already is said again for its value alone.
+                if one.is_beyond_for_long(rule) && one.known_at == one.looked_at {
                     alerts.push(incoming(&ctx, rule, &about, one, true));
                 } else if fires && one.is_within_for_long(rule) {
                     alerts.push(incoming(&ctx, rule, &about, one, false));

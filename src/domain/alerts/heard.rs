@@ -29,6 +29,8 @@ const SUMMARY_CHARS_MAX: usize = 500;
 const URL_CHARS_MAX: usize = 1_000;
 /// Characters of a title.
 const TITLE_CHARS_MAX: usize = 120;
+/// What an alert says of itself is as it was for this long, before other words are taken in.
+const SAID_AGAIN_AFTER: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
 /// The label with an alert's name.
 pub const NAME: &str = "alertname";
 /// Labels that name the service, in the order in which they are looked at.
@@ -173,6 +175,7 @@ fn change(ctx: &Ctx<'_>, before: Option<&Alert>, incoming: &Incoming, now: DateT
         level,
         labels: incoming.labels.clone(),
         summary: incoming.summary.clone(),
+        said_at: None,
         url: incoming.url.clone(),
         runbook: incoming.runbook.clone(),
         since,
@@ -183,8 +186,17 @@ fn change(ctx: &Ctx<'_>, before: Option<&Alert>, incoming: &Incoming, now: DateT
         (None, false) => None,
         (None, true) => Some(alert(now, None)),
         (Some(before), true) if before.firing => {
-            // Its words may change with every value; that is no transition. Getting worse is.
-            (level < before.level).then(|| alert(before.since, None))
+            // Getting worse is a transition. That its words change, as with every value, is none, and is taken in now and then: what
+            // stands on the card is not to be of an hour ago.
+            let said_at = before.said_at.unwrap_or(before.since);
+            let says_else = incoming.summary != before.summary && !incoming.summary.is_empty();
+            match () {
+                () if level < before.level => Some(alert(before.since, None)),
+                () if says_else && now - said_at >= SAID_AGAIN_AFTER => {
+                    Some(Alert { summary: incoming.summary.clone(), said_at: Some(now), ..before.clone() })
+                }
+                () => None,
+            }
         }
         // A resend of a firing that is over.
         (Some(before), true) if incoming.began.is_some() && incoming.began == before.began => None,

@@ -100,7 +100,7 @@ fn tell(draft: &mut Draft<'_>, id: AlertId) -> Result<(), Refusal> {
         return declare(draft, &group, severity);
     }
     let pings = group.level == Level::Critical;
-    if cards_lately(draft, now) >= usize::from(draft.ctx.policy.alerts.cards_max) {
+    if cards_lately(draft, now, None) >= usize::from(draft.ctx.policy.alerts.cards_max) {
         into_the_storm(draft, &group);
         return Ok(());
     }
@@ -217,10 +217,27 @@ fn belongs(draft: &mut Draft<'_>, group: &Group, incident: IncidentId) {
     draft.fact(incident, Fact::AlertJoined { alert: group.id, title: group.title.clone() });
 }
 
-/// It goes into an incident's thread, and pings nobody: whoever is there reads it.
+/// It goes into an incident's thread, and pings nobody: whoever is there reads it. Of too many at once the thread has one card.
 fn join(draft: &mut Draft<'_>, group: &Group, incident: IncidentId) -> Result<(), Refusal> {
-    let id = group.id;
+    let (id, now) = (group.id, draft.now());
     belongs(draft, group, incident);
+    if cards_lately(draft, now, Some(incident)) >= usize::from(draft.ctx.policy.alerts.cards_max) {
+        let host = match standing_storm(draft, Some(incident)) {
+            Some(host) => host.id,
+            None => {
+                let host = opened_storm(draft, group.level);
+                draft.alert(host, Happened::Joined { incident });
+                let reason = format!("too many cards at once in the thread of {incident}");
+                draft.alert(host, Happened::Shown { reason, pinged: false, card_of: None, repeat_at: None });
+                draft.alert_card(host, Target::Thread(incident), Vec::new());
+                host
+            }
+        };
+        let reason = format!("{incident} is open for it, and too many cards stand in its thread: on that of {host}");
+        draft.alert(id, Happened::Shown { reason, pinged: false, card_of: Some(host), repeat_at: None });
+        draft.alert(host, Happened::Worsened { level: group.level });
+        return Ok(());
+    }
     let reason = format!("{incident} is open for it: in its thread, without a ping");
     draft.alert(id, Happened::Shown { reason, pinged: false, card_of: None, repeat_at: None });
     draft.alert_card(id, Target::Thread(incident), Vec::new());
@@ -302,11 +319,16 @@ fn over(draft: &mut Draft<'_>, group: &Group) -> Result<(), Refusal> {
     let all_over = draft.alerts().iter().all(|one| one.incident != Some(incident) || one.over.is_some());
     let is_down = draft.ctx.state.team.down.iter().any(|down| Some(&down.service) == group.service.as_ref());
     let mut message = Message::line(words::over_in_thread(group, draft.now()));
+    let mut is_said = group.card_of.is_none();
     if all_over && !is_down && !acknowledged && draft.incident(incident)?.declared_by.is_none() {
         escalate::stop(draft, incident, "its alert is over by itself");
         message = message.and(words::nobody_is_called());
+        is_said = true;
     }
-    draft.post(incident, Target::Thread(incident), message);
+    // What stands on the card of many is said there.
+    if is_said {
+        draft.post(incident, Target::Thread(incident), message);
+    }
     Ok(())
 }
 
@@ -318,7 +340,9 @@ fn relapsed(draft: &mut Draft<'_>, group: &Group, id: IncidentId) -> Result<(), 
     let now = draft.now();
     if status.is_open() {
         draft.fact(id, Fact::AlertJoined { alert: group.id, title: group.title.clone() });
-        draft.post(id, Target::Thread(id), Message::line(words::fires_again(group)));
+        if group.card_of.is_none() {
+            draft.post(id, Target::Thread(id), Message::line(words::fires_again(group)));
+        }
         if !acknowledged && draft.incident(id)?.escalate_at.is_none() {
             escalate::call(draft, id, 1, EscalationReason::GotWorse)?;
         }
@@ -337,37 +361,39 @@ fn left(draft: &mut Draft<'_>, group: &Group) -> Result<(), Refusal> {
 }
 
 /// Cards of alerts that were put up of late.
-fn cards_lately(draft: &Draft<'_>, now: DateTime<Utc>) -> usize {
+/// Cards of their own that were put up of late, in the channel or in an incident's thread.
+fn cards_lately(draft: &Draft<'_>, now: DateTime<Utc>, incident: Option<IncidentId>) -> usize {
     let within = draft.ctx.policy.alerts.storm_within.delta();
-    let has_card = |group: &&Group| group.card_of.is_none() && group.incident.is_none() && !group.is_storm();
+    let has_card = |group: &&Group| group.card_of.is_none() && group.incident == incident && !group.is_storm();
     let lately = |group: &&Group| group.shown_at.is_some_and(|at| now - at <= within);
     draft.alerts().iter().filter(has_card).filter(lately).count()
+}
+
+/// The card for what is too much, while it stands.
+fn standing_storm(draft: &Draft<'_>, incident: Option<IncidentId>) -> Option<Group> {
+    let is_it = |one: &&Group| one.is_storm() && one.over.is_none() && one.incident == incident;
+    draft.alerts().iter().rev().find(is_it).cloned()
+}
+
+/// Something that stands for many groups.
+fn opened_storm(draft: &mut Draft<'_>, level: Level) -> AlertId {
+    let id = draft.next_alert();
+    let (title, key, labels) = (words::storm_title(), format!("{STORM} {id}"), Labels::new());
+    let (source, service, stage) = (STORM.to_owned(), None, Stage::Production);
+    draft.alert(id, Happened::Opened { source, key, title, labels, service, stage, level, wait_until: None });
+    id
 }
 
 /// One card for everything that would be one too many.
 fn into_the_storm(draft: &mut Draft<'_>, group: &Group) {
     let now = draft.now();
-    let standing = draft.alerts().iter().rev().find(|one| one.is_storm() && one.over.is_none()).cloned();
+    let standing = standing_storm(draft, None);
     let critical = group.level == Level::Critical;
     let repeat_at = critical.then(|| now + draft.ctx.policy.alerts.repeat_every.delta());
     let host = match &standing {
         Some(host) => host.id,
         None => {
-            let id = draft.next_alert();
-            let (title, key) = (words::storm_title(), format!("{STORM} {id}"));
-            draft.alert(
-                id,
-                Happened::Opened {
-                    source: STORM.to_owned(),
-                    key,
-                    title,
-                    labels: Labels::new(),
-                    service: None,
-                    stage: Stage::Production,
-                    level: group.level,
-                    wait_until: None,
-                },
-            );
+            let id = opened_storm(draft, group.level);
             let reason = "too many cards at once".to_owned();
             draft.alert(id, Happened::Shown { reason, pinged: critical, card_of: None, repeat_at });
             let pings = if critical { whom(draft) } else { Vec::new() };
@@ -511,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn every_group_of_a_large_request_gets_its_card_however_many_decisions_that_takes() {
+    fn every_group_of_a_large_request_stands_on_a_card_and_a_thread_has_few() {
         let mut team = Team::new();
         team.hear(vec![fires("First", "critical")]);
         team.hear((0..700).map(|n| fires(&format!("More{n}"), "critical")).collect());
@@ -519,7 +545,10 @@ mod tests {
             team.tick();
         }
         let cards = team.state.pending.values().filter(|effect| matches!(effect.kind, EffectKind::AlertCard { .. }));
-        assert_eq!(cards.count(), 701, "one card each, in the incident's thread");
-        assert!(team.state.alerts.iter().all(|group| group.shown_at.is_some()));
+        assert_eq!(cards.count(), 11, "ten cards in the incident's thread, and one for all the others");
+        let alerts = &team.state.alerts;
+        assert!(alerts.iter().all(|group| group.shown_at.is_some() && group.incident.is_some()));
+        let host = alerts.iter().find(|group| group.is_storm()).expect("there is one").id;
+        assert_eq!(alerts.on_card_of(host).count(), 691);
     }
 }
