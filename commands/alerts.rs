@@ -75,8 +75,14 @@ pub const RULES: Command = Command {
         }
         // What fires first, then what is about to; of the same, in the policy's order.
         lines.sort_by_key(|(rank, _)| *rank);
-        let is_well = lines.first().is_none_or(|(rank, _)| *rank > of_rules::rank("⚠"));
-        let mut card = Card::new("Rules", if is_well { Tone::Good } else { Tone::Warn });
+        let first = lines.first().map(|(rank, _)| *rank);
+        let tone = match first {
+            Some(rank) if rank <= of_rules::rank("⚠") => Tone::Warn,
+            Some(rank) if rank == of_rules::rank("✓") => Tone::Good,
+            // Something is not known, or there is nothing to know.
+            _ => Tone::Quiet,
+        };
+        let mut card = Card::new("Rules", tone);
         for (_, line) in lines {
             card = card.line(line);
         }

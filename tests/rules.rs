@@ -1,4 +1,4 @@
-//! The shipped rules with short spans, in the real program, over a real Prometheus that scrapes the local Fly's machines and proxy:
+//! Shipped rules (errors, slow, out of memory, memory) with short spans, in the real program, over a real Prometheus that scrapes the local Fly's machines and proxy:
 //! each fires no sooner than its `for`, goes on over a kill -9 and over a Prometheus that is away, and is over when all is well.
 //!
 //! Debian's `prometheus`; skipped where it is not installed, an error in the gate.
@@ -251,7 +251,7 @@ async fn the_shipped_rules_fire_and_are_over_with_a_real_prometheus() {
     let took = until("memory fires", &bot, began, || fires(&discord, "memory")).await;
     no_sooner("memory, over a kill -9", took, LONG);
     // Counted anew it could not have fired so soon after the bot was back.
-    assert!(took < back + LONG, "memory fired {took:?} after it filled: it was counted anew after the kill");
+    assert!(took < back + LONG / 2, "memory fired {took:?} after it filled: it was counted anew after the kill");
 
     // Prometheus is away, and comes back to a world that is well: no data resolves nothing.
     drop(prometheus);

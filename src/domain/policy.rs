@@ -20,7 +20,7 @@ use super::schedule::Schedule;
 
 pub use alerts::{Alerts, Inhibit};
 pub use deploys::{CHECKLIST_MAX, Deploys, Item};
-pub use rules::{Bound, Life, Of, Probed, RULES_MAX, Rule, STARTS_MAX};
+pub use rules::{Bound, ENDS_FOR, LOOKS_FOR, Life, Of, Probed, RULES_MAX, Rule, STARTS_MAX};
 pub use targets::{Amount, Target};
 
 /// The policy that is compiled in.

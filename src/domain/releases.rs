@@ -170,7 +170,11 @@ pub fn apply(ledgers: &mut Ledgers, fact: &Fact) {
         }
         Fact::ReleasesSeen { app, releases, .. } => {
             let ledger = ledgers.entry(app.clone()).or_default();
-            releases.iter().cloned().for_each(|release| ledger.take(release));
+            for release in releases {
+                // It was found.
+                ledger.lost.retain(|lost| release.ours != Some(lost.ours) || !is_same(&lost.image, &release.image));
+                ledger.take(release.clone());
+            }
         }
         Fact::ReleaseEnded { app, version, status, .. } => {
             let known = ledgers.get_mut(app).into_iter().flat_map(|ledger| &mut ledger.releases);

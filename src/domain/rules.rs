@@ -7,6 +7,7 @@
 pub mod seeing;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash as _, Hasher as _};
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use super::draft::{Ctx, Draft};
 use super::fact::At;
 use super::ids::Service;
 use super::input::{Answers, Measurement, Seen};
-use super::policy::Rule;
+use super::policy::{LOOKS_FOR, Of, Rule};
 use super::refusal::Refusal;
 use super::state::State;
 use super::text::rules as words;
@@ -29,12 +30,10 @@ pub use seeing::needs;
 pub const SOURCE: &str = "rules";
 /// The label with a copy's name, where it is not production.
 const STAGE: &str = "stage";
-/// Whatever a rule asks for: a bot that was away no longer goes on counting where it was.
+/// A bot that was away for no longer than this, or than the rule's `for`, goes on counting where it was.
 const AWAY_MAX: TimeDelta = TimeDelta::minutes(2);
 /// Looks at one copy of a service that are kept for rules.
 const LOOKS_MAX: usize = 2_000;
-/// How long a look is kept.
-const LOOKS_FOR: TimeDelta = TimeDelta::hours(2);
 
 /// What a rule is about: a copy of a service, or the team when none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +54,7 @@ impl About<'_> {
 
 /// What a rule is about, in the set-up's order.
 pub fn subjects<'a>(workspace: &'a Workspace, rule: &Rule) -> Vec<About<'a>> {
-    if matches!(rule.of, super::policy::Of::Answers { .. }) {
+    if matches!(rule.of, Of::Answers { .. }) {
         return vec![About { of: None }];
     }
     let stages = workspace
@@ -80,12 +79,25 @@ pub struct Followed {
     within_since: Option<At>,
     /// Since when nothing is seen, and why where that was said.
     nothing: Option<(At, Option<String>)>,
+    /// What of a rule makes it another when it changes, in a number.
+    #[serde(default)]
+    what: u64,
+    /// Whether a restart has to go on from it.
+    #[serde(skip)]
+    keeps: bool,
     /// In shadow: that it would fire now.
     #[serde(default)]
     would_fire: bool,
     /// In shadow: how often it would have fired, and when last.
     #[serde(default)]
     would: Option<(u32, At)>,
+}
+
+/// What of a rule makes it another when it changes.
+fn what(rule: &Rule) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    format!("{:?} {:?} {:?}", rule.of, rule.over, rule.bound).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// What a rule comes to, in words of its own.
@@ -118,12 +130,14 @@ pub enum Standing {
 }
 
 impl Followed {
-    /// Takes in what was seen.
-    fn take(&mut self, rule: &Rule, sight: Sight, now: At) {
-        let away_max = rule.lasts.delta().max(AWAY_MAX);
-        if self.looked_at.is_some_and(|at| now - at > away_max) {
-            // Nobody looked for longer than it has to last: what was so long ago says nothing of the time between.
-            self.beyond_since = None;
+    /// Takes in what was seen. `every`: how often it is looked at.
+    fn take(&mut self, rule: &Rule, sight: Sight, every: TimeDelta, now: At) {
+        let away_max = rule.lasts.delta().max(AWAY_MAX).max(every * 2);
+        let is_another = self.what != what(rule);
+        if is_another || self.looked_at.is_some_and(|at| now - at > away_max) {
+            // Nobody looked for longer than it has to last, or at something else: that says nothing of the time between.
+            (self.beyond_since, self.within_since) = (None, None);
+            self.what = what(rule);
         }
         self.looked_at = Some(now);
         match sight {
@@ -142,6 +156,9 @@ impl Followed {
                 self.nothing = Some((since, why));
             }
         }
+        let lingers = !rule.keeps.is_zero() && !self.is_within_for_long(rule);
+        let counts_on = matches!(rule.of, Of::Answers { .. }) && self.value.is_some_and(|value| value > 0.0);
+        self.keeps = self.beyond_since.is_some() || self.would.is_some() || lingers || counts_on;
         if rule.shadow {
             match (self.is_beyond_for_long(rule), self.is_within_for_long(rule)) {
                 (true, _) if !self.would_fire => {
@@ -192,11 +209,6 @@ impl Followed {
     pub fn would(&self) -> Option<(u32, At)> {
         self.would
     }
-
-    /// Whether a restart has anything to go on from.
-    fn is_worth_keeping(&self) -> bool {
-        self.beyond_since.is_some() || self.would.is_some()
-    }
 }
 
 /// Looks at one copy of a service, oldest first: when, and how long the answer took in ms when there was one.
@@ -210,6 +222,9 @@ pub struct Rules {
     /// The newest looks at each copy of a service.
     #[serde(skip)]
     looks: BTreeMap<(Service, Stage), Looks>,
+    /// When they were looked at first since the start.
+    #[serde(skip)]
+    began: Option<At>,
     /// What was read in logs and of machines.
     #[serde(default)]
     read: seeing::Noted,
@@ -229,9 +244,9 @@ impl Rules {
     /// What a restart goes on from.
     #[must_use]
     pub fn kept(&self) -> Self {
-        let worth = self.followed.iter().filter(|(_, one)| one.is_worth_keeping());
+        let worth = self.followed.iter().filter(|(_, one)| one.keeps);
         let followed = worth.map(|(key, one)| (key.clone(), one.clone())).collect();
-        Self { followed, looks: BTreeMap::new(), read: self.read.clone() }
+        Self { followed, looks: BTreeMap::new(), began: None, read: self.read.clone() }
     }
 
     /// The same after a restart: what lies ahead of now was noted by a clock that was wrong.
@@ -253,7 +268,7 @@ impl Rules {
         };
         let looks = self.looks.entry((look.service.clone(), look.stage)).or_default();
         looks.push_back((look.at, took));
-        while looks.len() > LOOKS_MAX || looks.front().is_some_and(|(at, _)| look.at - *at > LOOKS_FOR) {
+        while looks.len() > LOOKS_MAX || looks.front().is_some_and(|(at, _)| look.at - *at > LOOKS_FOR.delta()) {
             looks.pop_front();
         }
     }
@@ -262,6 +277,7 @@ impl Rules {
 /// Takes in what was answered to [`needs`]: every rule is looked at once.
 pub fn observe(state: &mut State, ctx: &Looking<'_>, answers: &Answers, now: At) {
     let mut rules = state.measured.rules.as_ref().clone();
+    rules.began.get_or_insert(now);
     rules.read.take(ctx, answers, now);
     let mut followed = BTreeMap::new();
     for rule in &ctx.policy.alerts.rules {
@@ -269,7 +285,7 @@ pub fn observe(state: &mut State, ctx: &Looking<'_>, answers: &Answers, now: At)
             let key = about.key(rule);
             let sight = seeing::see(rule, &about, &seeing::From { state, rules: &rules, looking: ctx, answers, now });
             let mut one = rules.followed.remove(&key).unwrap_or_default();
-            one.take(rule, sight, now);
+            one.take(rule, sight, ctx.policy.alerts.rules_every.delta(), now);
             followed.insert(key, one);
         }
     }
@@ -416,7 +432,7 @@ mod tests {
                 _ => None,
             };
             if let Some(sight) = sight {
-                one.take(rule, sight, at(n));
+                one.take(rule, sight, EVERY, at(n));
                 fires = (fires && !one.is_within_for_long(rule)) || one.is_beyond_for_long(rule);
             }
             out.push(if fires { '!' } else { ' ' });
@@ -464,9 +480,9 @@ mod tests {
                     ['x', 'x', 'x', 'x', 'x', 'x', '.', '?', '?', '-'][usize::try_from((roll >> 33) % 10).unwrap_or(0)]
                 })
                 .collect();
-            let fires = played(&rule, &looks);
+            let fires: Vec<char> = played(&rule, &looks).chars().collect();
             let all: Vec<char> = looks.chars().collect();
-            for (n, fires) in fires.chars().enumerate() {
+            for n in 0..fires.len() {
                 // Back to the first look beyond since it was last known to be within, or since nobody looked for too long.
                 let mut since = None;
                 let mut unseen = 0;
@@ -483,10 +499,13 @@ mod tests {
                 }
                 let newest_known = all[..=n].iter().rposition(|look| matches!(look, 'x' | '.'));
                 let due = since.zip(newest_known).is_some_and(|(since, known)| all[known] == 'x' && known >= since + 4);
+                let fired = n.checked_sub(1).is_some_and(|before| fires[before] == '!');
                 if due {
-                    assert_eq!(fires, '!', "{looks} at {n}");
+                    assert_eq!(fires[n], '!', "{looks} at {n}");
+                } else if !fired && newest_known.is_some_and(|known| all[known] == 'x') {
+                    assert_eq!(fires[n], ' ', "too early: {looks} at {n}");
                 } else if newest_known.is_some_and(|known| all[known] == '.') {
-                    assert_eq!(fires, ' ', "{looks} at {n}");
+                    assert_eq!(fires[n], ' ', "{looks} at {n}");
                 }
             }
         }
@@ -496,7 +515,7 @@ mod tests {
     fn what_a_clock_noted_that_was_wrong_does_not_count() {
         let rule = rule("for = \"2m\"");
         let mut one = Followed::default();
-        one.take(&rule, Sight::Value(1.5), at(10));
+        one.take(&rule, Sight::Value(1.5), EVERY, at(10));
         let rules = Rules {
             followed: BTreeMap::from([("slow/critical/checkout/production".to_owned(), one)]),
             ..Rules::default()

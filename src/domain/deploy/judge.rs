@@ -106,7 +106,10 @@ pub fn judge(
 /// The end of its watch, when that is to be held against figures: of what, and since when. A rollback is its incident's to verify.
 pub fn watched<'a>(ctx: &Ctx<'_>, deploy: &'a Deploy) -> Option<Watched<'a>> {
     let plan = &deploy.plan;
-    let began = deploy.started_at.filter(|_| deploy.phase == Phase::LastLook && plan.kind == Kind::Deploy)?;
+    let began = deploy
+        .stage_at
+        .or(deploy.started_at)
+        .filter(|_| deploy.phase == Phase::LastLook && plan.kind == Kind::Deploy)?;
     let of = Of { service: &plan.service, stage: plan.stage, app: &plan.app };
     Some(Watched { of, began, watch_for: ctx.policy.deploys.watch_for.delta() })
 }

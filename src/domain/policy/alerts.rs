@@ -120,7 +120,7 @@ impl Alerts {
         if self.rules_every.delta() < RULES_EVERY_MIN {
             return Err("[alerts] rules_every is at least 1s".to_owned());
         }
-        super::rules::check(&self.rules)?;
+        super::rules::check(&self.rules, &self.critical)?;
         Ok(())
     }
 }

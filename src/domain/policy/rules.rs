@@ -21,6 +21,10 @@ const NAME_CHARS_MAX: usize = 60;
 const SUMMARY_CHARS_MAX: usize = 300;
 /// Times that a machine came up, of which a rule looks at so many at most.
 pub const STARTS_MAX: u8 = 20;
+/// How long looks are kept for rules, and what happened to machines and stood in logs.
+pub const LOOKS_FOR: Span = Span::minutes(120);
+/// See `LOOKS_FOR`.
+pub const ENDS_FOR: Span = Span::minutes(24 * 60);
 /// What stands for something in a summary.
 const WORDS: [&str; 5] = ["service", "value", "bound", "for", "over"];
 
@@ -338,17 +342,35 @@ pub fn shipped() -> Vec<Rule> {
     toml::from_str::<Shipped>(SHIPPED).map(|shipped| shipped.alerts.rules).unwrap_or_default()
 }
 
-/// What does not hold together among them.
+/// What does not hold together among them. `critical`: the words for what is.
 ///
 /// # Errors
 /// A sentence.
-pub fn check(rules: &[Rule]) -> Result<(), String> {
+pub fn check(rules: &[Rule], critical: &[String]) -> Result<(), String> {
     if rules.len() > RULES_MAX {
         return Err(format!("more than {RULES_MAX} [[alerts.rules]]"));
     }
     for (n, rule) in rules.iter().enumerate() {
         if rules.iter().take(n).any(|other| other.key() == rule.key()) {
             return Err(format!("two [[alerts.rules]] are called “{}” and are {}", rule.name, rule.severity));
+        }
+        if rule.declare.is_some() {
+            let is_critical = critical.iter().any(|word| word.eq_ignore_ascii_case(rule.severity.trim()));
+            if !is_critical || !rule.stages.contains(&Stage::Production) || matches!(rule.of, Of::Answers { .. }) {
+                return Err(format!(
+                    "[[alerts.rules]] “{}” declares nothing: only what is critical, in production and about a service opens an incident",
+                    rule.name
+                ));
+            }
+        }
+        let (kept, what) = match rule.of {
+            Of::Probe(Probed::Latency | Probed::Failures) => (LOOKS_FOR, "looks"),
+            Of::Machines(_) | Of::Log { .. } => (ENDS_FOR, "machines and log lines"),
+            _ => (Span::minutes(60 * 24 * Span::DAYS_MAX), ""),
+        };
+        if rule.over.delta() > kept.delta() {
+            let hours = kept.delta().num_hours();
+            return Err(format!("[[alerts.rules]] “{}”: {what} are kept for {hours} h; over is longer", rule.name));
         }
         let unit = rule.unit();
         if unit.is_some_and(|unit| unit != rule.bound.amount().unit) {
@@ -404,9 +426,13 @@ mod tests {
     #[test]
     fn bounds_are_of_what_is_measured_and_names_are_told_apart() {
         let one = rule("figure = \"latency\"\nabove = \"1s\"").expect("it holds together");
-        assert!(check(&[one.clone(), one]).is_err_and(|says| says.contains("two")));
+        assert!(check(&[one.clone(), one], &[]).is_err_and(|says| says.contains("two")));
         let other = rule("figure = \"errors\"\nabove = \"1s\"").expect("it is read");
-        assert!(check(&[other]).is_err_and(|says| says.contains("5%")));
+        assert!(check(&[other], &[]).is_err_and(|says| says.contains("5%")));
         assert!(!shipped().is_empty());
+        let declares = rule("figure = \"errors\"\nabove = \"5%\"\ndeclare = \"sev1\"").expect("it is read");
+        assert!(check(&[declares], &["critical".to_owned()]).is_err_and(|says| says.contains("declares nothing")));
+        let long = rule("probe = \"failures\"\nabove = \"5%\"\nover = \"3h\"").expect("it is read");
+        assert!(check(&[long], &[]).is_err_and(|says| says.contains("kept for 2 h")));
     }
 }

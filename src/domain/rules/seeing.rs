@@ -13,17 +13,21 @@ use crate::domain::draft::Ctx;
 use crate::domain::fact::At;
 use crate::domain::figures::{ASKS_MAX, Ask, Figure};
 use crate::domain::hosting::Lived;
+use crate::domain::ids::Service;
 use crate::domain::input::{Answers, Query};
 use crate::domain::logs::filter::woke_in_ms;
 use crate::domain::logs::{self, Filter, Reach};
 use crate::domain::metrics::{FLY_SOURCE, Series};
-use crate::domain::policy::{Life, Of, Probed, Rule, STARTS_MAX};
+use crate::domain::policy::{ENDS_FOR, Life, Of, Probed, Rule, STARTS_MAX};
 use crate::domain::state::State;
+use crate::domain::workspace::{Stage, Workspace};
 
 /// Looks at a service in the window, below which nothing is said of it.
 const LOOKS_MIN: usize = 3;
 /// Logs are read so often.
 const LOGS_EVERY: TimeDelta = TimeDelta::seconds(60);
+/// A look may come so much early.
+const LOGS_EARLY: TimeDelta = TimeDelta::seconds(10);
 /// What is read of logs overlaps what was read before by so much: lines arrive late.
 const LOGS_OVERLAP: TimeDelta = TimeDelta::seconds(30);
 /// The longest span of logs that is read in one go.
@@ -32,9 +36,7 @@ const LOGS_SPAN_MAX: TimeDelta = TimeDelta::minutes(5);
 const LOG_LINES_MAX: usize = 1_000;
 /// Lines with a rule's words that are remembered.
 const MATCHES_MAX: usize = 1_000;
-/// Ends of machines' programs are remembered for so long …
-const EXITS_FOR: TimeDelta = TimeDelta::hours(24);
-/// … and so many of an app.
+/// Ends of machines' programs that are remembered of an app; for how long, policy says.
 const EXITS_MAX: usize = 200;
 /// Times that machines came up, after which they say nothing of now.
 const STARTS_FOR: TimeDelta = TimeDelta::hours(24);
@@ -54,8 +56,8 @@ pub enum Sight {
 /// What was read in logs, and of what happened to machines, and still counts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Noted {
-    /// When logs were read last.
-    logs_at: Option<At>,
+    /// When an app's log was read last.
+    read_at: BTreeMap<String, At>,
     /// The newest line of an app that was read, in nanoseconds by the host's clock.
     until_ns: BTreeMap<String, i64>,
     /// When an app's machines came up, and how long each took, in seconds; in the order in which they were read.
@@ -65,6 +67,9 @@ pub struct Noted {
     /// How machines' programs ended, by app, machine and the host's moment of it. The host forgets them sooner than rules do.
     #[serde(default)]
     exits: BTreeMap<String, Vec<Ended>>,
+    /// Machines between two states, by app: which state, and since when they are in it.
+    #[serde(default)]
+    moving: BTreeMap<String, BTreeMap<String, (String, At)>>,
     /// Apps whose logs could not be read the last time, and why.
     #[serde(skip)]
     silent: BTreeMap<String, String>,
@@ -116,7 +121,7 @@ pub fn needs(ctx: &Ctx<'_>) -> Vec<Query> {
             _ if apps.is_empty() => {}
             Of::Figure { figure, at_least } => {
                 let promql = figure.alone(&apps, rule.over.delta(), *at_least);
-                figures.push(ask(ctx.now, figure_key(rule), FLY_SOURCE, promql));
+                figures.push(ask(ctx.now, figure_key(rule, ctx.workspace), FLY_SOURCE, promql));
             }
             Of::Query { source, promql } => figures.extend(apps.iter().map(|app| {
                 let name: String = app.chars().filter(|letter| !matches!(letter, '"' | '\\')).collect();
@@ -142,50 +147,41 @@ fn ask(now: At, key: String, source: &str, promql: String) -> Ask {
 }
 
 /// Rules about the same figure over the same window share their answer.
-fn figure_key(rule: &Rule) -> String {
+fn figure_key(rule: &Rule, workspace: &Workspace) -> String {
     let Of::Figure { figure, at_least } = &rule.of else { return String::new() };
-    format!("rule {} {}s {at_least} {:?}", figure.key(), rule.over.delta().num_seconds(), rule.services)
+    let apps: Vec<&str> = subjects(workspace, rule).iter().filter_map(|about| about.of?.2).collect();
+    format!("rule {} {}s {at_least} {}", figure.key(), rule.over.delta().num_seconds(), apps.join(" "))
 }
 
 fn query_key(rule: &Rule, app: &str) -> String {
     format!("rule {} {app}", rule.key())
 }
 
-/// The apps whose logs some rule reads, with their services.
-fn read_apps(looking: &Looking<'_>) -> Vec<(String, String)> {
+/// The apps whose logs some rule reads.
+fn read_apps(looking: &Looking<'_>) -> Vec<String> {
     let reads = |rule: &&Rule| matches!(rule.of, Of::Starts { .. } | Of::Log { .. });
     let rules = looking.policy.alerts.rules.iter().filter(reads);
-    let apps = rules.flat_map(|rule| subjects(looking.workspace, rule)).filter_map(|about| {
-        let (service, _, app) = about.of?;
-        Some((app?.to_owned(), service.to_string()))
-    });
+    let apps = rules.flat_map(|rule| subjects(looking.workspace, rule));
+    let apps = apps.filter_map(|about| about.of?.2.map(str::to_owned));
     let mut apps: Vec<_> = apps.collect();
     apps.sort();
     apps.dedup();
     apps
 }
 
-/// The question for log lines, when it is time to read them: of so many apps at once, in turns where there are more.
+/// The question for log lines, when it is time to read them: of so many apps at once, those first that were read longest ago.
 fn logs(ctx: &Ctx<'_>) -> Option<Query> {
-    let read = &ctx.state.measured.rules.read;
-    let since = read.logs_at.map(|at| ctx.now - at);
-    if since.is_some_and(|since| since < LOGS_EVERY) {
-        return None;
-    }
+    let noted = &ctx.state.measured.rules.read;
     let looking = Looking { policy: ctx.policy, workspace: ctx.workspace };
-    let apps = read_apps(&looking);
-    let turns = apps.len().div_ceil(logs::SERVICES_MAX).max(1);
-    let turn = usize::try_from(ctx.now.timestamp() / LOGS_EVERY.num_seconds()).unwrap_or_default() % turns;
-    let of: Vec<logs::Source> = { apps.into_iter() }
-        .skip(turn * logs::SERVICES_MAX)
-        .take(logs::SERVICES_MAX)
-        // Lines are told apart by their app: two copies of a service are two.
-        .map(|(app, _)| logs::Source { service: app.clone(), app, slow_ms: logs::SLOW_MS })
-        .collect();
-    let span = since.unwrap_or(LOGS_SPAN_MAX) * i32::try_from(turns).unwrap_or(1) + LOGS_OVERLAP;
+    // A look that comes a little early is in time: it takes as long as its answers do.
+    let apps = noted.due(&read_apps(&looking), LOGS_EVERY - LOGS_EARLY, ctx.now);
+    let read_at = |app: &String| noted.read_at.get(app).copied();
+    let span = { apps.iter() }.map(|app| read_at(app).map_or(LOGS_SPAN_MAX, |at| ctx.now - at + LOGS_OVERLAP)).max()?;
+    // Lines are told apart by their app: two copies of a service are two.
+    let source = |app: String| logs::Source { service: app.clone(), app, slow_ms: logs::SLOW_MS };
+    let of = apps.into_iter().map(source).collect();
     let reach = Reach::Last(span.min(LOGS_SPAN_MAX));
-    let ask = logs::Ask { of, filter: Filter::All, contains: None, reach, lines: LOG_LINES_MAX };
-    (!ask.of.is_empty()).then(|| Query::Logs(Box::new(ask)))
+    Some(Query::Logs(Box::new(logs::Ask { of, filter: Filter::All, contains: None, reach, lines: LOG_LINES_MAX })))
 }
 
 impl Noted {
@@ -197,18 +193,40 @@ impl Noted {
             }
         }
         self.exits.retain(|_, exits| {
-            exits.retain(|exit| now - exit.at <= EXITS_FOR);
+            exits.retain(|exit| now - exit.at <= ENDS_FOR.delta());
             !exits.is_empty()
         });
         self.take_lines(looking, answers, now);
     }
 
+    /// Apps whose logs were not read for so long, as many as one question is about; those first that were read longest ago.
+    fn due(&self, apps: &[String], every: TimeDelta, now: At) -> Vec<String> {
+        let read_at = |app: &String| self.read_at.get(app).copied();
+        let is_due = |app: &&String| read_at(app).is_none_or(|at| now - at >= every);
+        let mut due: Vec<String> = apps.iter().filter(is_due).cloned().collect();
+        due.sort_by_key(read_at);
+        due.truncate(logs::SERVICES_MAX);
+        due
+    }
+
     fn take_exits(&mut self, app: &str, machines: &[Lived], now: At) {
+        let mut before = self.moving.remove(app).unwrap_or_default();
+        let moves = machines.iter().filter(|machine| ON_ITS_WAY.contains(&machine.state.as_str()));
+        let since = |machine: &Lived| match before.remove(&machine.id) {
+            Some((state, since)) if state == machine.state => since,
+            _ => now,
+        };
+        let mut since = since;
+        let moving: BTreeMap<_, _> =
+            moves.map(|machine| (machine.id.clone(), (machine.state.clone(), since(machine)))).collect();
+        if !moving.is_empty() {
+            self.moving.insert(app.to_owned(), moving);
+        }
         let known = self.exits.entry(app.to_owned()).or_default();
         for (machine, exit) in machines.iter().flat_map(|machine| machine.exits.iter().map(move |exit| (machine, exit)))
         {
             let is_known = known.iter().any(|one| one.machine == machine.id && one.at_ms == exit.at_ms);
-            if is_known || exit.requested || (exit.code == 0 && !exit.oom_killed) || now - exit.at > EXITS_FOR {
+            if is_known || exit.requested || (exit.code == 0 && !exit.oom_killed) || now - exit.at > ENDS_FOR.delta() {
                 continue;
             }
             known.push(Ended {
@@ -223,7 +241,7 @@ impl Noted {
 
     fn take_lines(&mut self, looking: &Looking<'_>, answers: &Answers, now: At) {
         let Some(told) = &answers.logs else { return };
-        self.logs_at = Some(now);
+        let apps = read_apps(looking);
         let found = match told {
             Ok(found) => found,
             Err(trouble) => {
@@ -231,11 +249,21 @@ impl Noted {
                     logs::Trouble::NoToken => "there is no token to read logs with".to_owned(),
                     logs::Trouble::Silent(says) => says.clone(),
                 };
-                self.silent = read_apps(looking).into_iter().map(|(app, _)| (app, why.clone())).collect();
+                self.silent = apps.into_iter().map(|app| (app, why.clone())).collect();
                 return;
             }
         };
-        self.silent = found.silent.iter().cloned().collect();
+        // What could not be read is read from where it was. Which were asked is not told: those that have been due for as long as an
+        // answer may take surely were.
+        for app in self.due(&apps, LOGS_EVERY, now) {
+            match found.silent.iter().find(|(one, _)| *one == app) {
+                Some((_, why)) => drop(self.silent.insert(app, why.clone())),
+                None => {
+                    self.silent.remove(&app);
+                    self.read_at.insert(app, now);
+                }
+            }
+        }
         let patterns: Vec<&str> = { looking.policy.alerts.rules.iter() }
             .filter_map(|rule| if let Of::Log { contains } = &rule.of { Some(contains.as_str()) } else { None })
             .collect();
@@ -276,10 +304,10 @@ impl Noted {
             let known = self.until_ns.entry(app).or_default();
             *known = newest.max(*known);
         }
-        let apps = read_apps(looking);
-        self.until_ns.retain(|app, _| apps.iter().any(|(one, _)| one == app));
-        self.starts.retain(|app, _| apps.iter().any(|(one, _)| one == app));
-        let is_read = |key: &str| patterns.iter().any(|words| apps.iter().any(|(app, _)| key == match_key(words, app)));
+        self.until_ns.retain(|app, _| apps.contains(app));
+        self.read_at.retain(|app, _| apps.contains(app));
+        self.starts.retain(|app, _| apps.contains(app));
+        let is_read = |key: &str| patterns.iter().any(|words| apps.iter().any(|app| key == match_key(words, app)));
         self.matches.retain(|key, _| is_read(key));
     }
 
@@ -290,7 +318,7 @@ impl Noted {
 
     /// The same after a restart.
     pub(super) fn after_restart(&mut self, now: At) {
-        self.logs_at = self.logs_at.filter(|at| *at <= now);
+        self.read_at.retain(|_, at| *at <= now);
         self.exits.values_mut().for_each(|exits| exits.retain(|exit| exit.at <= now));
     }
 }
@@ -304,7 +332,9 @@ pub(super) fn see(rule: &Rule, about: &About<'_>, from: &From<'_>) -> Sight {
     let app = about.of.and_then(|(.., app)| app);
     let no_app = || Sight::Nothing(Some("it has no app at the host".to_owned()));
     match (&rule.of, app) {
-        (Of::Figure { figure, .. }, Some(app)) => figure_of(from, &figure_key(rule), app, figure.scale()),
+        (Of::Figure { figure, .. }, Some(app)) => {
+            figure_of(from, &figure_key(rule, from.looking.workspace), app, figure.scale())
+        }
         (Of::Query { .. }, Some(app)) => figure_of(from, &query_key(rule, app), app, 1.0),
         (Of::Machines(life), Some(app)) => machines(*life, rule, app, from),
         (Of::Starts { times, last }, Some(app)) => starts(from, app, usize::from(*times), usize::from(*last)),
@@ -351,7 +381,10 @@ fn machines(life: Life, rule: &Rule, app: &str, from: &From<'_>) -> Sight {
         Life::Oom => exits().filter(|exit| exit.is_oom).count(),
         Life::Crashes => exits().filter(|exit| !exit.is_oom).count(),
         Life::Host => of(|machine| !machine.host_ok),
-        Life::Stuck => of(|machine| ON_ITS_WAY.contains(&machine.state.as_str())),
+        Life::Stuck => {
+            let moving = from.rules.read.moving.get(app).into_iter().flat_map(BTreeMap::values);
+            moving.filter(|(_, at)| *at <= since).count()
+        }
     }))
 }
 
@@ -362,15 +395,17 @@ fn starts(from: &From<'_>, app: &str, times: usize, last: usize) -> Sight {
     let young = known.iter().rev().take(last).filter(|(one, _)| from.now - one.at <= STARTS_FOR);
     let mut took: Vec<f64> = young.map(|(_, took_s)| *took_s).collect();
     took.sort_by(|a, b| b.total_cmp(a));
-    // With fewer than that many, not so many of them can be slow.
-    log_or_silence(from, app, || Sight::Value(took.get(times.saturating_sub(1)).copied().unwrap_or(0.0)))
+    // Those that are too old to count were judged when they were young: nothing has been slow since.
+    let is_known = known.len() >= times;
+    let slowest = took.get(times.saturating_sub(1)).copied().or(is_known.then_some(0.0));
+    log_or_silence(from, app, || slowest.map_or(Sight::Nothing(None), Sight::Value))
 }
 
 /// What the log says, where it could be read.
 fn log_or_silence(from: &From<'_>, app: &str, says: impl FnOnce() -> Sight) -> Sight {
     match from.rules.read.silent.get(app) {
         Some(why) => Sight::Nothing(Some(why.clone())),
-        None if from.rules.read.logs_at.is_none() => Sight::Nothing(None),
+        None if !from.rules.read.read_at.contains_key(app) => Sight::Nothing(None),
         None => says(),
     }
 }
@@ -380,6 +415,8 @@ fn probe(probed: Probed, rule: &Rule, about: &About<'_>, from: &From<'_>) -> Sig
     let key = (service.clone(), stage);
     if probed == Probed::Silence {
         let last = from.state.measured.watched.get(&key).and_then(crate::domain::health::Watched::last_look);
+        // One that has not looked at all since the start counts from there.
+        let last = last.or(from.rules.began.filter(|_| has_probes(from.looking.workspace, service, stage)));
         return last.map_or(Sight::Nothing(None), |last| Sight::Value((from.now - last).as_seconds_f64().max(0.0)));
     }
     let since = from.now - rule.over.delta();
@@ -399,6 +436,11 @@ fn probe(probed: Probed, rule: &Rule, about: &About<'_>, from: &From<'_>) -> Sig
     took.get(rank).map_or(Sight::Nothing(None), |took_ms| Sight::Value(f64::from(*took_ms) / 1_000.0))
 }
 
+fn has_probes(workspace: &Workspace, service: &Service, stage: Stage) -> bool {
+    let spec = workspace.services.iter().find(|spec| spec.name == *service);
+    spec.into_iter().flat_map(|spec| spec.stages()).any(|(one, spec)| one == stage && !spec.probes.is_empty())
+}
+
 /// How long a source has answered nothing that rules asked it. One that never did since the start is a set-up to be mended and
 /// no incident: `watchbell doctor` says so.
 fn answers(rule: &Rule, source: &str, from: &From<'_>) -> Sight {
@@ -410,7 +452,11 @@ fn answers(rule: &Rule, source: &str, from: &From<'_>) -> Sight {
     let keys = { from.looking.policy.alerts.rules.iter().filter(of_source) }.flat_map(|other| {
         subjects(from.looking.workspace, other).into_iter().filter_map(|about| {
             let (.., app) = about.of?;
-            Some(if matches!(other.of, Of::Figure { .. }) { figure_key(other) } else { query_key(other, app?) })
+            Some(if matches!(other.of, Of::Figure { .. }) {
+                figure_key(other, from.looking.workspace)
+            } else {
+                query_key(other, app?)
+            })
         })
     });
     let mut told = keys.filter_map(|key| from.answers.figures.get(&key)).peekable();
@@ -431,8 +477,8 @@ fn count(of: usize) -> f64 {
 }
 
 impl Figure {
-    /// The expression for these apps at one moment. With fewer than `at_least` requests in the window the share of errors is none,
-    /// and how long answers take is nothing to speak of.
+    /// The expression for these apps at one moment. Of fewer than `at_least` requests in the window nothing is said, but that not one
+    /// of them failed.
     fn alone(self, apps: &[&str], window: TimeDelta, at_least: u32) -> String {
         let value = self.promql(apps, window);
         if at_least == 0 {
@@ -440,6 +486,6 @@ impl Figure {
         }
         let (of, w) = (crate::domain::figures::selector(apps), window.num_seconds());
         let all = format!("sum by (app) (increase(fly_edge_http_responses_count{{{of}}}[{w}s]))");
-        format!("(({value}) and ({all} >= {at_least})) or 0 * {all}")
+        format!("(({value}) and ({all} >= {at_least})) or (({value}) == 0)")
     }
 }

@@ -12,44 +12,45 @@ use crate::domain::workspace::Stage;
 
 use super::{clock_of_day, span};
 
-/// What a rule that nobody wrote a summary for says when it fires.
-fn sentence(of: &Of) -> &'static str {
+/// What a rule that nobody wrote a summary for says when it fires, and whether its bound says something to people.
+fn sentence(of: &Of) -> (&'static str, bool) {
     match of {
-        Of::Figure { figure: Figure::Errors, .. } => "{value} of answers are errors; more than {bound} for {for}",
+        Of::Figure { figure: Figure::Errors, .. } => ("{value} of answers are errors", true),
         Of::Figure { figure: Figure::Latency, .. } => {
-            "95 of 100 answers take up to {value}, and the others longer; over {bound} for {for}"
+            ("95 of 100 answers take up to {value}, and the others longer", true)
         }
-        Of::Figure { figure: Figure::Memory, .. } => {
-            "{value} of memory is in use on the fullest machine; over {bound} for {for}"
-        }
-        Of::Figure { figure: Figure::Cpu, .. } => {
-            "{value} of CPU is in use on the busiest machine; over {bound} for {for}"
-        }
-        Of::Figure { figure: Figure::Restarts, .. } => "{value} machines failed in 15 min; more than {bound}",
-        Of::Query { .. } => "It is {value}; the bound is {bound}, for {for}",
-        Of::Probe(Probed::Latency) => "My looks take up to {value}; over {bound} for {for}",
-        Of::Probe(Probed::Failures) => "{value} of my looks failed in {over}; the bound is {bound}",
-        Of::Probe(Probed::Silence) => "For {value} I could not find out how it is",
-        Of::Machines(Life::Oom) => "Killed for want of memory, {value} × in {over}",
-        Of::Machines(Life::Crashes) => "Its program ended badly by itself, {value} × in {over}",
-        Of::Machines(Life::Host) => "Hardware that does not answer: {value} of its machines, for {for}",
-        Of::Machines(Life::Stuck) => "On the way from one state to another for {for}: {value} of its machines",
-        Of::Starts { .. } => "Machines take {value} and longer to come up; over {bound}",
-        Of::Log { .. } => "{value} log lines with its words in {over}; more than {bound}",
-        Of::Release => "The newest release failed; it was made outside Watchbell",
-        Of::Answers { .. } => "No answer for {value}: rules about figures see nothing",
+        Of::Figure { figure: Figure::Memory, .. } => ("{value} of memory is in use on the fullest machine", true),
+        Of::Figure { figure: Figure::Cpu, .. } => ("{value} of CPU is in use on the busiest machine", true),
+        Of::Figure { figure: Figure::Restarts, .. } => ("{value} machines failed in 15 min", false),
+        Of::Query { .. } => ("It is {value}", true),
+        Of::Probe(Probed::Latency) => ("My looks take up to {value}", true),
+        Of::Probe(Probed::Failures) => ("{value} of my looks failed in {over}", true),
+        Of::Probe(Probed::Silence) => ("For {value} I could not find out how it is", false),
+        Of::Machines(Life::Oom) => ("Killed for want of memory, {value} × in {over}", false),
+        Of::Machines(Life::Crashes) => ("Its program ended badly by itself, {value} × in {over}", false),
+        Of::Machines(Life::Host) => ("Hardware that does not answer: {value} of its machines", false),
+        Of::Machines(Life::Stuck) => ("{value} of its machines: between two states for longer than {over}", false),
+        Of::Starts { .. } => ("Machines take {value} and longer to come up", true),
+        Of::Log { .. } => ("{value} log lines with its words in {over}", true),
+        Of::Release => ("The newest release failed; it was made outside Watchbell", false),
+        Of::Answers { .. } => ("No answer for {value}: rules about figures see nothing", false),
     }
 }
 
 /// What an alert of a rule says. The value is that of the moment at which it fired.
 pub fn summary(rule: &Rule, about: &About<'_>, value: Option<f64>) -> String {
-    let template = if rule.summary.is_empty() { sentence(&rule.of) } else { &rule.summary };
+    let (shipped, has_bound) = sentence(&rule.of);
+    let side = if matches!(rule.bound, Bound::Above(_)) { "over" } else { "under" };
+    let bound = if has_bound { format!("; {side} {{bound}}") } else { String::new() };
+    let lasts = if rule.lasts.is_zero() { "" } else { " for {for}" };
+    let own = format!("{shipped}{bound}{}", if has_bound { lasts } else { "" });
+    let template = if rule.summary.is_empty() { &own } else { &rule.summary };
     let service = about.of.map_or(String::new(), |(service, stage, _)| match stage {
         Stage::Production => service.to_string(),
         Stage::Staging => format!("{service} ({})", stage.name()),
     });
     let unit = unit(rule);
-    let mut out = template.to_owned();
+    let mut out = template.clone();
     for (word, meant) in [
         ("{service}", service),
         ("{value}", value.map_or("?".to_owned(), |value| amount(value, unit))),
@@ -68,6 +69,7 @@ fn unit(rule: &Rule) -> Unit {
 
 /// What a rule watches: "answers that are errors above 5 % for 5 min (in 5 min, of at least 20 requests)".
 pub fn watches(rule: &Rule) -> String {
+    let over = span(rule.over.delta());
     let (what, is_counted) = match &rule.of {
         Of::Figure { figure: Figure::Errors, .. } => ("answers that are errors".to_owned(), true),
         Of::Figure { figure: Figure::Latency, .. } => ("P95 latency at Fly's edge".to_owned(), true),
@@ -81,7 +83,7 @@ pub fn watches(rule: &Rule) -> String {
         Of::Machines(Life::Oom) => ("kills for want of memory".to_owned(), true),
         Of::Machines(Life::Crashes) => ("programs that ended badly by themselves".to_owned(), true),
         Of::Machines(Life::Host) => ("machines whose hardware does not answer".to_owned(), false),
-        Of::Machines(Life::Stuck) => ("machines between two states".to_owned(), false),
+        Of::Machines(Life::Stuck) => (format!("machines between two states for longer than {over}"), false),
         Of::Starts { times, last } => (format!("{times} of the last {last} machines to come up"), false),
         Of::Log { contains } => (format!("log lines with “{contains}”"), true),
         Of::Release => return "the newest release failed, made outside Watchbell".to_owned(),
