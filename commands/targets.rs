@@ -13,10 +13,12 @@ use crate::domain::health::Mark;
 use crate::domain::ids::Thing;
 use crate::domain::input::{Answers, Call};
 use crate::domain::message::{Card, Choice, Message, Text, Tone};
-use crate::domain::policy::Right;
+use crate::domain::policy::{Right, Target};
 use crate::domain::refusal::Refusal;
 use crate::domain::releases::ledger;
+use crate::domain::rules;
 use crate::domain::text::metrics as words;
+use crate::domain::workspace::Stage;
 
 use chrono::TimeDelta;
 
@@ -44,14 +46,23 @@ pub const TARGETS: Command = Command {
                 marks.push(reading.as_ref().map_or(Mark::Unknown, |reading| reading.mark));
                 lines.push(words::against(of.service.as_str(), &shown, &reading, words_at));
             }
-            if !is_measured {
+            for (about, value) in seen_by_rule(&ctx, target) {
+                let mark = value.map_or(Mark::Unknown, |value| target.judge(value));
+                marks.push(mark);
+                lines.push(words::seen_by_rule(about, mark, value, target.unit()));
+            }
+            if let Some(rule) = &target.rule
+                && lines.is_empty()
+            {
+                lines.push(format!("{} {}", Mark::Unknown, words::no_rule(rule)));
+            } else if !is_measured && target.rule.is_none() {
                 lines.push(format!("{} {}", Mark::Unknown, words::not_measured(target)));
             }
             let name = words::target_row(
                 &target.name,
                 &target.wanted(),
-                &target.means(Mark::Warning),
-                &target.means(Mark::Critical),
+                &words::means(&ctx, target, Mark::Warning),
+                &words::means(&ctx, target, Mark::Critical),
             );
             card = card.row(name, lines.join("\n"));
         }
@@ -59,6 +70,21 @@ pub const TARGETS: Command = Command {
         Ok(Draft::new(ctx).done(only_you(Message::card(card))))
     },
 };
+
+/// What the rule of a target sees, service by service in production.
+fn seen_by_rule<'a>(ctx: &Ctx<'a>, target: &Target) -> Vec<(&'a str, Option<f64>)> {
+    let rule = target.rule.as_ref().and_then(|name| ctx.policy.alerts.rules.iter().find(|rule| rule.name == *name));
+    let Some(rule) = rule else { return Vec::new() };
+    let about = rules::subjects(ctx.workspace, rule).into_iter();
+    let seen = |about: rules::About<'a>| {
+        let (service, _, _) = about
+            .of
+            .filter(|(service, stage, app)| *stage == Stage::Production && app.is_some() && target.is_about(service))?;
+        let one = ctx.state.measured.rules.of(rule, &about);
+        Some((service.as_str(), one.filter(|one| one.is_known()).and_then(rules::Followed::value)))
+    };
+    about.filter_map(seen).collect()
+}
 
 /// `/alerts baseline`.
 pub const BASELINE: Command = Command {

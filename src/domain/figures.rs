@@ -200,7 +200,7 @@ pub fn of_service<'a>(ctx: &Ctx<'a>, service: &Service) -> Vec<Shown<'a>> {
         figure: Some(figure),
         target: targets.iter().find(|target| target.figure == Some(figure)).copied(),
     });
-    let others = targets.iter().filter(|target| target.figure.is_none());
+    let others = targets.iter().filter(|target| target.figure.is_none() && target.rule.is_none());
     host.chain(others.map(|target| Shown { figure: None, target: Some(target) })).collect()
 }
 

@@ -195,6 +195,11 @@ impl Followed {
         }
     }
 
+    /// Whether something was seen when it was looked at last.
+    pub fn is_known(&self) -> bool {
+        self.nothing.is_none()
+    }
+
     /// What was seen last.
     pub fn value(&self) -> Option<f64> {
         self.value

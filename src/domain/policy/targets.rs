@@ -71,6 +71,9 @@ pub struct Target {
     /// An expression in PromQL instead, where `$app` stands for the service's app.
     #[serde(default)]
     pub query: Option<String>,
+    /// The name of a rule whose value it is instead.
+    #[serde(default)]
+    pub rule: Option<String>,
     /// Where it is asked for: `fly`, or a name of `[[metrics]]`.
     #[serde(default = "fly")]
     pub source: String,
@@ -156,9 +159,10 @@ pub(super) fn check(targets: &[Target]) -> Result<(), String> {
     for target in targets {
         let name = &target.name;
         let refuse = |sentence: &str| Err(format!("target “{name}”: {sentence}"));
-        let measured = target.figure.is_some() || target.query.is_some();
-        if target.figure.is_some() && target.query.is_some() {
-            return refuse("figure and query exclude each other");
+        let sources = [target.figure.is_some(), target.query.is_some(), target.rule.is_some()];
+        let measured = sources.contains(&true);
+        if sources.iter().filter(|is_there| **is_there).count() > 1 {
+            return refuse("figure, query and rule exclude each other");
         }
         if measured && !target.not_measured.is_empty() {
             return refuse("it has a source; take not_measured out");
@@ -168,7 +172,7 @@ pub(super) fn check(targets: &[Target]) -> Result<(), String> {
         }
         let levels = [target.warn_above, target.critical_above];
         if !measured && levels.iter().any(Option::is_some) {
-            return refuse("bounds need a figure or a query to be held against");
+            return refuse("bounds need a figure, a query or a rule to be held against");
         }
         if levels.iter().flatten().any(|level| level.unit != target.unit()) {
             return refuse("its bounds are in another unit than what is measured: 500ms, 70%, or a plain number");

@@ -4,11 +4,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use crate::domain::chart::{Unit, amount};
+use crate::domain::draft::Ctx;
 use crate::domain::figures::baseline::{Baseline, Drift, Kept};
 use crate::domain::figures::{Figure, Missing, Reading, Shown};
 use crate::domain::health::Mark;
 use crate::domain::message::Tone;
-use crate::domain::policy::Target;
+use crate::domain::policy::{Bound, Of as RuleOf, Rule, Target};
 use crate::domain::workspace::Stage;
 
 use super::{clock_of_day, span};
@@ -246,6 +247,34 @@ pub fn not_measured(target: &Target) -> String {
 pub fn target_row(name: &str, wanted: &str, warning: &str, critical: &str) -> String {
     let parts: Vec<&str> = [wanted, warning, critical].into_iter().filter(|part| !part.is_empty()).collect();
     if parts.is_empty() { name.to_owned() } else { format!("{name}: {}", parts.join(" · ")) }
+}
+
+/// What a mark means for a target, and that nobody is pinged where no rule is about it.
+pub fn means(ctx: &Ctx<'_>, target: &Target, mark: Mark) -> String {
+    let words = target.means(mark);
+    let bound = if mark == Mark::Critical { target.critical_above } else { target.warn_above };
+    let is_watched = |rule: &&Rule| {
+        let of = match (&rule.of, target.figure, &target.query) {
+            (RuleOf::Figure { figure, .. }, Some(own), _) => *figure == own,
+            (RuleOf::Query { promql, .. }, _, Some(own)) => promql == own,
+            _ => target.rule.as_ref() == Some(&rule.name),
+        };
+        of && !rule.shadow && bound.is_some_and(|bound| rule.bound == Bound::Above(bound))
+    };
+    let is_silent =
+        !words.is_empty() && bound.is_some() && !ctx.policy.alerts.rules.iter().any(|rule| is_watched(&rule));
+    if is_silent { format!("{words} (shown, not pinged)") } else { words }
+}
+
+/// There is no rule of that name, or no service that it is about.
+pub fn no_rule(name: &str) -> String {
+    missing(&Missing::NotMeasured(format!("a rule called “{name}”, and fly_app to a service")))
+}
+
+/// How one service stands against a target by what a rule sees.
+pub fn seen_by_rule(service: &str, mark: Mark, value: Option<f64>, unit: Unit) -> String {
+    let says = value.map_or("no data".to_owned(), |value| amount(value, unit));
+    format!("{mark} {service}: {says}")
 }
 
 /// How one service stands against a target, and since when.
