@@ -231,10 +231,16 @@ impl Incident {
                     }
                 }
             }
-            Fact::PromiseWaived { promise, why } => {
-                if let Some(promise) = self.promises.get_mut(promise).filter(|promise| promise.is_open()) {
+            Fact::PromiseWaived { promise: kind, why } => {
+                if let Some(promise) = self.promises.get_mut(kind).filter(|promise| promise.is_open()) {
                     promise.end = Some(PromiseEnd::Waived(at, why.clone()));
                     promise.next = None;
+                    // What nobody has to keep any more was late all the same, when it was overdue by then.
+                    let late_s = (at - promise.due).num_seconds();
+                    if late_s > 0 && !matches!(kind, PromiseKind::Verify | PromiseKind::Review) {
+                        self.tally.late += 1;
+                        self.tally.worst_late_s = self.tally.worst_late_s.max(late_s.unsigned_abs());
+                    }
                 }
             }
             Fact::Snoozed { promise, next, .. } => {

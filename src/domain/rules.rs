@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::alerts::heard::{self, Heard, Incoming};
-use super::alerts::{Alerts, Labels};
+use super::alerts::{Alerts, Group, Labels};
 use super::draft::{Ctx, Draft};
 use super::fact::At;
 use super::ids::Service;
@@ -96,7 +96,7 @@ pub struct Followed {
 /// What of a rule makes it another when it changes.
 fn what(rule: &Rule) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
-    format!("{:?} {:?} {:?}", rule.of, rule.over, rule.bound).hash(&mut hasher);
+    format!("{:?} {:?} {:?} {}", rule.of, rule.over, rule.bound, rule.shadow).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -141,6 +141,8 @@ impl Followed {
         }
         self.looked_at = Some(now);
         match sight {
+            // It is asked in turns with others: what was seen last holds.
+            Sight::NotAsked => return,
             Sight::Value(value) => {
                 (self.known_at, self.value, self.nothing) = (Some(now), Some(value), None);
                 if rule.bound.is_crossed(value) {
@@ -227,6 +229,9 @@ pub struct Rules {
     /// The newest looks at each copy of a service.
     #[serde(skip)]
     looks: BTreeMap<(Service, Stage), Looks>,
+    /// Looks since the start: where there is more to ask than one look may, they take turns.
+    #[serde(skip)]
+    turn: usize,
     /// When they were looked at first since the start.
     #[serde(skip)]
     began: Option<At>,
@@ -251,7 +256,7 @@ impl Rules {
     pub fn kept(&self) -> Self {
         let worth = self.followed.iter().filter(|(_, one)| one.keeps);
         let followed = worth.map(|(key, one)| (key.clone(), one.clone())).collect();
-        Self { followed, looks: BTreeMap::new(), began: None, read: self.read.clone() }
+        Self { followed, looks: BTreeMap::new(), began: None, turn: 0, read: self.read.clone() }
     }
 
     /// The same after a restart: what lies ahead of now was noted by a clock that was wrong.
@@ -284,11 +289,17 @@ pub fn observe(state: &mut State, ctx: &Looking<'_>, answers: &Answers, now: At)
     let mut rules = state.measured.rules.as_ref().clone();
     rules.began.get_or_insert(now);
     rules.read.take(ctx, answers, now);
+    let asked = seeing::asked(ctx, rules.turn, now).into_iter().map(|ask| ask.key).collect();
+    rules.turn = rules.turn.wrapping_add(1);
     let mut followed = BTreeMap::new();
     for rule in &ctx.policy.alerts.rules {
         for about in subjects(ctx.workspace, rule) {
             let key = about.key(rule);
-            let sight = seeing::see(rule, &about, &seeing::From { state, rules: &rules, looking: ctx, answers, now });
+            let sight = seeing::see(
+                rule,
+                &about,
+                &seeing::From { state, rules: &rules, looking: ctx, asked: &asked, answers, now },
+            );
             let mut one = rules.followed.remove(&key).unwrap_or_default();
             one.take(rule, sight, ctx.policy.alerts.rules_every.delta(), now);
             followed.insert(key, one);
@@ -355,6 +366,15 @@ pub fn is_firing(ctx: &Ctx<'_>, rule: &Rule, about: &About<'_>) -> bool {
     fires(&ctx.state.alerts, &about.key(rule))
 }
 
+/// Whether a group is one of rules, and none of those that it was about is in the policy any more.
+pub fn is_gone(ctx: &Ctx<'_>, group: &Group) -> bool {
+    let is_of = |fingerprint: &String| {
+        let rules = ctx.policy.alerts.rules.iter().filter(|rule| !rule.shadow);
+        rules.map(Rule::key).any(|key| fingerprint == &key || fingerprint.starts_with(&format!("{key}/")))
+    };
+    group.source == SOURCE && !group.alerts.keys().any(is_of)
+}
+
 /// Whether rules have anything to look at: there are some, or what one of them said still fires.
 pub fn are_any(ctx: &Ctx<'_>) -> bool {
     !ctx.policy.alerts.rules.is_empty() || of_rules(&ctx.state.alerts).next().is_some()
@@ -392,8 +412,15 @@ fn incoming(ctx: &Ctx<'_>, rule: &Rule, about: &About<'_>, one: &Followed, firin
         let by = ctx.policy.alerts.group_by.iter().map(String::as_str).chain([STAGE]);
         by.filter_map(|name| Some((name.to_owned(), labels.get(name)?.clone()))).collect()
     });
+    // What fires already stays where it is, whatever alerts are put together by since.
+    let fingerprint = about.key(rule);
+    let recorded = ctx.state.alerts.iter().find(|group| {
+        let fires = group.alerts.get(&fingerprint).is_some_and(|alert| alert.firing);
+        group.source == SOURCE && group.over.is_none() && fires
+    });
+    let group = recorded.map(|group| group.labels.clone()).or(group);
     let alert = Incoming {
-        fingerprint: about.key(rule),
+        fingerprint,
         firing,
         name: rule.name.clone(),
         severity: rule.severity.clone(),

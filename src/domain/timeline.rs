@@ -18,9 +18,11 @@ const LINE_CHARS_MAX: usize = 240;
 pub fn line(fact: &Fact) -> Option<Text> {
     let plain = |words: String| Some(Text::plain(words));
     match fact {
-        Fact::Opened { severity, by, .. } => Some(match by {
+        // What the bot saw stands in the details.
+        Fact::Opened { severity, by, details, .. } => Some(match by {
             Some(by) => Text::plain(format!("{severity} declared by ")).person(by),
-            None => Text::plain(format!("{severity} declared by me: the service did not answer")),
+            None if details.is_blank() => Text::plain(format!("{severity} declared by me")),
+            None => Text::plain(format!("{severity} declared by me: ")).join(details.clone()),
         }),
         Fact::Acknowledged { by, by_declaring: false, by_rolling_back } => {
             let line = Text::plain("Acknowledged by ").person(by);

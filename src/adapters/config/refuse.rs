@@ -6,9 +6,11 @@ use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Refused;
+use crate::domain::alerts;
 use crate::domain::ids::Service;
 use crate::domain::metrics::FLY_SOURCE;
 use crate::domain::policy::Span;
+use crate::domain::rules;
 use crate::domain::workspace::{HookFormat, ProbeSpec, Way, Workspace};
 
 /// The shortest pace of a probe.
@@ -226,7 +228,9 @@ fn hooks(team: &Workspace) -> Result<(), String> {
                 "[[hooks]] name “{name}”: small letters, digits and dashes; it is a part of an address"
             ));
         }
-        if name == DEPLOY || !names.insert(name) {
+        // What these say is the bot's own.
+        let is_ours = [DEPLOY, rules::SOURCE, alerts::STORM].contains(&name.as_str());
+        if is_ours || !names.insert(name) {
             return Err(format!("[[hooks]] name “{name}” is taken"));
         }
         if let Some(service) = &hook.service

@@ -108,12 +108,25 @@ pub fn decide(draft: &mut Draft<'_>, heard: &Heard) -> Result<(), Refusal> {
     let mut groups: BTreeMap<String, Vec<&Incoming>> = BTreeMap::new();
     for incoming in heard.alerts.iter().take(HEARD_MAX) {
         let labels = labels_of_group(&draft.ctx, incoming);
-        groups.entry(key(&heard.source, &labels)).or_default().push(incoming);
+        let key = key(&heard.source, &labels);
+        let key = if incoming.firing { key } else { key_of_its_end(draft, &heard.source, key, &incoming.fingerprint) };
+        groups.entry(key).or_default().push(incoming);
     }
     for (key, alerts) in groups {
         group(draft, &heard.source, &key, &alerts)?;
     }
     Ok(())
+}
+
+/// The group that an alert's end belongs to: it is told by its fingerprint, and whoever says that it is over may leave its labels out.
+fn key_of_its_end(draft: &Draft<'_>, source: &str, key: String, fingerprint: &str) -> String {
+    let fires = |group: &Group| group.alerts.get(fingerprint).is_some_and(|alert| alert.firing);
+    if draft.alerts().of_key(&key).is_some_and(fires) {
+        return key;
+    }
+    let found =
+        draft.alerts().iter().rev().find(|group| group.source == source && group.over.is_none() && fires(group));
+    found.map_or(key, |group| group.key.clone())
 }
 
 fn labels_of_group(ctx: &Ctx<'_>, incoming: &Incoming) -> Labels {

@@ -99,6 +99,18 @@ fn compiled(value: &str) -> Result<Regex, String> {
 pub struct Matchers(Vec<Matcher>);
 
 impl Matchers {
+    /// The same with a service called by the name that alerts know it by, where it was called otherwise.
+    #[must_use]
+    pub fn with_services(mut self, named: impl Fn(&str) -> Option<String>) -> Self {
+        let is_service = |one: &&mut Matcher| one.name == "service" && one.pattern.is_none();
+        for one in self.0.iter_mut().filter(is_service) {
+            if let Some(name) = named(&one.value) {
+                one.value = name;
+            }
+        }
+        self
+    }
+
     /// Whether an alert of these labels is meant.
     pub fn hold(&self, labels: &Labels) -> bool {
         self.0.iter().all(|one| one.holds(labels))

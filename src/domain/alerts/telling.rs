@@ -15,12 +15,13 @@ use crate::domain::ids::{AlertId, IncidentId, Service, Thing};
 use crate::domain::input::Actor;
 use crate::domain::message::{Message, Ping, Text};
 use crate::domain::policy::Severity;
+use crate::domain::promise::PromiseKind;
 use crate::domain::refusal::Refusal;
 use crate::domain::rules;
 use crate::domain::services;
 use crate::domain::text::{self, alerts as words};
 use crate::domain::verbs::close;
-use crate::domain::verbs::open::{Declared, Opener, open, told};
+use crate::domain::verbs::open::{Declared, Opener, open, promise_again, told};
 use crate::domain::workspace::Stage;
 
 /// How soon what is held back by another alert is looked at again.
@@ -241,7 +242,7 @@ fn join(draft: &mut Draft<'_>, group: &Group, incident: IncidentId) -> Result<()
     let reason = format!("{incident} is open for it: in its thread, without a ping");
     draft.alert(id, Happened::Shown { reason, pinged: false, card_of: None, repeat_at: None });
     draft.alert_card(id, Target::Thread(incident), Vec::new());
-    Ok(())
+    if group.level == Level::Critical { call_again(draft, incident) } else { Ok(()) }
 }
 
 /// Opens an incident: from then on that is what people look at.
@@ -318,10 +319,21 @@ fn over(draft: &mut Draft<'_>, group: &Group) -> Result<(), Refusal> {
     draft.fact(incident, Fact::AlertOver { alert: group.id, title: group.title.clone() });
     let all_over = draft.alerts().iter().all(|one| one.incident != Some(incident) || one.over.is_some());
     let is_down = draft.ctx.state.team.down.iter().any(|down| Some(&down.service) == group.service.as_ref());
-    let mut message = Message::line(words::over_in_thread(group, draft.now()));
+    let is_gone = rules::is_gone(&draft.ctx, group);
+    let line = words::over_in_thread(group, draft.now());
+    let mut message = Message::line(if is_gone { line.join(words::rule_gone()) } else { line });
     let mut is_said = group.card_of.is_none();
-    if all_over && !is_down && !acknowledged && draft.incident(incident)?.declared_by.is_none() {
-        escalate::stop(draft, incident, "its alert is over by itself");
+    // A rule that was changed says nothing of what it watched.
+    if all_over && !is_gone && !is_down && !acknowledged && draft.incident(incident)?.declared_by.is_none() {
+        let why = "its alert is over by itself";
+        escalate::stop(draft, incident, why);
+        draft.fact(incident, Fact::EscalationStopped { why: why.to_owned() });
+        // Nobody is asked any more: both are promised again when somebody comes, or is called.
+        for promise in [PromiseKind::Acknowledge, PromiseKind::NextUpdate] {
+            if draft.incident(incident)?.promise(promise).is_some() {
+                draft.fact(incident, Fact::PromiseWaived { promise, why: why.to_owned() });
+            }
+        }
         message = message.and(words::nobody_is_called());
         is_said = true;
     }
@@ -332,10 +344,21 @@ fn over(draft: &mut Draft<'_>, group: &Group) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Nobody has it, and calling had stopped: somebody is needed after all.
+fn call_again(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
+    let incident = draft.incident(id)?;
+    let level = incident.level.max(1);
+    if !incident.is_acknowledged() && incident.escalate_at.is_none() {
+        promise_again(draft, id)?;
+        escalate::call(draft, id, level, EscalationReason::GotWorse)?;
+    }
+    Ok(())
+}
+
 /// It was over, and fires again: the incident under the same number is about it, while it is open or was closed of late.
 fn relapsed(draft: &mut Draft<'_>, group: &Group, id: IncidentId) -> Result<(), Refusal> {
     let Ok(incident) = draft.incident(id) else { return left(draft, group) };
-    let (status, closed_at, acknowledged) = (incident.status, incident.closed_at, incident.is_acknowledged());
+    let (status, closed_at) = (incident.status, incident.closed_at);
     let within = draft.ctx.policy.incidents.reopen_within.delta();
     let now = draft.now();
     if status.is_open() {
@@ -343,10 +366,7 @@ fn relapsed(draft: &mut Draft<'_>, group: &Group, id: IncidentId) -> Result<(), 
         if group.card_of.is_none() {
             draft.post(id, Target::Thread(id), Message::line(words::fires_again(group)));
         }
-        if !acknowledged && draft.incident(id)?.escalate_at.is_none() {
-            escalate::call(draft, id, 1, EscalationReason::GotWorse)?;
-        }
-        return Ok(());
+        return call_again(draft, id);
     }
     if status != Status::Cancelled && closed_at.is_some_and(|at| now - at <= within) {
         return close::reopen_by_itself(draft, id, words::why_reopened(group));

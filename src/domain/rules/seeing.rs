@@ -3,7 +3,7 @@
 //! Pure. A source that does not answer is no data, with its reason; so is an answer without a value. Log lines are read once: what
 //! was seen of them is remembered until it is too old to count.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::domain::input::{Answers, Query};
 use crate::domain::logs::filter::woke_in_ms;
 use crate::domain::logs::{self, Filter, Reach};
 use crate::domain::metrics::{FLY_SOURCE, Series};
-use crate::domain::policy::{ENDS_FOR, Life, Of, Probed, Rule, STARTS_MAX};
+use crate::domain::policy::{Bound, ENDS_FOR, Life, Of, Probed, Rule, STARTS_MAX};
 use crate::domain::state::State;
 use crate::domain::workspace::{Stage, Workspace};
 
@@ -30,8 +30,10 @@ const LOGS_EVERY: TimeDelta = TimeDelta::seconds(60);
 const LOGS_EARLY: TimeDelta = TimeDelta::seconds(10);
 /// What is read of logs overlaps what was read before by so much: lines arrive late.
 const LOGS_OVERLAP: TimeDelta = TimeDelta::seconds(30);
+/// So much of logs is read the first time.
+const LOGS_FIRST: TimeDelta = TimeDelta::minutes(5);
 /// The longest span of logs that is read in one go.
-const LOGS_SPAN_MAX: TimeDelta = TimeDelta::minutes(5);
+const LOGS_SPAN_MAX: TimeDelta = TimeDelta::minutes(15);
 /// Lines that are read of an app in one go; the newest of more.
 const LOG_LINES_MAX: usize = 1_000;
 /// Lines with a rule's words that are remembered.
@@ -51,6 +53,8 @@ pub enum Sight {
     Value(f64),
     /// Nothing, and why where that was said.
     Nothing(Option<String>),
+    /// It was not asked for this time: there is more to ask than one look may.
+    NotAsked,
 }
 
 /// What was read in logs, and of what happened to machines, and still counts.
@@ -103,6 +107,8 @@ pub(super) struct From<'a> {
     pub rules: &'a Rules,
     /// Policy and team.
     pub looking: &'a Looking<'a>,
+    /// The questions for figures that were asked.
+    pub asked: &'a BTreeSet<String>,
     /// What was answered.
     pub answers: &'a Answers,
     /// Now.
@@ -111,34 +117,46 @@ pub(super) struct From<'a> {
 
 /// What must be asked before the rules can be looked at.
 pub fn needs(ctx: &Ctx<'_>) -> Vec<Query> {
-    let rules = &ctx.policy.alerts.rules;
+    let looking = Looking { policy: ctx.policy, workspace: ctx.workspace };
+    let of_machines = ctx.policy.alerts.rules.iter().filter(|rule| matches!(rule.of, Of::Machines(_)));
+    let mut lives: Vec<&str> = of_machines
+        .flat_map(|rule| subjects(ctx.workspace, rule))
+        .filter_map(|about| about.of.and_then(|(.., app)| app))
+        .collect();
+    lives.sort_unstable();
+    lives.dedup();
+    let figures = asked(&looking, ctx.state.measured.rules.turn, ctx.now).into_iter().map(Query::Figures);
+    figures.chain(lives.into_iter().map(|app| Query::Life(app.to_owned()))).chain(logs(ctx)).collect()
+}
+
+/// The questions for figures of one look. Where there are more than it may ask they take turns.
+pub(super) fn asked(looking: &Looking<'_>, turn: usize, now: At) -> Vec<Ask> {
     let mut figures: Vec<Ask> = Vec::new();
-    let mut lives: Vec<&str> = Vec::new();
-    for rule in rules {
+    for rule in &looking.policy.alerts.rules {
         let apps: Vec<&str> =
-            subjects(ctx.workspace, rule).iter().filter_map(|about| about.of.and_then(|(.., app)| app)).collect();
+            subjects(looking.workspace, rule).iter().filter_map(|about| about.of.and_then(|(.., app)| app)).collect();
         match &rule.of {
             _ if apps.is_empty() => {}
             Of::Figure { figure, at_least } => {
                 let promql = figure.alone(&apps, rule.over.delta(), *at_least);
-                figures.push(ask(ctx.now, figure_key(rule, ctx.workspace), FLY_SOURCE, promql));
+                figures.push(ask(now, figure_key(rule, looking.workspace), FLY_SOURCE, promql));
             }
             Of::Query { source, promql } => figures.extend(apps.iter().map(|app| {
                 let name: String = app.chars().filter(|letter| !matches!(letter, '"' | '\\')).collect();
-                ask(ctx.now, query_key(rule, app), source, promql.replace("$app", &name))
+                ask(now, query_key(rule, app), source, promql.replace("$app", &name))
             })),
-            Of::Machines(_) => lives.extend(apps),
-            Of::Probe(_) | Of::Starts { .. } | Of::Log { .. } | Of::Release | Of::Answers { .. } => {}
+            _ => {}
         }
     }
     // Rules that differ in their bound alone ask one question.
     figures.sort();
     figures.dedup();
-    figures.truncate(ASKS_MAX);
-    lives.sort_unstable();
-    lives.dedup();
-    let lives = lives.into_iter().map(|app| Query::Life(app.to_owned()));
-    figures.into_iter().map(Query::Figures).chain(lives).chain(logs(ctx)).collect()
+    if figures.len() > ASKS_MAX {
+        let from = turn.wrapping_mul(ASKS_MAX) % figures.len();
+        figures.rotate_left(from);
+        figures.truncate(ASKS_MAX);
+    }
+    figures
 }
 
 fn ask(now: At, key: String, source: &str, promql: String) -> Ask {
@@ -169,14 +187,14 @@ fn read_apps(looking: &Looking<'_>) -> Vec<String> {
     apps
 }
 
-/// The question for log lines, when it is time to read them: of so many apps at once, those first that were read longest ago.
+/// The question for log lines, when it is time to read some: of one app, that which was read longest ago.
 fn logs(ctx: &Ctx<'_>) -> Option<Query> {
     let noted = &ctx.state.measured.rules.read;
     let looking = Looking { policy: ctx.policy, workspace: ctx.workspace };
     // A look that comes a little early is in time: it takes as long as its answers do.
     let apps = noted.due(&read_apps(&looking), LOGS_EVERY - LOGS_EARLY, ctx.now);
     let read_at = |app: &String| noted.read_at.get(app).copied();
-    let span = { apps.iter() }.map(|app| read_at(app).map_or(LOGS_SPAN_MAX, |at| ctx.now - at + LOGS_OVERLAP)).max()?;
+    let span = { apps.iter() }.map(|app| read_at(app).map_or(LOGS_FIRST, |at| ctx.now - at + LOGS_OVERLAP)).max()?;
     // Lines are told apart by their app: two copies of a service are two.
     let source = |app: String| logs::Source { service: app.clone(), app, slow_ms: logs::SLOW_MS };
     let of = apps.into_iter().map(source).collect();
@@ -199,13 +217,14 @@ impl Noted {
         self.take_lines(looking, answers, now);
     }
 
-    /// Apps whose logs were not read for so long, as many as one question is about; those first that were read longest ago.
+    /// The app whose log was not read for the longest, when that is so long. One a look: what a chatty one writes must not take the room
+    /// of another.
     fn due(&self, apps: &[String], every: TimeDelta, now: At) -> Vec<String> {
         let read_at = |app: &String| self.read_at.get(app).copied();
         let is_due = |app: &&String| read_at(app).is_none_or(|at| now - at >= every);
         let mut due: Vec<String> = apps.iter().filter(is_due).cloned().collect();
         due.sort_by_key(read_at);
-        due.truncate(logs::SERVICES_MAX);
+        due.truncate(1);
         due
     }
 
@@ -333,9 +352,9 @@ pub(super) fn see(rule: &Rule, about: &About<'_>, from: &From<'_>) -> Sight {
     let no_app = || Sight::Nothing(Some("it has no app at the host".to_owned()));
     match (&rule.of, app) {
         (Of::Figure { figure, .. }, Some(app)) => {
-            figure_of(from, &figure_key(rule, from.looking.workspace), app, figure.scale())
+            figure_of(from, rule, &figure_key(rule, from.looking.workspace), app, figure.scale())
         }
-        (Of::Query { .. }, Some(app)) => figure_of(from, &query_key(rule, app), app, 1.0),
+        (Of::Query { .. }, Some(app)) => figure_of(from, rule, &query_key(rule, app), app, 1.0),
         (Of::Machines(life), Some(app)) => machines(*life, rule, app, from),
         (Of::Starts { times, last }, Some(app)) => starts(from, app, usize::from(*times), usize::from(*last)),
         (Of::Log { contains }, Some(app)) => {
@@ -357,7 +376,10 @@ pub(super) fn see(rule: &Rule, about: &About<'_>, from: &From<'_>) -> Sight {
 }
 
 /// The worst of the series that an app has.
-fn figure_of(from: &From<'_>, key: &str, app: &str, scale: f64) -> Sight {
+fn figure_of(from: &From<'_>, rule: &Rule, key: &str, app: &str, scale: f64) -> Sight {
+    if !from.asked.contains(key) {
+        return Sight::NotAsked;
+    }
     let told = match from.answers.figures.get(key) {
         None => return Sight::Nothing(Some("it was not answered in time".to_owned())),
         Some(Err(why)) => return Sight::Nothing(Some(why.clone())),
@@ -365,7 +387,8 @@ fn figure_of(from: &From<'_>, key: &str, app: &str, scale: f64) -> Sight {
     };
     let is_ours = |series: &&Series| series.labels.get("app").is_none_or(|one| one == app);
     let newest = told.iter().filter(is_ours).filter_map(|series| series.points.last()).map(|(_, value)| value * scale);
-    newest.filter(|value| !value.is_nan()).reduce(f64::max).map_or(Sight::Nothing(None), Sight::Value)
+    let worst = if matches!(rule.bound, Bound::Above(_)) { f64::max } else { f64::min };
+    newest.filter(|value| !value.is_nan()).reduce(worst).map_or(Sight::Nothing(None), Sight::Value)
 }
 
 fn machines(life: Life, rule: &Rule, app: &str, from: &From<'_>) -> Sight {

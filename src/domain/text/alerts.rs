@@ -246,3 +246,8 @@ pub fn listed(ctx: &Ctx<'_>, group: &Group) -> Text {
         },
     }
 }
+
+/// Why it is over, when nothing was measured.
+pub fn rule_gone() -> Text {
+    Text::plain(" Its rule was changed or taken away: that says nothing of what it watched.")
+}

@@ -125,7 +125,9 @@ pub fn silence(
 ) -> Result<Text, Refusal> {
     draft.ctx.require(who, Right::Respond)?;
     let now = draft.now();
-    let matchers: Matchers = meant.parse().map_err(Refusal::because)?;
+    let workspace = draft.ctx.workspace;
+    let named = |typed: &str| workspace.service(typed).map(|service| service.name.to_string());
+    let matchers = meant.parse::<Matchers>().map_err(Refusal::because)?.with_services(named);
     if length.is_zero() {
         return Err(Refusal::because("A silence lasts for a time: 30m, 4h, 2d."));
     }
@@ -157,6 +159,8 @@ pub fn unsilence(draft: &mut Draft<'_>, who: &Actor, id: u32) -> Result<Text, Re
     }
     let happened = Happened::Unsilenced { silence: id, by: who.person.clone() };
     draft.fact(Thing::Team, Fact::Alert { happened });
+    let line = Text::default().person(&who.person).text(format!(": silence {id} holds no more."));
+    draft.post(Thing::Team, Target::Incidents, Message::line(line));
     // What was held back by it is told now, and not only when it would have ended.
     let held: Vec<AlertId> = draft
         .alerts()

@@ -94,6 +94,8 @@ export class Phone {
       if (this.notes.children[index] !== node) this.notes.insertBefore(node, this.notes.children[index] ?? null);
       this.#drawActions(node, note);
     });
+    // What rings is what one sees.
+    if (!first && [...keys].some((key) => !this.#drawn.has(key))) this.notes.scrollTop = 0;
     this.#drawn = keys;
     if (notes.length === 0) this.#drawn.add("nothing");
   }
