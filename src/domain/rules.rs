@@ -4,6 +4,7 @@
 //! it pings nobody. What is followed is no fact and is kept beside the record; that something fires is on the record, as an alert
 //! of the source [`SOURCE`], and the record is believed.
 
+mod noted;
 pub mod seeing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -237,7 +238,7 @@ pub struct Rules {
     began: Option<At>,
     /// What was read in logs and of machines.
     #[serde(default)]
-    read: seeing::Noted,
+    read: noted::Noted,
 }
 
 impl Rules {

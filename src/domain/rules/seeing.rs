@@ -1,13 +1,13 @@
 //! What a rule sees: the questions that it needs answered, and one value out of the answers.
 //!
-//! Pure. A source that does not answer is no data, with its reason; so is an answer without a value. Log lines are read once: what
-//! was seen of them is remembered until it is too old to count.
+//! Pure. A source that does not answer is no data, with its reason; so is an answer without a value. What is remembered of logs and
+//! machines is `noted`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
-use serde::{Deserialize, Serialize};
 
+use super::noted::{LOGS_EARLY, LOGS_EVERY, LOGS_OVERLAP, match_key, read_apps};
 use super::{About, Looking, Rules, subjects};
 use crate::domain::draft::Ctx;
 use crate::domain::fact::At;
@@ -15,36 +15,22 @@ use crate::domain::figures::{ASKS_MAX, Ask, Figure};
 use crate::domain::hosting::Lived;
 use crate::domain::ids::Service;
 use crate::domain::input::{Answers, Query};
-use crate::domain::logs::filter::woke_in_ms;
 use crate::domain::logs::{self, Filter, Reach};
 use crate::domain::metrics::{FLY_SOURCE, Series};
-use crate::domain::policy::{Bound, ENDS_FOR, Life, Of, Probed, Rule, STARTS_MAX};
+use crate::domain::policy::{Bound, Life, Of, Probed, Rule};
 use crate::domain::state::State;
 use crate::domain::workspace::{Stage, Workspace};
 
 /// Looks at a service in the window, below which nothing is said of it.
 const LOOKS_MIN: usize = 3;
-/// Logs are read so often.
-const LOGS_EVERY: TimeDelta = TimeDelta::seconds(60);
-/// A look may come so much early.
-const LOGS_EARLY: TimeDelta = TimeDelta::seconds(10);
-/// What is read of logs overlaps what was read before by so much: lines arrive late.
-const LOGS_OVERLAP: TimeDelta = TimeDelta::seconds(30);
 /// So much of logs is read the first time.
 const LOGS_FIRST: TimeDelta = TimeDelta::minutes(5);
 /// The longest span of logs that is read in one go.
 const LOGS_SPAN_MAX: TimeDelta = TimeDelta::minutes(15);
 /// Lines that are read of an app in one go; the newest of more.
 const LOG_LINES_MAX: usize = 1_000;
-/// Lines with a rule's words that are remembered.
-const MATCHES_MAX: usize = 1_000;
-/// Ends of machines' programs that are remembered of an app; for how long, policy says.
-const EXITS_MAX: usize = 200;
 /// Times that machines came up, after which they say nothing of now.
 const STARTS_FOR: TimeDelta = TimeDelta::hours(24);
-/// States that a machine passes through and does not stay in: Fly's document on machine states.
-const ON_ITS_WAY: [&str; 8] =
-    ["creating", "starting", "stopping", "restarting", "suspending", "destroying", "updating", "replacing"];
 
 /// What a rule sees.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,48 +41,6 @@ pub enum Sight {
     Nothing(Option<String>),
     /// It was not asked for this time: there is more to ask than one look may.
     NotAsked,
-}
-
-/// What was read in logs, and of what happened to machines, and still counts.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Noted {
-    /// When an app's log was read last.
-    read_at: BTreeMap<String, At>,
-    /// The newest line of an app that was read, in nanoseconds by the host's clock.
-    until_ns: BTreeMap<String, i64>,
-    /// When an app's machines came up, and how long each took, in seconds; in the order in which they were read.
-    starts: BTreeMap<String, VecDeque<(Counted, f64)>>,
-    /// Lines with a rule's words, by app and words.
-    matches: BTreeMap<String, VecDeque<Counted>>,
-    /// How machines' programs ended, by app, machine and the host's moment of it. The host forgets them sooner than rules do.
-    #[serde(default)]
-    exits: BTreeMap<String, Vec<Ended>>,
-    /// Machines between two states, by app: which state, and since when they are in it.
-    #[serde(default)]
-    moving: BTreeMap<String, BTreeMap<String, (String, At)>>,
-    /// Apps whose logs could not be read the last time, and why.
-    #[serde(skip)]
-    silent: BTreeMap<String, String>,
-}
-
-/// A line that counts, once.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Counted {
-    /// By promise time, as it was when it was read first.
-    at: At,
-    at_ns: i64,
-    id: String,
-}
-
-/// How a machine's program ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Ended {
-    machine: String,
-    at_ms: i64,
-    /// By promise time, as it was when it was told first.
-    at: At,
-    /// Whether it was killed for want of memory; it crashed otherwise.
-    is_oom: bool,
 }
 
 /// Everything that a value may be read from.
@@ -175,175 +119,17 @@ fn query_key(rule: &Rule, app: &str) -> String {
     format!("rule {} {app}", rule.key())
 }
 
-/// The apps whose logs some rule reads.
-fn read_apps(looking: &Looking<'_>) -> Vec<String> {
-    let reads = |rule: &&Rule| matches!(rule.of, Of::Starts { .. } | Of::Log { .. });
-    let rules = looking.policy.alerts.rules.iter().filter(reads);
-    let apps = rules.flat_map(|rule| subjects(looking.workspace, rule));
-    let apps = apps.filter_map(|about| about.of?.2.map(str::to_owned));
-    let mut apps: Vec<_> = apps.collect();
-    apps.sort();
-    apps.dedup();
-    apps
-}
-
 /// The question for log lines, when it is time to read some: of one app, that which was read longest ago.
 fn logs(ctx: &Ctx<'_>) -> Option<Query> {
     let noted = &ctx.state.measured.rules.read;
     let looking = Looking { policy: ctx.policy, workspace: ctx.workspace };
     // A look that comes a little early is in time: it takes as long as its answers do.
-    let apps = noted.due(&read_apps(&looking), LOGS_EVERY - LOGS_EARLY, ctx.now);
-    let read_at = |app: &String| noted.read_at.get(app).copied();
-    let span = { apps.iter() }.map(|app| read_at(app).map_or(LOGS_FIRST, |at| ctx.now - at + LOGS_OVERLAP)).max()?;
+    let app = noted.due(&read_apps(&looking), LOGS_EVERY - LOGS_EARLY, ctx.now)?;
+    let span = noted.read_at.get(&app).map_or(LOGS_FIRST, |at| ctx.now - *at + LOGS_OVERLAP);
     // Lines are told apart by their app: two copies of a service are two.
-    let source = |app: String| logs::Source { service: app.clone(), app, slow_ms: logs::SLOW_MS };
-    let of = apps.into_iter().map(source).collect();
+    let of = vec![logs::Source { service: app.clone(), app, slow_ms: logs::SLOW_MS }];
     let reach = Reach::Last(span.min(LOGS_SPAN_MAX));
     Some(Query::Logs(Box::new(logs::Ask { of, filter: Filter::All, contains: None, reach, lines: LOG_LINES_MAX })))
-}
-
-impl Noted {
-    /// Takes in what was read.
-    pub(super) fn take(&mut self, looking: &Looking<'_>, answers: &Answers, now: At) {
-        for (app, told) in &answers.lives {
-            if let Ok(machines) = told {
-                self.take_exits(app, machines, now);
-            }
-        }
-        self.exits.retain(|_, exits| {
-            exits.retain(|exit| now - exit.at <= ENDS_FOR.delta());
-            !exits.is_empty()
-        });
-        self.take_lines(looking, answers, now);
-    }
-
-    /// The app whose log was not read for the longest, when that is so long. One a look: what a chatty one writes must not take the room
-    /// of another.
-    fn due(&self, apps: &[String], every: TimeDelta, now: At) -> Vec<String> {
-        let read_at = |app: &String| self.read_at.get(app).copied();
-        let is_due = |app: &&String| read_at(app).is_none_or(|at| now - at >= every);
-        let mut due: Vec<String> = apps.iter().filter(is_due).cloned().collect();
-        due.sort_by_key(read_at);
-        due.truncate(1);
-        due
-    }
-
-    fn take_exits(&mut self, app: &str, machines: &[Lived], now: At) {
-        let mut before = self.moving.remove(app).unwrap_or_default();
-        let moves = machines.iter().filter(|machine| ON_ITS_WAY.contains(&machine.state.as_str()));
-        let since = |machine: &Lived| match before.remove(&machine.id) {
-            Some((state, since)) if state == machine.state => since,
-            _ => now,
-        };
-        let mut since = since;
-        let moving: BTreeMap<_, _> =
-            moves.map(|machine| (machine.id.clone(), (machine.state.clone(), since(machine)))).collect();
-        if !moving.is_empty() {
-            self.moving.insert(app.to_owned(), moving);
-        }
-        let known = self.exits.entry(app.to_owned()).or_default();
-        for (machine, exit) in machines.iter().flat_map(|machine| machine.exits.iter().map(move |exit| (machine, exit)))
-        {
-            let is_known = known.iter().any(|one| one.machine == machine.id && one.at_ms == exit.at_ms);
-            if is_known || exit.requested || (exit.code == 0 && !exit.oom_killed) || now - exit.at > ENDS_FOR.delta() {
-                continue;
-            }
-            known.push(Ended {
-                machine: machine.id.clone(),
-                at_ms: exit.at_ms,
-                at: exit.at.min(now),
-                is_oom: exit.oom_killed,
-            });
-        }
-        known.drain(..known.len().saturating_sub(EXITS_MAX));
-    }
-
-    fn take_lines(&mut self, looking: &Looking<'_>, answers: &Answers, now: At) {
-        let Some(told) = &answers.logs else { return };
-        let apps = read_apps(looking);
-        let found = match told {
-            Ok(found) => found,
-            Err(trouble) => {
-                let why = match trouble {
-                    logs::Trouble::NoToken => "there is no token to read logs with".to_owned(),
-                    logs::Trouble::Silent(says) => says.clone(),
-                };
-                self.silent = apps.into_iter().map(|app| (app, why.clone())).collect();
-                return;
-            }
-        };
-        // What could not be read is read from where it was. Which were asked is not told: those that have been due for as long as an
-        // answer may take surely were.
-        for app in self.due(&apps, LOGS_EVERY, now) {
-            match found.silent.iter().find(|(one, _)| *one == app) {
-                Some((_, why)) => drop(self.silent.insert(app, why.clone())),
-                None => {
-                    self.silent.remove(&app);
-                    self.read_at.insert(app, now);
-                }
-            }
-        }
-        let patterns: Vec<&str> = { looking.policy.alerts.rules.iter() }
-            .filter_map(|rule| if let Of::Log { contains } = &rule.of { Some(contains.as_str()) } else { None })
-            .collect();
-        let mut until: BTreeMap<String, i64> = BTreeMap::new();
-        for line in &found.lines {
-            let app = &line.service;
-            // Lines arrive late: of those that may have been read before, what counted is known by itself.
-            let overlap_ns = LOGS_OVERLAP.num_nanoseconds().unwrap_or_default();
-            if self.until_ns.get(app).is_some_and(|until| line.at_ns < until.saturating_sub(overlap_ns)) {
-                continue;
-            }
-            let newest = until.entry(app.clone()).or_default();
-            *newest = line.at_ns.max(*newest);
-            let at = found.shown_at(line.at_ns).min(now);
-            let is_it = |one: &Counted| one.at_ns == line.at_ns && one.id == line.id;
-            let counted = || Counted { at, at_ns: line.at_ns, id: line.id.clone() };
-            if let Some(took_ms) = woke_in_ms(&line.message) {
-                let starts = self.starts.entry(app.clone()).or_default();
-                if !starts.iter().any(|(one, _)| is_it(one)) {
-                    starts.push_back((counted(), took_ms / 1_000.0));
-                }
-                while starts.len() > usize::from(STARTS_MAX) {
-                    starts.pop_front();
-                }
-            }
-            let text = line.message.to_lowercase();
-            for words in patterns.iter().filter(|words| text.contains(**words)) {
-                let matches = self.matches.entry(match_key(words, app)).or_default();
-                if !matches.iter().any(is_it) {
-                    matches.push_back(counted());
-                }
-                while matches.len() > MATCHES_MAX {
-                    matches.pop_front();
-                }
-            }
-        }
-        for (app, newest) in until {
-            let known = self.until_ns.entry(app).or_default();
-            *known = newest.max(*known);
-        }
-        self.until_ns.retain(|app, _| apps.contains(app));
-        self.read_at.retain(|app, _| apps.contains(app));
-        self.starts.retain(|app, _| apps.contains(app));
-        let is_read = |key: &str| patterns.iter().any(|words| apps.iter().any(|app| key == match_key(words, app)));
-        self.matches.retain(|key, _| is_read(key));
-    }
-
-    /// Kills for want of memory since then.
-    pub(super) fn kills(&self, app: &str, since: At) -> usize {
-        self.exits.get(app).map_or(0, |exits| exits.iter().filter(|exit| exit.is_oom && exit.at > since).count())
-    }
-
-    /// The same after a restart.
-    pub(super) fn after_restart(&mut self, now: At) {
-        self.read_at.retain(|_, at| *at <= now);
-        self.exits.values_mut().for_each(|exits| exits.retain(|exit| exit.at <= now));
-    }
-}
-
-fn match_key(words: &str, app: &str) -> String {
-    format!("{app} {words}")
 }
 
 /// One value for one rule about one thing.
