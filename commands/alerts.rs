@@ -70,6 +70,9 @@ pub const RULES: Command = Command {
                     of_rules::stands(&ctx, rule, about, one, rules::is_firing(&ctx, rule, about))
                 })
                 .collect();
+            if about.is_empty() && only.is_none() {
+                lines.push((of_rules::rank("?"), of_rules::about_nothing(rule)));
+            }
             let rank = stands.iter().map(|(sign, _)| of_rules::rank(sign)).min();
             lines.extend(rank.map(|rank| (rank, of_rules::line(&ctx, rule, &stands))));
         }

@@ -5,6 +5,7 @@ use crate::domain::chart::{Unit, amount};
 use crate::domain::draft::Ctx;
 use crate::domain::fact::At;
 use crate::domain::figures::Figure;
+use crate::domain::ids::Service;
 use crate::domain::message::Text;
 use crate::domain::policy::{Bound, Life, Of, Policy, Probed, Rule};
 use crate::domain::rules::{About, Followed, Standing};
@@ -181,6 +182,17 @@ pub fn line(ctx: &Ctx<'_>, rule: &Rule, stands: &[(&'static str, Text)]) -> Text
     }
     let follows = follows(rule, level == Level::Critical);
     line.text(format!(" · {} · {}, {follows}", watches(rule), level.name()))
+}
+
+/// A rule that is about nothing of the set-up.
+pub fn about_nothing(rule: &Rule) -> Text {
+    let named: Vec<&str> = rule.services.iter().map(Service::as_str).collect();
+    let whom = if named.is_empty() {
+        "no service has such a stage".to_owned()
+    } else {
+        format!("no service is called {}", named.join(" or "))
+    };
+    Text::plain("? ").bold(&rule.name).text(format!(" · about nothing: {whom} · {}", watches(rule)))
 }
 
 /// The rule that is not among the others: a service that does not answer.
