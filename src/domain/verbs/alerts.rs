@@ -159,8 +159,6 @@ pub fn unsilence(draft: &mut Draft<'_>, who: &Actor, id: u32) -> Result<Text, Re
     }
     let happened = Happened::Unsilenced { silence: id, by: who.person.clone() };
     draft.fact(Thing::Team, Fact::Alert { happened });
-    let line = Text::default().person(&who.person).text(format!(": silence {id} holds no more."));
-    draft.post(Thing::Team, Target::Incidents, Message::line(line));
     // What was held back by it is told now, and not only when it would have ended.
     let held: Vec<AlertId> = draft
         .alerts()
