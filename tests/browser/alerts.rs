@@ -52,7 +52,7 @@ async fn a_rule_fires_is_kept_quiet_and_becomes_an_incident_that_is_resolved() {
     browser.see(EPHEMERAL, "resolves by itself").await;
     browser.click("#demo button", "Skip +5m").await;
     browser.click("#demo button", "Skip +5m").await;
-    browser.click("#demo button", "Skip +5m").await;
+    browser.click("#demo button", "Skip +1m").await;
     browser.see(CARD, "Status\nresolved").await;
     browser.click("#demo button", "Skip +5m").await;
     browser.see(CARD, "Over since").await;
