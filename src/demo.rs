@@ -206,7 +206,7 @@ pub async fn demo(arguments: DemoArguments, told_to_stop: impl Future<Output = (
     let mut options = fly::Options::new(workspace);
     options.state_dir = Some(state.join(folder::FLY));
     let fly = Arc::new(fly::start(options).await.context("the local Fly")?);
-    let bot = Arc::new(BotProcess::new(&state, tokens));
+    let bot = Arc::new(BotProcess::new(&state, tokens, Arc::clone(&fly)));
     let demo = Arc::new(Demo {
         discord: Mutex::new(None),
         fly: Arc::clone(&fly),

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use watchbell::sim::fly;
 
 /// How long a killed bot stays away, so that it can be seen.
 const AWAY: Duration = Duration::from_secs(3);
@@ -41,6 +42,8 @@ pub struct BotProcess {
     private_port: u16,
     control_token: String,
     fly_tokens: Vec<(String, String)>,
+    /// The host beside it: time that is skipped is skipped there as well.
+    fly: Arc<fly::Handle>,
     http: reqwest::Client,
     inner: Arc<Mutex<Inner>>,
 }
@@ -146,7 +149,7 @@ pub struct BotInfo {
 
 impl BotProcess {
     /// A bot that is not started yet. `fly_tokens` are variables and what stands in them, for the bot alone.
-    pub fn new(state: &Path, fly_tokens: Vec<(String, String)>) -> Self {
+    pub fn new(state: &Path, fly_tokens: Vec<(String, String)>, fly: Arc<fly::Handle>) -> Self {
         let private_port = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .map_or(0, |address| address.port());
@@ -160,6 +163,7 @@ impl BotProcess {
             private_port,
             control_token: format!("{:032x}", fastrand::u128(..)),
             fly_tokens,
+            fly,
             http: reqwest::Client::new(),
             inner: Arc::new(Mutex::new(inner)),
         }
@@ -344,6 +348,10 @@ impl BotProcess {
     /// # Errors
     /// When it does not answer.
     pub async fn move_clock(&self, wanted: &Value) -> anyhow::Result<()> {
+        // What came to the host and stands in its log is as much longer ago from now on; the bot looks as soon as its clock is moved.
+        if let Some(seconds) = wanted["advance_s"].as_f64() {
+            let _ = self.fly.act("pass", &json!({ "seconds": seconds }));
+        }
         // What is posted before the answer is here belongs to the time after the jump.
         let asked = wall();
         let answer = self

@@ -18,6 +18,13 @@ use super::workspace::Settings;
 use super::world::{Behaviour, Figures, HostIssue, Lease, Log, Machine, Release, Secret, World};
 use super::{checks, metrics};
 
+/// Time that passes at once: everything that happened is as much longer ago.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Passed {
+    seconds: f64,
+}
+
 /// Which machines.
 #[derive(Debug, Deserialize)]
 struct Which {
@@ -263,6 +270,19 @@ pub fn act(sim: &Sim, action: &str, body: &Value) -> Result<Value, String> {
             let id = state.faults.add(fault)?;
             state.bump();
             return Ok(json!({"id": id}));
+        }
+        "pass" => {
+            let passed: Passed = read(body)?;
+            let by =
+                TimeDelta::try_milliseconds((passed.seconds * 1_000.0) as i64).filter(|by| *by >= TimeDelta::zero());
+            let by = by.ok_or("time passes forward, in seconds")?;
+            state.traffic.pass(by);
+            for app in &mut state.world.apps {
+                app.logs.iter_mut().for_each(|log| log.at_ns -= by.num_nanoseconds().unwrap_or_default());
+                let events = app.machines.iter_mut().flat_map(|machine| &mut machine.events);
+                events.for_each(|event| event.at -= by);
+            }
+            state.bump();
         }
         "reset" => {
             state.world = World::new(&state.workspace);

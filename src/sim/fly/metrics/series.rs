@@ -44,6 +44,11 @@ impl Traffic {
         }
     }
 
+    /// Everything that came is as much longer ago.
+    pub fn pass(&mut self, by: TimeDelta) {
+        self.hits.values_mut().flatten().for_each(|hit| hit.at -= by);
+    }
+
     /// What came to an app since the start.
     pub fn totals(&self, app: &str) -> Option<&Totals> {
         self.totals.get(app)
