@@ -39,7 +39,7 @@ use crate::ports::journal::{Head, Line, Views, ViewsError};
 
 /// The folder of the database.
 pub const SLED_DIR: &str = "sled";
-/// How much sled keeps in memory, in bytes, once it looks: see [`touched`]. What is open is in the bot's own memory anyway.
+/// How much sled keeps in memory, in bytes, once it looks: see `views/touched.rs`. What is open is in the bot's own memory anyway.
 const CACHE_BYTES: u64 = 256 << 10;
 /// A page over a quarter of this becomes a file that sled never syncs; pages hold up to 16 values of [`VALUE_BYTES`], so
 /// none does. Larger segments would allow larger values and cost memory: filling 100,000 things took 1.2 GB at 8 MiB.
@@ -159,7 +159,7 @@ impl SledViews {
     }
 
     /// Closes the database and opens it again: what was read once is let go of. [`Views::settle`] does so by itself when it is
-    /// much; see [`touched`].
+    /// much; see `views/touched.rs`.
     pub fn let_go(&mut self) -> Result<(), ViewsError> {
         if let State::Off(_) = self.state {
             return Err(self.not_on());
