@@ -299,8 +299,11 @@ fn embed(card: &Card, directory: &Directory, mark: Option<&str>) -> Value {
         embed.insert("description".to_owned(), json!(description));
     }
     let fields = card.fields.iter().map(|field| {
-        let name = escape::markdown(&field.name.replace('\n', " "), true);
-        json!({"name": name, "value": lines(std::slice::from_ref(&field.value), directory), "inline": field.inline})
+        // Words of nothing but signs that are taken out would leave none, and Discord refuses the whole message for that.
+        let seen = |words: String| if words.trim().is_empty() { "·".to_owned() } else { words };
+        let name = seen(escape::markdown(&field.name.replace('\n', " "), true));
+        let value = seen(lines(std::slice::from_ref(&field.value), directory));
+        json!({"name": name, "value": value, "inline": field.inline})
     });
     embed.insert("fields".to_owned(), fields.collect());
     let mark = mark.map(|mark| format!("{MARK}{mark}"));

@@ -35,6 +35,15 @@ fn the_words_come_first_then_whom_it_pings_then_its_mark() {
 }
 
 #[test]
+fn words_of_which_nothing_can_be_shown_still_make_a_field() {
+    // A sign that turns the direction of writing is taken out, and nothing else was said.
+    let card = Card::new("x", Tone::Quiet).row("Why", "\u{202e}").row("\u{202e}", "y");
+    let body = new_message(&Message::card(card), &directory(), None, Sound::Always).body;
+    let fields = &body["embeds"][0]["fields"];
+    assert_eq!((&fields[0]["value"], &fields[1]["name"]), (&json!("·"), &json!("·")), "{fields}");
+}
+
+#[test]
 fn what_pings_nobody_makes_no_sound_unless_it_is_to_wake() {
     let message = Message::line("x");
     assert_eq!(new_message(&message, &directory(), None, Sound::WhenItPings).body["flags"], 4096);
