@@ -76,6 +76,10 @@ impl Matcher {
         if name.is_empty() || name.chars().count() > CHARS_MAX || !name.chars().all(is_name) {
             return Err(format!("“{text}”: the name of a label stands before the sign, as in service=checkout."));
         }
+        // It is kept as it is written: a quote within would end it elsewhere.
+        if value.contains('"') {
+            return Err(format!("“{text}”: quotes stand around a value, and none within."));
+        }
         if value.chars().count() > CHARS_MAX {
             return Err(format!("A value has at most {CHARS_MAX} characters."));
         }
