@@ -28,10 +28,7 @@ pub(super) fn markdown(text: &str, line_start: bool) -> String {
     let mut before: Option<char> = if line_start { Some('\n') } else { None };
     let mut rest = text.as_str();
     while let Some(letter) = rest.chars().next() {
-        if rest.starts_with("https://") || rest.starts_with("http://") {
-            let end =
-                rest.find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '`')).unwrap_or(rest.len());
-            let (address, after) = rest.split_at(end);
+        if let Some((address, after)) = split_address(rest) {
             out.push_str(&self::address(address));
             before = address.chars().last();
             rest = after;
@@ -58,9 +55,19 @@ pub(super) fn markdown(text: &str, line_start: bool) -> String {
     out
 }
 
-/// An address that is a link and nothing else: no mention of everyone, no half of a spoiler, no end of a masked link's words.
+/// The address that a text begins with, and what follows it; none when it begins with none. No markdown is read within one, and a
+/// backslash there would be a part of it: it ends where Discord's clients end it, and not before a sign that has to be escaped.
+pub(super) fn split_address(text: &str) -> Option<(&str, &str)> {
+    let is_one = text.starts_with("https://") || text.starts_with("http://");
+    let end = || text.find(|c: char| c.is_whitespace() || c == '<').unwrap_or(text.len());
+    is_one.then(|| text.split_at(end()))
+}
+
+/// An address that is a link and nothing else: no mention of everyone, no half of a spoiler, no end of a masked link's words, of
+/// bold ones or of code.
 pub(super) fn address(address: &str) -> String {
-    address.replace("@everyone", "%40everyone").replace("@here", "%40here").replace('|', "%7C").replace("](", "%5D(")
+    let address = address.replace("@everyone", "%40everyone").replace("@here", "%40here");
+    address.replace('|', "%7C").replace("](", "%5D(").replace("**", "%2A%2A").replace('`', "%60")
 }
 
 /// Text where no markdown is read, but mentions could be: none are left.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::compose::is_mark;
 use super::directory::{self, Directory};
-use super::escape::{ISOLATE, POP, ZERO_WIDTH};
+use super::escape::{ISOLATE, POP, ZERO_WIDTH, split_address};
 use crate::domain::ids::Role;
 use crate::domain::message::{
     Button, ButtonStyle, Card, Field, File, Menu, Message, Ping, Span, Text, TimeStyle, Tone,
@@ -84,6 +84,13 @@ pub fn read_back(raw: &str, directory: &Directory) -> Text {
         if bold && !text.is_empty() { out.0.push(Span::Bold(text)) } else { push_text(out, &text) }
     };
     while let Some(letter) = rest.chars().next() {
+        if let Some((address, after)) = split_address(rest) {
+            // Two stars are no part of one, as it was written: they end bold words.
+            let (address, stars) = address.split_at(address.find("**").unwrap_or(address.len()));
+            plain.extend(address.chars().filter(|letter| !matches!(*letter, ZERO_WIDTH | ISOLATE | POP)));
+            rest = if stars.is_empty() { after } else { rest.get(address.len()..).unwrap_or_default() };
+            continue;
+        }
         let after = rest.get(letter.len_utf8()..).unwrap_or_default();
         let mut next = after;
         let mut read = None;

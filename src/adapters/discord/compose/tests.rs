@@ -189,6 +189,21 @@ proptest! {
     }
 
     #[test]
+    fn an_address_leads_to_the_same_place_when_it_is_read_back(
+        text in r"[a-c*_`|\\\\ \[\]()~]{0,12}http://[a-c*_|\\\\\[\]()~]{0,12}[a-c*_` ]{0,12}", is_bold: bool,
+    ) {
+        let said = if is_bold { Text::default().bold(&text) } else { Text::plain(&text) };
+        let body = new_message(&Message::line(said), &directory(), None, Sound::WhenItPings).body;
+        let read = read_back(body["content"].as_str().unwrap(), &directory());
+        let words = |text: Text| text.0.into_iter().map(|span| match span {
+            Span::Text(text) | Span::Bold(text) | Span::Code(text) => text,
+            other => format!("{other:?}"),
+        }).collect::<String>();
+        let same = |words: &str| words.replace("%7C", "|").replace("%5D(", "](").replace("%2A", "*").replace("%60", "`").trim().to_owned();
+        prop_assert_eq!(same(&words(read)), same(&text), "{}", body["content"]);
+    }
+
+    #[test]
     fn what_was_typed_can_be_read_back(text in r"[a-c*_`<@#>\\\\\[\]()~|é\u{5d0} -]{0,60}") {
         let shown = escape::markdown(&text, true);
         prop_assert_eq!(read_back(&shown, &directory()), if text.is_empty() { Text::default() } else { Text::plain(text) }, "{}", shown);
