@@ -235,3 +235,11 @@ fn a_source_of_figures_has_a_name_of_its_own_and_sends_its_token_over_https() {
     let missing = config.map(|config| config.missing).unwrap_or_default();
     assert_eq!(missing.get("PROM_TOKEN").map(String::as_str), Some("the metrics “own”"));
 }
+
+#[test]
+fn a_hook_is_not_called_as_what_the_bot_says_itself() {
+    for name in ["rules", "storm", "deploy"] {
+        let hook = format!("{SMALL}[[hooks]]\nname = \"{name}\"\nformat = \"generic\"\n");
+        assert!(refusal(&hook).contains("is taken"), "{name}: {}", refusal(&hook));
+    }
+}

@@ -557,6 +557,18 @@ mod tests {
     }
 
     #[test]
+    fn an_end_is_told_by_its_fingerprint_whatever_else_is_left_out() {
+        let mut team = Team::new();
+        team.hear(vec![fires("Errors", "critical"), fires("Slow", "critical")]);
+        let ends =
+            |fingerprint: &str| Incoming { fingerprint: fingerprint.to_owned(), ..Incoming::default() }.bounded();
+        team.hear(vec![ends("Nothing of it"), ends("Errors")]);
+        let firing: Vec<&str> =
+            team.state.alerts.firing().flat_map(Group::firing).map(|alert| alert.name.as_str()).collect();
+        assert_eq!(firing, ["Slow"]);
+    }
+
+    #[test]
     fn every_group_of_a_large_request_stands_on_a_card_and_a_thread_has_few() {
         let mut team = Team::new();
         team.hear(vec![fires("First", "critical")]);

@@ -298,3 +298,98 @@ impl Figure {
         format!("(({value}) and ({all} >= {at_least})) or (({value}) == 0)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::policy::{Policy, SHIPPED};
+    use serde::Deserialize;
+
+    const TEAM: &str = r#"
+[team]
+name = "lighthouse"
+zone = "UTC"
+[channels]
+incidents = "incidents"
+test = "test"
+[[services]]
+name = "shop"
+production = { fly_app = "shop" }
+staging = { fly_app = "shop-staging" }
+"#;
+
+    fn team(rules: &str) -> (Policy, Workspace) {
+        let mut policy = Policy::parse(SHIPPED).expect("the shipped policy");
+        #[derive(Deserialize)]
+        struct Written {
+            rules: Vec<Rule>,
+        }
+        policy.alerts.rules = toml::from_str::<Written>(rules).expect("rules").rules;
+        (policy, toml::from_str(TEAM).expect("a team"))
+    }
+
+    fn answered(series: &[(&str, f64)]) -> Result<Vec<Series>, String> {
+        let one = |(app, value): &(&str, f64)| Series {
+            labels: [("app".to_owned(), (*app).to_owned())].into(),
+            points: vec![(At::UNIX_EPOCH, *value)],
+        };
+        Ok(series.iter().map(one).collect())
+    }
+
+    /// What each rule sees of production, when every question is answered by these.
+    fn seen(rules: &str, series: &[(&str, f64)]) -> Vec<Sight> {
+        let (policy, workspace) = team(rules);
+        let (state, rules, now) = (State::default(), Rules::default(), At::UNIX_EPOCH);
+        let looking = Looking { policy: &policy, workspace: &workspace };
+        let asks = asked(&looking, 0, now);
+        let keys: BTreeSet<String> = asks.iter().map(|ask| ask.key.clone()).collect();
+        assert_eq!(keys.len(), asks.len(), "two questions share an answer: {asks:?}");
+        let figures = asks.into_iter().map(|ask| (ask.key, answered(series))).collect();
+        let answers = Answers { figures, ..Answers::default() };
+        let from = From { state: &state, rules: &rules, looking: &looking, asked: &keys, answers: &answers, now };
+        let first = |rule: &Rule| see(rule, &subjects(&workspace, rule)[0], &from);
+        policy.alerts.rules.iter().map(first).collect()
+    }
+
+    #[test]
+    fn the_worst_of_several_series_is_what_the_bound_is_about() {
+        let rule = |name: &str, bound: &str| {
+            format!("[[rules]]\nname = \"{name}\"\nquery = \"{name}\"\nseverity = \"x\"\n{bound} = 5\n")
+        };
+        let both = format!("{}{}", rule("high", "above"), rule("low", "below"));
+        let series = [("shop", 1.0), ("shop", 9.0), ("shop-staging", 99.0), ("shop", f64::NAN)];
+        assert_eq!(seen(&both, &series), [Sight::Value(9.0), Sight::Value(1.0)]);
+        assert_eq!(seen(&both, &[]), [Sight::Nothing(None), Sight::Nothing(None)]);
+    }
+
+    #[test]
+    fn every_copy_of_a_service_has_its_own_answer() {
+        let rule = |severity: &str, stage: &str| {
+            format!(
+                "[[rules]]\nname = \"slow\"\nfigure = \"latency\"\nabove = \"1s\"\nseverity = \"{severity}\"\nstages = [\"{stage}\"]\n"
+            )
+        };
+        let both = format!("{}{}", rule("critical", "production"), rule("warning", "staging"));
+        assert_eq!(seen(&both, &[("shop", 0.5), ("shop-staging", 3.0)]), [Sight::Value(0.5), Sight::Value(3.0)]);
+    }
+
+    #[test]
+    fn what_is_too_much_to_ask_at_once_is_asked_in_turns() {
+        let many: String = (0..50)
+            .map(|n| {
+                format!(
+                    "[[rules]]\nname = \"r{n}\"\nquery = \"q{n}\"\nabove = 5\nseverity = \"x\"\nstages = [\"production\", \"staging\"]\n"
+                )
+            })
+            .collect();
+        let (policy, workspace) = team(&many);
+        let looking = Looking { policy: &policy, workspace: &workspace };
+        let mut all = BTreeSet::new();
+        for turn in 0..2 {
+            let asks = asked(&looking, turn, At::UNIX_EPOCH);
+            assert_eq!(asks.len(), ASKS_MAX);
+            all.extend(asks.into_iter().map(|ask| ask.key));
+        }
+        assert_eq!(all.len(), 100, "two looks ask everything");
+    }
+}
