@@ -68,7 +68,7 @@ pub fn said(ctx: &Ctx<'_>, all: &[Of<'_>], answers: &Answers) -> Option<String> 
 pub struct Watched<'a> {
     /// Of what.
     pub of: Of<'a>,
-    /// When its first machine was begun.
+    /// When the stage that put it up began.
     pub began: DateTime<Utc>,
     /// How long it was watched.
     pub watch_for: TimeDelta,
@@ -102,8 +102,12 @@ pub enum Says {
 pub fn compare(ctx: &Ctx<'_>, watched_one: &Watched<'_>, answers: &Answers) -> Says {
     let (of, now) = (&watched_one.of, ctx.now);
     let over = watched_one.over(now);
-    // Each value is taken over minutes: those of the second half of the watch are of the new image alone.
-    let since = now - (watched_one.watch_for / 2).max(SINCE_MIN);
+    // Each value is taken over minutes: those of the second half of the watch are of the new image alone, once so much time has
+    // passed since it began. Sooner nothing can be said of it.
+    let since = (now - (watched_one.watch_for / 2).max(SINCE_MIN)).max(watched_one.began + over.window());
+    if since > now {
+        return Says::Nothing;
+    }
     let (mut told, mut worse, mut was_answered) = (Vec::new(), Vec::new(), false);
     for shown in watched(ctx, of) {
         let Ok(reading) = read(&shown, of, over, answers) else { continue };
@@ -213,6 +217,9 @@ mod tests {
             );
             assert_eq!(says("errors", 0.002, f64::NAN), Says::NoRequests);
             assert_eq!(compare(ctx, &deploy, &Answers::default()), Says::Nothing);
+            // Of a watch of four minutes every value is partly the old image's.
+            let short = Watched { began: ctx.now - TimeDelta::minutes(4), watch_for: TimeDelta::minutes(4), ..deploy };
+            assert_eq!(compare(ctx, &short, &told(ctx, "errors", |_| 0.5)), Says::Nothing);
             // What came while machines changed is not the new image's.
             let while_changing = told(ctx, "errors", |ago| if (6..12).contains(&ago) { 0.5 } else { 0.001 });
             assert!(matches!(compare(ctx, &deploy, &while_changing), Says::Well(_)));
