@@ -18,7 +18,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use deploys::{APP, images};
 use driver::{Browser, DOWN, ENTER, NARROW, PICTURED, TAB, WIDE, free_port};
@@ -84,6 +84,19 @@ fn skipped() -> bool {
     true
 }
 
+/// The page of a fresh demo whose bot is up, with nobody beside it; none where there is no browser.
+async fn opened(dark: bool) -> Option<(MutexGuard<'static, ()>, Demo, Browser)> {
+    if skipped() {
+        return None;
+    }
+    let one = ONE.lock().await;
+    let demo = Demo::start();
+    let browser = Browser::start(&screens(), dark).await;
+    browser.open(&demo.address).await;
+    browser.see("#demo .bot-state", "Bot up").await;
+    Some((one, demo, browser))
+}
+
 fn screens() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("screens")
 }
@@ -103,14 +116,7 @@ async fn fits(browser: &Browser, when: &str) {
 
 #[tokio::test]
 async fn three_in_the_morning_is_played_to_its_end() {
-    if skipped() {
-        return;
-    }
-    let _one = ONE.lock().await;
-    let demo = Demo::start();
-    let browser = Browser::start(&screens(), true).await;
-    browser.open(&demo.address).await;
-    browser.see("#demo .bot-state", "Bot up").await;
+    let Some((_one, demo, browser)) = opened(true).await else { return };
     browser.pictures("night-0-before").await;
 
     browser.click("#demo button", "Show me 3 a.m.").await;
@@ -162,14 +168,7 @@ async fn three_in_the_morning_is_played_to_its_end() {
 
 #[tokio::test]
 async fn an_incident_is_run_by_hand() {
-    if skipped() {
-        return;
-    }
-    let _one = ONE.lock().await;
-    let demo = Demo::start();
-    let browser = Browser::start(&screens(), false).await;
-    browser.open(&demo.address).await;
-    browser.see("#demo .bot-state", "Bot up").await;
+    let Some((_one, _demo, browser)) = opened(false).await else { return };
 
     // Somebody who is not on call declares, with completion and the keyboard alone.
     browser.see("button.actor", "Dmitri").await;
@@ -266,14 +265,7 @@ async fn an_incident_is_run_by_hand() {
 
 #[tokio::test]
 async fn a_demo_that_starts_over_goes_on() {
-    if skipped() {
-        return;
-    }
-    let _one = ONE.lock().await;
-    let demo = Demo::start();
-    let browser = Browser::start(&screens(), true).await;
-    browser.open(&demo.address).await;
-    browser.see("#demo .bot-state", "Bot up").await;
+    let Some((_one, demo, browser)) = opened(true).await else { return };
     browser.click("#channel-composer textarea", "").await;
     browser.keys("/sev1 service: agent title: checkout is down").await;
     browser.keys(ENTER).await;

@@ -5,6 +5,8 @@
 
 #[path = "support/killed.rs"]
 mod killed;
+#[path = "support/on_fly.rs"]
+mod on_fly;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -39,14 +41,6 @@ const THERE: &str = r#"{
     "settings": {"boot_ms": 60, "healthy_ms": 200, "stop_ms": 40, "check_every_ms": 20, "rate_limits": false}
 }"#;
 
-fn workspace() -> discord::Workspace {
-    let mut workspace = discord::Workspace::example();
-    // The pace is tried elsewhere.
-    workspace.settings.messages_per_window = 1_000;
-    workspace.settings.global_per_second = 1_000;
-    workspace
-}
-
 /// The shipped policy, open at any hour, asking for no boxes: what refuses a deploy is tried elsewhere.
 fn policy() -> String {
     let mut table: toml::Table = SHIPPED.parse().expect("a table");
@@ -59,34 +53,11 @@ fn policy() -> String {
 }
 
 fn setup(folder: &Path, discord: &discord::Handle, fly: &fly::Handle, port: u16) -> String {
-    format!(
+    let ana = discord.member_id("ana").expect("a member");
+    let rest = format!(
         r#"
-[team]
-name = "lighthouse"
-zone = "America/Chicago"
-[discord]
-guild = "{guild}"
-api_url = "{api}"
-rest_after_restart = "0s"
-[channels]
-incidents = "incidents"
-test = "incidents-test"
-announce = "announcements"
-[roles]
-reliability = "on-call"
-engineer = "lead"
-manager = "admin"
-responder = "responder"
-[fly]
-org = "lighthouse"
-machines_url = "{machines}"
-api_url = "{fly}"
 [http]
 private_bind = "127.0.0.1:{port}"
-[policy]
-file = "{policy}"
-[state]
-dir = "{state}"
 [clock]
 virtual = true
 speed = {SPEED:?}
@@ -95,18 +66,9 @@ name = "ana"
 chat = "discord:{ana}"
 roles = ["reliability"]
 wake = [{{ via = "direct" }}]
-[[services]]
-name = "shop"
-production = {{ fly_app = "{APP}" }}
-"#,
-        guild = discord.guild_id(),
-        api = discord.base_url(),
-        machines = fly.machines_url(),
-        fly = fly.api_url(),
-        policy = folder.join("policy.toml").display(),
-        state = folder.join("state").display(),
-        ana = discord.member_id("ana").expect("a member"),
-    )
+"#
+    );
+    on_fly::setup(folder, discord, fly, "", &rest)
 }
 
 async fn answered(discord: &discord::Handle, what: &str, body: Value) {
@@ -179,7 +141,7 @@ async fn a_bot_killed_in_the_middle_of_a_change_finishes_it_once() {
     println!("{rounds} rounds, SEED={seed}");
     let mut dice = Dice(seed);
     let folder = tempfile::tempdir().expect("a folder");
-    let discord = discord::start(discord::Options::new(workspace())).await.expect("the local Discord");
+    let discord = discord::start(discord::Options::new(on_fly::unpaced_guild())).await.expect("the local Discord");
     let there = fly::Workspace::from_json(THERE).expect("a workspace");
     let fly = fly::start(fly::Options::new(there)).await.expect("the local Fly");
     assert!(fly.settled(WITHIN).await, "the machines are up");

@@ -5,6 +5,8 @@
 #[path = "support/killed.rs"]
 #[allow(dead_code, reason = "nothing is left to chance here")]
 mod killed;
+#[path = "support/on_fly.rs"]
+mod on_fly;
 
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -58,35 +60,13 @@ fn policy() -> String {
     toml::to_string(&policy).expect("a policy")
 }
 
-fn setup(folder: &Path, discord: &discord::Handle, fly: &fly::Handle, ports: (u16, u16)) -> String {
-    format!(
+fn setup(folder: &Path, discord: &discord::Handle, fly: &fly::Handle, (private, public): (u16, u16)) -> String {
+    let ana = discord.member_id("ana").expect("a member");
+    let rest = format!(
         r#"
-[team]
-name = "lighthouse"
-zone = "America/Chicago"
-[discord]
-guild = "{guild}"
-api_url = "{api}"
-rest_after_restart = "0s"
-[channels]
-incidents = "incidents"
-test = "incidents-test"
-[roles]
-reliability = "on-call"
-engineer = "lead"
-manager = "admin"
-responder = "responder"
-[fly]
-org = "lighthouse"
-machines_url = "{machines}"
-api_url = "{fly}"
 [http]
 private_bind = "127.0.0.1:{private}"
 public_bind = "127.0.0.1:{public}"
-[state]
-dir = "{state}"
-[policy]
-file = "policy.toml"
 [clock]
 virtual = true
 speed = {SPEED:?}
@@ -97,29 +77,15 @@ name = "github"
 name = "ana"
 chat = "discord:{ana}"
 roles = ["reliability"]
-[[services]]
-name = "shop"
-production = {{ fly_app = "shop" }}
-"#,
-        guild = discord.guild_id(),
-        api = discord.base_url(),
-        machines = fly.machines_url(),
-        fly = fly.api_url(),
-        private = ports.0,
-        public = ports.1,
-        state = folder.join("state").display(),
-        ana = discord.member_id("ana").expect("a member"),
-    )
+"#
+    );
+    on_fly::setup(folder, discord, fly, "", &rest)
 }
 
 impl World {
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut guild = discord::Workspace::example();
-        // The pace is tried elsewhere.
-        guild.settings.messages_per_window = 1_000;
-        guild.settings.global_per_second = 1_000;
-        let discord = discord::start(discord::Options::new(guild)).await.expect("the local Discord");
+        let discord = discord::start(discord::Options::new(on_fly::unpaced_guild())).await.expect("the local Discord");
         let there = fly::Workspace::from_json(THERE).expect("a workspace");
         let fly = fly::start(fly::Options::new(there)).await.expect("the local Fly");
         assert!(fly.settled(WITHIN).await, "the machines are up");

@@ -6,6 +6,8 @@
 #[path = "support/killed.rs"]
 #[allow(dead_code, reason = "these deaths are no dice")]
 mod killed;
+#[path = "support/on_fly.rs"]
+mod on_fly;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -35,14 +37,6 @@ const THERE: &str = r#"{
     "settings": {"boot_ms": 60, "healthy_ms": 100, "check_every_ms": 50, "rate_limits": false}
 }"#;
 
-fn guild() -> discord::Workspace {
-    let mut guild = discord::Workspace::example();
-    // The pace is tried elsewhere.
-    guild.settings.messages_per_window = 1_000;
-    guild.settings.global_per_second = 1_000;
-    guild
-}
-
 /// The shipped rules, each with a `for` of five seconds, memory with fifteen, counted over ten and looked at each second.
 fn policy() -> String {
     let mut table: toml::Table = SHIPPED.parse().expect("a table");
@@ -60,48 +54,6 @@ fn policy() -> String {
         }
     }
     toml::to_string(&table).expect("a text")
-}
-
-fn setup(folder: &Path, discord: &discord::Handle, fly: &fly::Handle, prometheus: &str, port: u16) -> String {
-    format!(
-        r#"
-[team]
-name = "lighthouse"
-zone = "America/Chicago"
-[discord]
-guild = "{guild}"
-api_url = "{api}"
-rest_after_restart = "0s"
-[channels]
-incidents = "incidents"
-test = "incidents-test"
-[roles]
-reliability = "on-call"
-engineer = "lead"
-manager = "admin"
-responder = "responder"
-[fly]
-org = "lighthouse"
-machines_url = "{machines}"
-api_url = "{fly}"
-prometheus_url = "{prometheus}"
-[http]
-private_bind = "127.0.0.1:{port}"
-[policy]
-file = "{policy}"
-[state]
-dir = "{state}"
-[[services]]
-name = "shop"
-production = {{ fly_app = "{APP}" }}
-"#,
-        guild = discord.guild_id(),
-        api = discord.base_url(),
-        machines = fly.machines_url(),
-        fly = fly.api_url(),
-        policy = folder.join("policy.toml").display(),
-        state = folder.join("state").display(),
-    )
 }
 
 /// Prometheus behind the organisation's path, as Fly has it; ends with the test.
@@ -184,13 +136,15 @@ async fn the_shipped_rules_fire_and_are_over_with_a_real_prometheus() {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let discord = discord::start(discord::Options::new(guild())).await.expect("the local Discord");
+    let discord = discord::start(discord::Options::new(on_fly::unpaced_guild())).await.expect("the local Discord");
     let there = fly::Workspace::from_json(THERE).expect("a workspace");
     let fly = fly::start(fly::Options::new(there)).await.expect("the local Fly");
     assert!(fly.settled(WITHIN).await, "the machines are up");
     let (private, prom) = (free_port(), free_port());
     let prometheus = scraping(folder.path(), prom, &fly);
-    let text = setup(folder.path(), &discord, &fly, &format!("http://127.0.0.1:{prom}"), private);
+    let of_fly = format!("prometheus_url = \"http://127.0.0.1:{prom}\"");
+    let ports = format!("[http]\nprivate_bind = \"127.0.0.1:{private}\"");
+    let text = on_fly::setup(folder.path(), &discord, &fly, &of_fly, &ports);
     std::fs::write(folder.path().join("watchbell.toml"), text).expect("it is written");
     std::fs::write(folder.path().join("policy.toml"), policy()).expect("it is written");
     let env = vec![("DISCORD_TOKEN", discord.bot_token()), ("FLY_READ_TOKEN", "local-look".to_owned())];

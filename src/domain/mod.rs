@@ -26,6 +26,7 @@ pub mod hosting;
 pub mod input;
 pub mod logs;
 pub mod metrics;
+pub mod order;
 pub mod pipeline;
 pub mod promise;
 pub mod releases;

@@ -6,7 +6,6 @@
 
 mod attempts;
 mod following;
-mod order;
 mod showing;
 #[cfg(test)]
 mod tests;
@@ -20,7 +19,6 @@ use tokio::sync::{Notify, mpsc};
 pub use attempts::Pace;
 use attempts::{Attempts, Delivery, PAGE_GIVE_UP_AFTER, delete, page};
 use following::Follow;
-use order::{holds_what_follows, key};
 pub use showing::Shown;
 use showing::{Sent, Showing, worst_first};
 
@@ -33,6 +31,7 @@ use crate::domain::effect::{Effect, EffectKind, Target, Urgency};
 use crate::domain::ids::{EffectId, InputId, Place, Posted, Thing};
 use crate::domain::input::{EffectEnd, EffectOutcome, Input, InputKind};
 use crate::domain::message::{Message, Ping, Text};
+use crate::domain::order::{holds_what_follows, key};
 use crate::domain::policy::Severity;
 use crate::domain::workspace::{Way, Workspace};
 use crate::ports::hosting::StepCall;

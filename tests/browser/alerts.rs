@@ -1,22 +1,14 @@
 //! A rule of the team's own as a person meets it on the page: it fires, is kept quiet, becomes an incident, and that is resolved.
 
 use super::deploys::{APP, command};
-use super::driver::Browser;
-use super::{CARD, CARD_BUTTONS, Demo, ONE, act_as, screens, skipped};
+use super::{CARD, CARD_BUTTONS, act_as, opened};
 
 /// What only the acting member sees.
 const EPHEMERAL: &str = "#channel-log article.ephemeral";
 
 #[tokio::test]
 async fn a_rule_fires_is_kept_quiet_and_becomes_an_incident_that_is_resolved() {
-    if skipped() {
-        return;
-    }
-    let _one = ONE.lock().await;
-    let demo = Demo::start();
-    let browser = Browser::start(&screens(), true).await;
-    browser.open(&demo.address).await;
-    browser.see("#demo .bot-state", "Bot up").await;
+    let Some((_one, _demo, browser)) = opened(true).await else { return };
     act_as(&browser, "Ana").await;
 
     // Every rule in words, with its value now.

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::driver::{Browser, NARROW, WIDE};
-use super::{CARD, Demo, ONE, act_as, fits, screens, skipped};
+use super::{CARD, Demo, act_as, fits, opened};
 
 /// The app that is deployed.
 pub const APP: &str = "hotdash-agent-service";
@@ -63,14 +63,7 @@ async fn machines_take(demo: &Demo, boot_ms: u64) {
 
 #[tokio::test]
 async fn a_bad_deploy_is_caught_and_taken_back_over_the_death_of_the_bot() {
-    if skipped() {
-        return;
-    }
-    let _one = ONE.lock().await;
-    let demo = Demo::start();
-    let browser = Browser::start(&screens(), true).await;
-    browser.open(&demo.address).await;
-    browser.see("#demo .bot-state", "Bot up").await;
+    let Some((_one, demo, browser)) = opened(true).await else { return };
     act_as(&browser, "Ana").await;
     machines_take(&demo, 6_000).await;
 
@@ -137,14 +130,7 @@ async fn a_bad_deploy_is_caught_and_taken_back_over_the_death_of_the_bot() {
 
 #[tokio::test]
 async fn a_deploy_past_the_bot_is_taken_back_from_the_lock_screen() {
-    if skipped() {
-        return;
-    }
-    let _one = ONE.lock().await;
-    let demo = Demo::start();
-    let browser = Browser::start(&screens(), false).await;
-    browser.open(&demo.address).await;
-    browser.see("#demo .bot-state", "Bot up").await;
+    let Some((_one, _demo, browser)) = opened(false).await else { return };
     // What Fly has at the bot's first look is nobody's news.
     browser.click("#demo button", "Skip +1m").await;
 

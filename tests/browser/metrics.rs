@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use super::deploys::{APP, command};
-use super::driver::Browser;
-use super::{Demo, ONE, act_as, screens, skipped};
+use super::{act_as, opened};
 
 /// What only the acting member sees.
 const EPHEMERAL: &str = "#channel-log article.ephemeral";
@@ -14,14 +13,7 @@ const PICTURE: &str = "const one = document.querySelector('#channel-log article.
 
 #[tokio::test]
 async fn figures_are_a_picture_and_say_the_same_in_words() {
-    if skipped() {
-        return;
-    }
-    let _one = ONE.lock().await;
-    let demo = Demo::start();
-    let browser = Browser::start(&screens(), true).await;
-    browser.open(&demo.address).await;
-    browser.see("#demo .bot-state", "Bot up").await;
+    let Some((_one, _demo, browser)) = opened(true).await else { return };
     act_as(&browser, "Ana").await;
     command(&browser, &format!("/metrics service: {APP} window: 1h")).await;
     browser.see(EPHEMERAL, "P95 latency").await;

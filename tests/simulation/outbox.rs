@@ -11,9 +11,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::chat::{Reply, Request};
 use super::host::Call;
 use crate::domain::effect::{Effect, EffectKind, Target};
-use crate::domain::ids::{AlertId, DeployId, EffectId, IncidentId, Place, Posted, Thing};
+use crate::domain::ids::{AlertId, DeployId, EffectId, IncidentId, Place, Posted};
 use crate::domain::input::{EffectEnd, Stepped};
 use crate::domain::message::{Message, Ping, Text};
+use crate::domain::order::{holds_what_follows, key};
 use crate::domain::workspace::{Way, Workspace};
 use crate::log::torn::Dice;
 
@@ -293,9 +294,6 @@ impl Outbox {
 
     /// A step came to its end.
     pub fn stepped(&mut self, key: &str, end: Stepped) -> Step {
-        if let Some(job) = self.running.get(key) {
-            self.unrecorded.insert(job.effect.id, key.to_owned());
-        }
         self.end(key, Some(EffectEnd::Stepped { end }))
     }
 
@@ -313,8 +311,7 @@ impl Outbox {
         let Some(job) = self.running.remove(key) else { return Step::Pause(TimeDelta::zero()) };
         let effect = job.effect;
         self.withdrawn.remove(&effect.id);
-        let makes_a_place = matches!(effect.kind, EffectKind::Card { .. } | EffectKind::Thread { .. });
-        if makes_a_place && matches!(end, Some(EffectEnd::GivenUp { .. })) {
+        if end.as_ref().is_some_and(|end| holds_what_follows(&effect, end)) {
             self.unrecorded.insert(effect.id, key.to_owned());
         }
         match (&effect.kind, &end) {
@@ -327,31 +324,5 @@ impl Outbox {
             _ => {}
         }
         Step::End(effect.id, end)
-    }
-}
-
-/// Effects with the same key are done one after another.
-fn key(effect: &Effect) -> String {
-    match &effect.kind {
-        EffectKind::Card { incident, .. } | EffectKind::Thread { incident } => format!("thread:{}", incident.0),
-        EffectKind::Board { to, .. } | EffectKind::AlertCard { to, .. } | EffectKind::Post { to, .. } => match to {
-            Target::Thread(id) => format!("thread:{}", id.0),
-            // What is said about an incident comes after its card, in whatever channel that stands.
-            Target::Incidents | Target::Test => match effect.on {
-                Thing::Incident(id) => format!("thread:{}", id.0),
-                Thing::Deploy(id) => format!("deploy:{}", id.0),
-                Thing::Alert(id) => format!("alert:{}", id.0),
-                Thing::Team => "team".to_owned(),
-            },
-            Target::Announce => "announce".to_owned(),
-            Target::Direct(person) => format!("person:{person}"),
-        },
-        EffectKind::Act { app, step, .. } => match step.machine() {
-            Some(machine) => format!("machine:{app}:{machine}"),
-            None => format!("releases:{app}"),
-        },
-        EffectKind::Page { .. } | EffectKind::Look { .. } | EffectKind::Survey { .. } | EffectKind::Follow { .. } => {
-            format!("alone:{}", effect.id)
-        }
     }
 }

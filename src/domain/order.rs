@@ -1,13 +1,14 @@
 //! What is done after what: effects with one key never overtake each other.
 //!
-//! Pure. Says nothing about when something is done, only what has to be over before.
+//! Pure. Says nothing about when something is done, only what has to be over before; the outbox keeps to it, and so does the
+//! simulation's.
 
-use crate::domain::effect::{Effect, EffectKind, Target};
-use crate::domain::ids::Thing;
-use crate::domain::input::EffectEnd;
+use super::effect::{Effect, EffectKind, Target};
+use super::ids::Thing;
+use super::input::EffectEnd;
 
 /// Effects with the same key are done one after another.
-pub(super) fn key(effect: &Effect) -> String {
+pub fn key(effect: &Effect) -> String {
     match &effect.kind {
         EffectKind::Card { incident, .. } | EffectKind::Thread { incident } => format!("thread:{}", incident.0),
         EffectKind::Board { to, .. } | EffectKind::AlertCard { to, .. } | EffectKind::Post { to, .. } => match to {
@@ -37,7 +38,7 @@ pub(super) fn key(effect: &Effect) -> String {
 /// Whether nothing may follow under the key until this end is on record. A restart does again what is not: a step at the host
 /// would be done over what came after it, and a thread that comes to be after all is another place than the one where the words
 /// after it stand already.
-pub(super) fn holds_what_follows(effect: &Effect, end: &EffectEnd) -> bool {
+pub fn holds_what_follows(effect: &Effect, end: &EffectEnd) -> bool {
     match effect.kind {
         EffectKind::Act { .. } => true,
         EffectKind::Card { .. } | EffectKind::Thread { .. } => matches!(end, EffectEnd::GivenUp { .. }),
