@@ -29,8 +29,6 @@ mod logs;
 
 /// What `health` ends with when it could not look: a set-up that cannot be read is no warning about a service.
 const NOT_LOOKED: u8 = 3;
-/// When a start is over for sure: commands are registered, cards compared, services looked at.
-const STARTED_AFTER: std::time::Duration = std::time::Duration::from_secs(45);
 
 /// An incident bot for a team that runs on Fly.io and talks on Discord.
 #[derive(Debug, Parser)]
@@ -189,12 +187,7 @@ async fn act(action: Action) -> anyhow::Result<ExitCode> {
             // Where the clock can be moved, the host is a stand-in.
             let patience =
                 if config.virtual_clock.is_some() { Patience::with_a_stand_in() } else { Patience::default() };
-            let bot = shell::start(config, Settings { patience, ..Settings::default() }).await?;
-            tokio::spawn(async {
-                tokio::time::sleep(STARTED_AFTER).await;
-                let _ = tokio::task::spawn_blocking(memory::let_go_of_the_program).await;
-            });
-            bot.run(told_to_stop()).await?;
+            shell::start(config, Settings { patience, ..Settings::default() }).await?.run(told_to_stop()).await?;
         }
         #[cfg(feature = "sim")]
         Action::Demo(arguments) => demo::demo(arguments, told_to_stop()).await?,
