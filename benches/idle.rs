@@ -1,9 +1,10 @@
 //! What the bot costs when nothing happens: memory, wake-ups and processor time, as the system counts them.
 //!
-//! `cargo bench --bench idle [-- --seconds N --probes N --folder DIR]`. The real program (`watchbell run`, as `cargo bench` builds it) in a
+//! `cargo bench --bench idle [-- --seconds N --probes N --folder DIR --program FILE]`. The real program (`watchbell run`) in a
 //! process of its own with an empty record, against the local Discord in this one; a minute to settle, then a minute to count.
 //! Once without services, then with as many probes as told (4), each every 30 s as the shipped policy has it. With `--folder`
-//! once, without services, on a copy of that state folder, as `cargo bench --bench start -- --folder DIR` leaves one. A wake-up
+//! once, without services, on a copy of that state folder, as `cargo bench --bench start -- --folder DIR` leaves one. The program is
+//! what `cargo bench` builds, stand-ins included, or with `--program` another one, as what the image holds. A wake-up
 //! is a voluntary context switch of any of its threads: a wait that ended.
 
 #[path = "support/mod.rs"]
@@ -29,11 +30,12 @@ async fn main() -> anyhow::Result<()> {
     let discord = discord::start(discord::Options::new(discord::Workspace::example())).await?;
     let services = service().await?;
     let minute = Duration::from_secs(seconds);
+    let program = options.get("--program").map_or(env!("CARGO_BIN_EXE_watchbell"), String::as_str);
     if let Some(record) = options.get("--folder") {
-        idle(&discord, &services, 0, minute, Some(Path::new(record))).await?;
+        idle(program, &discord, &services, 0, minute, Some(Path::new(record))).await?;
     } else {
         for probes in [0, probes] {
-            idle(&discord, &services, probes, minute, None).await?;
+            idle(program, &discord, &services, probes, minute, None).await?;
         }
     }
     discord.shutdown().await;
@@ -60,6 +62,7 @@ impl Drop for Ended {
 }
 
 async fn idle(
+    program: &str,
     discord: &Handle,
     service: &str,
     probes: usize,
@@ -75,7 +78,7 @@ async fn idle(
     fs::write(&file, set_up(discord, &folder.path().join("state"), service, probes))?;
     let log = fs::File::create(folder.path().join("log"))?;
     let mut bot = Ended(
-        Command::new(env!("CARGO_BIN_EXE_watchbell"))
+        Command::new(program)
             .args(["run", "--config"])
             .arg(&file)
             .env("DISCORD_TOKEN", discord.bot_token())

@@ -38,7 +38,8 @@ simulate() {
 }
 
 copy
-if ! simulate; then
+# Whether the tree is well is asked elsewhere (.ci/run); here only whether this copy plays at all.
+if ! SEEDS=200 simulate; then
     grep -m 1 -E '^(seed|error)' "$out" || tail -20 "$out"
     echo "the simulation fails without any fault"
     exit 1
