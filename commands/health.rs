@@ -29,7 +29,8 @@ pub const COMMAND: Command = Command {
             .as_ref()
             .ok_or_else(|| Refusal::because("I could not look in time. Try again in a moment; nothing is known."))?;
         let targets = if call.word("service").is_none() { ctx.policy.targets.as_slice() } else { &[] };
-        let message = health::card(report, targets);
-        Ok(Draft::new(ctx).done(only_you(message)))
+        let draft = Draft::new(ctx);
+        let fires = draft.alerts().firing_about(report.stages.iter().map(|stage| &stage.service));
+        Ok(draft.done(only_you(health::card(report, targets, &fires))))
     },
 };

@@ -363,6 +363,16 @@ impl Alerts {
         self.iter().filter(|group| group.over.is_none() && !group.is_storm())
     }
 
+    /// The numbers of those that fire about the production of these services.
+    pub fn firing_about<'a>(&self, services: impl Iterator<Item = &'a Service>) -> Vec<String> {
+        let services: Vec<&Service> = services.collect();
+        let about = self.firing().filter(|group| group.stage == Stage::Production);
+        about
+            .filter(|group| group.service.as_ref().is_some_and(|of| services.contains(&of)))
+            .map(|group| group.id.to_string())
+            .collect()
+    }
+
     /// The groups that stand on another's card.
     pub fn on_card_of(&self, host: AlertId) -> impl Iterator<Item = &Group> {
         self.iter().filter(move |group| group.card_of == Some(host))

@@ -134,7 +134,8 @@ fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome, answers: &Answer
                 let _ = due::measured(draft, incident, Some(report), answers);
             } else if let EffectKind::Look { incident, services, .. } = &effect.kind {
                 let incident = *incident;
-                let mut message = health::card(report, &[]);
+                let fires = draft.alerts().firing_about(report.stages.iter().map(|stage| &stage.service));
+                let mut message = health::card(report, &[], &fires);
                 if draft.incident(incident).is_ok_and(|incident| incident.services.is_empty()) {
                     message = message.and(text::nothing_named());
                 }

@@ -161,7 +161,7 @@ fn a_slow_answer_is_named_and_a_refused_token_is_no_all_clear() {
 fn the_card_says_what_has_no_source() {
     let text = "name = \"memory\"\ntarget = \"under 70 %\"\nnot_measured = \"a metrics source\"";
     let target: policy::Target = toml::from_str(text).unwrap_or_else(|error| panic!("{error}"));
-    let message = card(&report(vec![stage(vec![machine("a")], vec![answered(34)])]), &[target]);
+    let message = card(&report(vec![stage(vec![machine("a")], vec![answered(34)])]), &[target], &[]);
     let card = message.card.unwrap_or_else(|| panic!("a card"));
     assert_eq!(card.title, "✓ Everything I watch is well");
     let fields: Vec<(String, crate::domain::message::Text)> =
@@ -171,6 +171,18 @@ fn the_card_says_what_has_no_source() {
         ("? Not measured", "memory: add a metrics source"),
     ];
     assert_eq!(fields, expected.map(|(name, value)| (name.to_owned(), value.into())));
+}
+
+#[test]
+fn while_an_alert_fires_not_everything_is_well() {
+    let well = report(vec![stage(vec![machine("a")], vec![answered(34)])]);
+    let title = |fires: &[&str]| {
+        let fires: Vec<String> = fires.iter().map(|id| (*id).to_owned()).collect();
+        card(&well, &[], &fires).card.map(|card| card.title).unwrap_or_default()
+    };
+    assert_eq!(title(&["ALR-1"]), "⚠ Machines and probes are well; ALR-1 fires");
+    assert_eq!(title(&["ALR-1", "ALR-2"]), "⚠ Machines and probes are well; ALR-1 and ALR-2 fire");
+    assert_eq!(title(&["ALR-1", "ALR-2", "ALR-3"]), "⚠ Machines and probes are well; 3 alerts fire");
 }
 
 #[test]

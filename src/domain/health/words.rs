@@ -12,16 +12,20 @@ use crate::domain::policy::Target;
 const JSON_VERSION: u32 = 1;
 
 /// The report as a message: a field a stage, one line for the host's app and one a probe. `targets` are what the team wants
-/// measured; those without a source are named, so that nobody takes silence for health.
-pub fn card(report: &HealthReport, targets: &[Target]) -> Message {
-    let mark = report.mark();
+/// measured; those without a source are named, so that nobody takes silence for health. `fires` names the alerts about what is shown:
+/// with one nobody is told that all is well.
+pub fn card(report: &HealthReport, targets: &[Target], fires: &[String]) -> Message {
+    let (mark, headline) = match report.mark() {
+        Mark::Ok if !fires.is_empty() => (Mark::Warning, format!("Machines and probes are well; {}", firing(fires))),
+        mark => (mark, headline(report)),
+    };
     let tone = match mark {
         Mark::Ok => Tone::Good,
         Mark::Warning => Tone::Warn,
         Mark::Critical => Tone::Bad,
         Mark::Unknown => Tone::Quiet,
     };
-    let mut card = Card::new(format!("{mark} {}", headline(report)), tone);
+    let mut card = Card::new(format!("{mark} {headline}"), tone);
     if let Some((mark, says)) = auth_line(report)
         && mark != Mark::Ok
     {
@@ -67,6 +71,15 @@ pub fn json(report: &HealthReport) -> Value {
         "auth": auth,
         "stages": report.stages.iter().map(stage_json).collect::<Vec<_>>(),
     })
+}
+
+/// "ALR-1 fires".
+fn firing(fires: &[String]) -> String {
+    match fires {
+        [one] => format!("{one} fires"),
+        [one, other] => format!("{one} and {other} fire"),
+        _ => format!("{} alerts fire", fires.len()),
+    }
 }
 
 fn headline(report: &HealthReport) -> String {
