@@ -137,11 +137,13 @@ mod tests {
     use crate::domain::deploy::{Plan, Shipped};
     use crate::domain::fact::Fact;
     use crate::domain::hosting::Image;
-    use crate::domain::ids::{DeployId, Person, Service};
-    use crate::domain::workspace::Stage;
+    use crate::domain::ids::{DeployId, InputId, Person, Service};
+    use crate::domain::policy::{Policy, SHIPPED};
+    use crate::domain::state::State;
+    use crate::domain::workspace::{Stage, Workspace};
+    use chrono::TimeDelta;
 
-    #[test]
-    fn of_a_list_without_machines_nothing_is_known() {
+    fn planned(at: chrono::DateTime<chrono::Utc>) -> Deploy {
         let shipped = |tag: &str| Shipped { image: Image::new(format!("registry.fly.io/shop:{tag}")), version: None };
         let plan = Plan {
             kind: Kind::Deploy,
@@ -159,7 +161,6 @@ mod tests {
             release_command_unknown: None,
             scale: None,
         };
-        let at = chrono::DateTime::UNIX_EPOCH;
         let planned = Fact::DeployPlanned {
             plan: Box::new(plan),
             by: Person::new("discord:1"),
@@ -171,7 +172,31 @@ mod tests {
             by_itself: false,
             request: None,
         };
-        let deploy = Deploy::planned(DeployId(1), at, &planned).unwrap_or_else(|| panic!("a deploy"));
+        Deploy::planned(DeployId(1), at, &planned).unwrap_or_else(|| panic!("a deploy"))
+    }
+
+    #[test]
+    fn a_watch_is_of_the_stage_at_hand_and_not_of_the_one_before() {
+        let at = chrono::DateTime::UNIX_EPOCH;
+        let mut deploy = planned(at);
+        deploy.started_at = Some(at);
+        deploy.stage_at = Some(at + TimeDelta::minutes(20));
+        deploy.phase = Phase::LastLook;
+        let team =
+            "team = { name = \"t\", zone = \"UTC\" }\nchannels = { incidents = \"i\", test = \"t\" }\npeople = []";
+        let workspace: Workspace = toml::from_str(team).unwrap_or_else(|error| panic!("{error}"));
+        let policy = Policy::parse(SHIPPED).unwrap_or_else(|error| panic!("{error}"));
+        let (state, input) = (State::default(), InputId::new("x"));
+        let ctx = Ctx { state: &state, policy: &policy, workspace: &workspace, now: at, input: &input };
+        assert_eq!(watched(&ctx, &deploy).map(|watched| watched.began), deploy.stage_at);
+        deploy.phase = Phase::Rolling;
+        assert!(watched(&ctx, &deploy).is_none());
+    }
+
+    #[test]
+    fn of_a_list_without_machines_nothing_is_known() {
+        let at = chrono::DateTime::UNIX_EPOCH;
+        let deploy = planned(at);
         let empty = Inventory {
             app: "shop".to_owned(),
             at,
