@@ -13,7 +13,7 @@ use crate::domain::escalate;
 use crate::domain::fact::{EscalationReason, Fact, Status};
 use crate::domain::ids::{AlertId, IncidentId, Service, Thing};
 use crate::domain::input::Actor;
-use crate::domain::message::{Message, Ping, Text};
+use crate::domain::message::{ButtonStyle, Message, Ping, Text};
 use crate::domain::policy::Severity;
 use crate::domain::promise::PromiseKind;
 use crate::domain::refusal::Refusal;
@@ -242,6 +242,12 @@ fn join(draft: &mut Draft<'_>, group: &Group, incident: IncidentId) -> Result<()
     let reason = format!("{incident} is open for it: in its thread, without a ping");
     draft.alert(id, Happened::Shown { reason, pinged: false, card_of: None, repeat_at: None });
     draft.alert_card(id, Target::Thread(incident), Vec::new());
+    let severity = draft.incident(incident)?.severity;
+    if let Some(worse) = declares(draft, group).filter(|declared| *declared < severity) {
+        let line = Message::line(words::would_be_worse(group, worse, incident, severity));
+        let message = line.button(format!("severity:{}", incident.0), "Severity", ButtonStyle::Plain);
+        draft.post(incident, Target::Thread(incident), message);
+    }
     if group.level == Level::Critical { call_again(draft, incident) } else { Ok(()) }
 }
 

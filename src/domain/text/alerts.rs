@@ -9,6 +9,7 @@ use crate::domain::alerts::{GROUPS_MAX, Group, Level, Quiet, Silence};
 use crate::domain::draft::Ctx;
 use crate::domain::ids::{AlertId, IncidentId, Person};
 use crate::domain::message::{Text, TimeStyle};
+use crate::domain::policy::Severity;
 use crate::domain::workspace::Workspace;
 
 /// Characters of a summary in a card's first line.
@@ -138,6 +139,11 @@ pub fn still_fires(group: &Group, now: DateTime<Utc>) -> Text {
 /// It was over and fires again.
 pub fn fires_again(group: &Group) -> Text {
     Text::plain(format!("{} fires again.", headline(group)))
+}
+
+/// It went into the thread of an incident that is milder than the one it would have opened.
+pub fn would_be_worse(group: &Group, worse: Severity, incident: IncidentId, severity: Severity) -> Text {
+    Text::plain(format!("By itself {} would have opened a {worse}; {incident} is a {severity}. Is it worse?", group.id))
 }
 
 /// A warning has become critical.
