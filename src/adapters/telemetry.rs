@@ -5,11 +5,11 @@
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Metadata, Subscriber};
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, fmt};
+use tracing_subscriber::{Layer, fmt};
 
 /// What is logged when nobody says otherwise.
 const DEFAULT: &str = "warn,watchbell=info";
@@ -44,8 +44,8 @@ fn subscriber<W>(filter: &str, json: bool, writer: W) -> Result<impl Subscriber 
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let asked_for = EnvFilter::builder()
-        .parse(filter)
+    let asked_for: Targets = filter
+        .parse()
         .map_err(|error| format!("“{filter}” is not a log filter ({error}); write it as watchbell=debug"))?;
     let lines = fmt::layer().with_writer(writer);
     let lines = if json { lines.json().boxed() } else { lines.compact().boxed() };
@@ -106,7 +106,7 @@ mod tests {
         for filter in [
             "trace",
             "trace,tungstenite::protocol=trace",
-            "trace,serenity::gateway::shard=trace,serenity::gateway[run]=trace,hyper_util::client=debug",
+            "trace,serenity::gateway::shard=trace,serenity::gateway=trace,hyper_util::client=debug",
             DEFAULT,
         ] {
             for json in [false, true] {
