@@ -29,7 +29,7 @@ pub const COMMAND: Command = Command {
             .as_ref()
             .ok_or_else(|| Refusal::because("I could not look in time. Try again in a moment; nothing is known."))?;
         let targets = if call.word("service").is_none() { ctx.policy.targets.as_slice() } else { &[] };
-        let message = health::card(report, targets);
+        let message = health::card(&report.clone().held_against(ctx.policy), targets);
         Ok(Draft::new(ctx).done(only_you(message)))
     },
 };

@@ -171,6 +171,7 @@ where
     /// Runs until told to stop or the record cannot be written.
     pub async fn run(mut self, mut stop: tokio::sync::watch::Receiver<bool>) -> End {
         let last_seen = self.state.latest.max(self.last_alive());
+        self.go_on_from(last_seen);
         self.state.measured = self.measured_before();
         if let Err(end) = self.begin(last_seen) {
             return end;

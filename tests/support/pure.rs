@@ -310,6 +310,8 @@ impl Pure {
             says: says.to_owned(),
             slow: behaviour == Behaviour::Slow,
             very_slow: false,
+            certificate_ends: None,
+            ends_in: None,
         }
     }
 

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::Driver;
 use crate::adapters::clock::Timepiece;
@@ -31,8 +32,8 @@ const RULES_NOTE: &str = "rules";
 /// When the rules are looked at, and what was noted last.
 #[derive(Debug, Default)]
 pub(super) struct Watching {
-    /// When next; none while they are being looked at, and before the first time.
-    rules_due: Option<DateTime<Utc>>,
+    /// When they were looked at last; none before the first time.
+    rules_at: Option<DateTime<Utc>>,
     /// Since when they are being looked at: what they need is asked for.
     looking: Option<Instant>,
     /// Whether they were looked at and nothing is noted of it yet.
@@ -54,9 +55,10 @@ where
     pub(super) fn rules_due(&self) -> Option<DateTime<Utc>> {
         let now = self.now();
         let has_any = rules::are_any(&self.ctx(&InputId::new("rules"), now));
-        // A policy may have come that looks more often. The first look is at once: what was pending before a restart goes on.
-        let latest = now + self.parts.policy.alerts.rules_every.delta();
-        (has_any && !self.is_looking()).then(|| self.watching.rules_due.map_or(now, |due| due.min(latest)))
+        // By the policy of now: one may have come that looks more often. The first look is at once: what was pending before a restart
+        // goes on.
+        let every = self.parts.policy.alerts.rules_every.delta();
+        (has_any && !self.is_looking()).then(|| self.watching.rules_at.map_or(now, |at| at + every))
     }
 
     fn is_looking(&self) -> bool {
@@ -70,7 +72,7 @@ where
         let watching = &mut self.watching;
         watching.looks += 1;
         watching.looking = Some(Instant::now());
-        watching.rules_due = Some(now + self.parts.policy.alerts.rules_every.delta());
+        watching.rules_at = Some(now);
         let id = InputId::new(format!("rules:{}:{}", self.parts.journal.epoch(), watching.looks));
         let beat = Some(self.door.pulse().beat());
         Some(Inbound { input: Input { id, kind: InputKind::Rules }, reply: None, answers: None, beat })
@@ -93,6 +95,17 @@ where
         let note = serde_json::to_vec(&kept).unwrap_or_default();
         if self.parts.views.put_note(RULES_NOTE, &note).is_ok() {
             self.watching.rules_noted = Arc::new(kept);
+        }
+    }
+
+    /// The clock goes on from where it was before the restart, when it shows less: what was pending would have to wait for it.
+    pub(super) fn go_on_from(&mut self, last_seen: Option<DateTime<Utc>>) {
+        let rules: Rules = self.note(RULES_NOTE).unwrap_or_default();
+        let Some(before) = last_seen.max(rules.looked_at()) else { return };
+        let behind = before - self.now();
+        if behind > TimeDelta::zero() {
+            warn!(by_s = behind.num_seconds(), "The clock is behind the record; time goes on from there");
+            self.parts.clock.not_before(before);
         }
     }
 
