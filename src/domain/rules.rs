@@ -32,8 +32,9 @@ pub use seeing::needs;
 pub const SOURCE: &str = "rules";
 /// The label with a copy's name, where it is not production.
 const STAGE: &str = "stage";
-/// Looks that may be missed in a row; what is more is a clock that jumped, or a machine that slept.
-const MISSED_MAX: i32 = 2;
+/// A look that has not come back in this time is given up: the next one is made. Between two looks there is no more than that and the time
+/// between them; where there is, a clock has jumped, or a machine has slept.
+pub const LOOK_MAX: TimeDelta = TimeDelta::seconds(60);
 /// What a certificate is known to be after it was shown last.
 const CERTIFICATE_FOR: TimeDelta = TimeDelta::days(7);
 /// Looks at one copy of a service that are kept for rules.
@@ -92,7 +93,7 @@ pub struct Rules {
     /// When it was last found out how a copy of a service is.
     #[serde(skip)]
     told: BTreeMap<(Service, Stage), At>,
-    /// Those that were well when it was found out last: when that was, and whether they slept.
+    /// When a copy of a service was found well last, and whether it slept.
     #[serde(skip)]
     well: BTreeMap<(Service, Stage), (At, bool)>,
     /// When a copy's certificate was shown last, and when it ends.
@@ -136,18 +137,12 @@ impl Rules {
         self
     }
 
-    /// Another look begins. A clock that jumped since the one before, either way, counts as one look: neither does anything fire before
-    /// it has lasted, nor is forgotten what was pending. So does a machine that slept.
+    /// Another look begins. When a clock jumped since the one before, either way, no time has passed: neither does anything fire before it
+    /// has lasted, nor is forgotten what was pending. It is one look late. So it is for a machine that slept.
     fn pass(&mut self, every: TimeDelta, now: At) {
         let Some(before) = self.looked.replace(now) else { return };
-        let passed = now - before;
-        let counts = match passed {
-            passed if passed < TimeDelta::zero() => TimeDelta::zero(),
-            passed if passed > every * MISSED_MAX => every,
-            passed => passed,
-        };
-        let jumped = passed - counts;
-        if jumped.is_zero() {
+        let jumped = now - before;
+        if TimeDelta::zero() <= jumped && jumped <= LOOK_MAX + every {
             return;
         }
         for one in self.followed.values_mut() {
@@ -177,12 +172,8 @@ impl Rules {
         if let Some(ends) = look.certificate_ends {
             self.certificates.insert(key.clone(), (look.at, ends));
         }
-        match &look.seen {
-            Seen::Green { .. } | Seen::Asleep => {
-                self.well.insert(key.clone(), (look.at, look.seen == Seen::Asleep));
-            }
-            Seen::Red { .. } => drop(self.well.remove(&key)),
-            Seen::Unknown { .. } => {}
+        if matches!(look.seen, Seen::Green { .. } | Seen::Asleep) {
+            self.well.insert(key.clone(), (look.at, look.seen == Seen::Asleep));
         }
         if !matches!(look.seen, Seen::Unknown { .. }) {
             self.told.insert(key, look.at);
@@ -406,13 +397,15 @@ mod tests {
     fn a_clock_that_jumps_makes_nothing_fire_early_and_loses_nothing() {
         let rule = rule("for = \"10m\"\nkeep_firing_for = \"5m\"");
         assert_eq!(played(&rule, &[], 1_800), (Some(600), Some(2_100)));
-        // Ahead: the look of the jump counts as any other. Back: it does not count, so it is one look late.
+        // The time to the look of a jump does not count, so it is one look late.
         for (jumps, late) in [
-            ([(300, 7_200), (1_900, 0)], (0, 0)),
-            ([(300, 540), (1_900, 3_000)], (0, 0)),
+            ([(300, 7_200), (1_900, 0)], (30, 0)),
+            ([(300, 540), (1_900, 3_000)], (30, 30)),
             ([(300, -7_200), (1_900, 0)], (30, 0)),
             ([(300, -600), (1_900, -7_200)], (30, 30)),
-            ([(300, 86_400), (1_900, -86_400)], (0, 30)),
+            ([(300, 86_400), (1_900, -86_400)], (30, 30)),
+            // It fires already: neither over by that, nor anew.
+            ([(700, 7_200), (1_000, -7_200)], (0, 0)),
         ] {
             assert_eq!(played(&rule, &jumps, 1_800), (Some(600 + late.0), Some(2_100 + late.1)), "{jumps:?}");
         }

@@ -39,7 +39,7 @@ pub struct Alerts {
     /// How often the team's own rules are looked at.
     #[serde(default = "rules_every")]
     pub rules_every: Span,
-    /// How long rules see nothing about a service that nothing else finds well, before that is said.
+    /// How long rules see nothing about a service, and nothing else finds it well, before that is said.
     #[serde(default = "no_data_after")]
     pub no_data_after: Span,
     /// The team's own rules; the shipped ones where a policy says nothing of them.

@@ -1,7 +1,7 @@
 //! One rule about one thing over time: beyond its bound since when, within since when, and what that comes to.
 //!
 //! Pure. No data neither resolves nor resets. Time that nobody looked counts when the bot was away for no longer than the rule has to
-//! last; a clock that jumps counts for one look at most (`Rules::pass`).
+//! last; over a clock that jumps none has passed (`Rules::pass`).
 
 use std::hash::{Hash as _, Hasher as _};
 

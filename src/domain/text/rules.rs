@@ -111,7 +111,7 @@ pub fn watches(rule: &Rule) -> String {
         Of::Starts { times, last } => (format!("{times} of the last {last} machines to come up"), false),
         Of::Log { contains } => (format!("log lines with “{contains}”"), true),
         Of::Release => return "the newest release failed, made outside Watchbell".to_owned(),
-        Of::Certificate => ("days that the certificate is good for".to_owned(), false),
+        Of::Certificate => ("what is left of its certificate".to_owned(), false),
         Of::Answers { source } => (format!("time without an answer from {source}"), false),
     };
     let bound = match rule.bound {

@@ -2,7 +2,6 @@
 //! miss. Notes stand beside the record and are no facts: one that is lost costs time, and changes nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
@@ -20,8 +19,6 @@ use crate::shell::door::Inbound;
 
 /// While an incident is open, how often it is noted that the bot is there.
 pub(super) const ALIVE_EVERY: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
-/// A look at the rules that has not come back in this time is given up: the next one is made.
-const LOOK_MAX: Duration = Duration::from_secs(60);
 /// The note of when the bot was last known to be there.
 const ALIVE_NOTE: &str = "alive";
 /// The note of what was seen of the services.
@@ -62,7 +59,7 @@ where
     }
 
     fn is_looking(&self) -> bool {
-        self.watching.looking.is_some_and(|since| since.elapsed() < LOOK_MAX)
+        self.watching.looking.is_some_and(|since| since.elapsed() < rules::LOOK_MAX.to_std().unwrap_or_default())
     }
 
     /// An input to look at the rules with, when it is time.
