@@ -21,6 +21,7 @@ use tracing::{error, warn};
 
 pub use asking::{QUERY_TIMEOUT_MS, look};
 use showing::put_up_what_is_missing;
+pub use watching::go_on_from;
 use watching::{ALIVE_EVERY, Watching};
 
 use super::acting::Acts;
@@ -171,7 +172,6 @@ where
     /// Runs until told to stop or the record cannot be written.
     pub async fn run(mut self, mut stop: tokio::sync::watch::Receiver<bool>) -> End {
         let last_seen = self.state.latest.max(self.last_alive());
-        self.go_on_from(last_seen);
         self.state.measured = self.measured_before();
         if let Err(end) = self.begin(last_seen) {
             return end;

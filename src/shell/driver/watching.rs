@@ -95,37 +95,19 @@ where
         }
     }
 
-    /// The clock goes on from where it was before the restart, when it shows less: what was pending would have to wait for it.
-    pub(super) fn go_on_from(&mut self, last_seen: Option<DateTime<Utc>>) {
-        let rules: Rules = self.note(RULES_NOTE).unwrap_or_default();
-        let Some(before) = last_seen.max(rules.looked_at()) else { return };
-        let behind = before - self.now();
-        if behind > TimeDelta::zero() {
-            warn!(by_s = behind.num_seconds(), "The clock is behind the record; time goes on from there");
-            self.parts.clock.not_before(before);
-        }
-    }
-
     /// What was measured before the restart, as far as it still counts.
     pub(super) fn measured_before(&mut self) -> Measured {
         let now = self.now();
-        let watched: Option<Vec<_>> = self.note(WATCHED_NOTE);
+        let watched: Option<Vec<_>> = note(&mut self.parts.views, WATCHED_NOTE);
         let mut measured = Measured::after_restart(watched.into_iter().flatten(), &self.state.team.down, now);
-        let rules: Rules = self.note(RULES_NOTE).unwrap_or_default();
+        let rules: Rules = note(&mut self.parts.views, RULES_NOTE).unwrap_or_default();
         measured.rules = Arc::new(rules.after_restart(now));
         measured
     }
 
-    fn note<T: serde::de::DeserializeOwned>(&mut self, name: &str) -> Option<T> {
-        let note = self.parts.views.get_note(name).ok().flatten()?;
-        serde_json::from_slice(&note).ok()
-    }
-
     /// When the process before was last known to be there; may be missing.
     pub(super) fn last_alive(&mut self) -> Option<DateTime<Utc>> {
-        let note = self.parts.views.get_note(ALIVE_NOTE).ok().flatten()?;
-        let at_ms = String::from_utf8(note).ok()?.parse().ok()?;
-        DateTime::from_timestamp_millis(at_ms)
+        alive(&mut self.parts.views)
     }
 
     /// While an incident is open, notes every few seconds that the bot is there, so that the next start can say how long it
@@ -141,4 +123,27 @@ where
             let _ = self.parts.views.put_note(ALIVE_NOTE, now.timestamp_millis().to_string().as_bytes());
         }
     }
+}
+
+/// The clock goes on from where it was before the restart, when it shows less: what was pending would have to wait for it. Before anything
+/// looks at it. `latest`: the latest instant on record.
+pub fn go_on_from<V: Views, C: Timepiece>(views: &mut V, latest: Option<DateTime<Utc>>, clock: &C) {
+    let rules: Rules = note(views, RULES_NOTE).unwrap_or_default();
+    let Some(before) = latest.max(alive(views)).max(rules.looked_at()) else { return };
+    let behind = before - clock.now();
+    if behind > TimeDelta::zero() {
+        warn!(by_s = behind.num_seconds(), "The clock is behind the record; time goes on from there");
+        clock.not_before(before);
+    }
+}
+
+fn alive<V: Views>(views: &mut V) -> Option<DateTime<Utc>> {
+    let note = views.get_note(ALIVE_NOTE).ok().flatten()?;
+    let at_ms = String::from_utf8(note).ok()?.parse().ok()?;
+    DateTime::from_timestamp_millis(at_ms)
+}
+
+fn note<T: serde::de::DeserializeOwned, V: Views>(views: &mut V, name: &str) -> Option<T> {
+    let note = views.get_note(name).ok().flatten()?;
+    serde_json::from_slice(&note).ok()
 }
