@@ -230,3 +230,25 @@ pub fn down(policy: &Policy) -> Text {
     let words = format!(" · {times} looks in a row that failed, for {lasts} · {follows}; ");
     Text::default().bold("down").text(words).code("/health").text(" says how they are")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_whole_and_part_and_never_more_than_are_left() {
+        let day = 86_400.0;
+        for (left, says) in [
+            (61.9 * day, "61 days"),
+            (10.0 * day, "10 days"),
+            (9.99 * day, "9.9 days"),
+            (5.04 * day, "5 days"),
+            (1.0 * day, "1 day"),
+            (0.96 * day, "0.9 days"),
+            (60.0, "0 days"),
+            (0.0, "0 days"),
+        ] {
+            assert_eq!(days(left), says, "{left}");
+        }
+    }
+}
