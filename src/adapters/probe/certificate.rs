@@ -15,7 +15,7 @@ use crate::adapters::config::Authorities;
 const TRUSTED_MAX: usize = 100;
 
 /// When a certificate ends (RFC 5280, `notAfter`); none when that cannot be read.
-pub(super) fn ends(der: &[u8]) -> Option<DateTime<Utc>> {
+pub fn ends(der: &[u8]) -> Option<DateTime<Utc>> {
     let mut reader = SliceReader::new(der).ok()?;
     let until_s = reader.sequence(|certificate| -> der::Result<u64> {
         let until_s = certificate.sequence(|told| -> der::Result<u64> {

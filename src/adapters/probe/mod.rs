@@ -35,7 +35,7 @@ use crate::domain::workspace::{ProbeSpec, ProbeWhen, Stage, StageSpec, Workspace
 use crate::ports::{Clock, Watch};
 
 pub use ask::BODY_BYTES_MAX;
-pub use certificate::trusted;
+pub use certificate::{ends as certificate_ends, trusted};
 
 /// The longest that a look takes, beside what its slowest probe may take; what has not answered by then is said so.
 pub const LOOK_MAX: Duration = Duration::from_secs(30);
