@@ -71,7 +71,8 @@ pub struct Pure {
     certificates: BTreeMap<String, TimeDelta>,
     next_look: DateTime<Utc>,
     next_releases: DateTime<Utc>,
-    next_rules: DateTime<Utc>,
+    /// When rules were looked at last.
+    rules_at: Option<DateTime<Utc>>,
     has_rules: bool,
     waiting: VecDeque<Effect>,
     discord_up: bool,
@@ -109,7 +110,7 @@ impl Default for Pure {
             certificates: BTreeMap::new(),
             next_look: now + LOOK_EVERY,
             next_releases: now + RELEASES_EVERY,
-            next_rules: now,
+            rules_at: None,
             has_rules: false,
             waiting: VecDeque::new(),
             discord_up: true,
@@ -769,15 +770,21 @@ impl Pure {
     fn look_at_rules(&mut self) {
         if self.has_rules {
             self.decide(InputKind::Rules, None);
-            self.next_rules = self.now + self.policy.alerts.rules_every.delta();
+            self.rules_at = Some(self.now);
         }
+    }
+
+    /// When rules are looked at next, by the policy of now.
+    fn next_rules(&self) -> Option<DateTime<Utc>> {
+        let next = self.rules_at.map_or(self.now, |at| at + self.policy.alerts.rules_every.delta());
+        self.has_rules.then_some(next)
     }
 
     /// The clock jumps, and everything that is due by it is so at once.
     fn jump(&mut self, by: TimeDelta) {
         self.now += by;
         self.settle();
-        if self.has_rules && self.next_rules <= self.now {
+        if self.next_rules().is_some_and(|at| at <= self.now) {
             self.look_at_rules();
         }
         if self.next_look <= self.now {
@@ -794,14 +801,14 @@ impl Pure {
         let until = self.now + by;
         loop {
             let due = self.state.next_due();
-            let rules = self.has_rules.then_some(self.next_rules);
+            let rules = self.next_rules();
             let next = due.into_iter().chain(rules).chain([self.next_look, self.next_releases]).min().unwrap_or(until);
             if next > until {
                 break;
             }
             self.now = self.now.max(next);
             self.settle();
-            if self.has_rules && self.next_rules <= self.now {
+            if self.next_rules().is_some_and(|at| at <= self.now) {
                 self.look_at_rules();
             }
             if self.next_look <= self.now {
@@ -823,6 +830,9 @@ impl Pure {
                 self.policy = policy;
                 self.policy_text = text;
                 self.decide(InputKind::PolicyAdopted { hash: format!("after {key}") }, None);
+                if self.next_rules().is_some_and(|at| at <= self.now) {
+                    self.look_at_rules();
+                }
                 Ok(())
             }
             Err(why) => Err(format!("that policy does not hold together: {why}")),
