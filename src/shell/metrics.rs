@@ -155,6 +155,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::adapters::clock::Timepiece as _;
 
     const SMALL: &str = "[team]\nname = \"t\"\nzone = \"UTC\"\n[channels]\nincidents = \"i\"\ntest = \"t\"\n\
                          [discord]\nguild = \"1\"\n[fly]\norg = \"acme\"\n\
