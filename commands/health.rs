@@ -29,8 +29,9 @@ pub const COMMAND: Command = Command {
             .as_ref()
             .ok_or_else(|| Refusal::because("I could not look in time. Try again in a moment; nothing is known."))?;
         let targets = if call.word("service").is_none() { ctx.policy.targets.as_slice() } else { &[] };
+        let report = report.clone().held_against(ctx.policy);
         let draft = Draft::new(ctx);
         let fires = draft.alerts().firing_about(report.stages.iter().map(|stage| &stage.service));
-        Ok(draft.done(only_you(health::card(report, targets, &fires))))
+        Ok(draft.done(only_you(health::card(&report, targets, &fires))))
     },
 };

@@ -12,7 +12,7 @@
 # AT_ONCE             formats at once
 set -euo pipefail
 cd "$(dirname "$0")/.."
-all=(alertmanager sentry github pagerduty betterstack generic proof deploy machines logs figures interactions typed markup log record policy)
+all=(alertmanager sentry github pagerduty betterstack generic proof deploy machines logs figures certificate interactions typed markup log record policy)
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 payloads=${WATCHBELL_PAYLOADS:-../shared/payloads}
 at_once=${AT_ONCE:-$(nproc)}

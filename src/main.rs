@@ -369,7 +369,7 @@ async fn health(config: &Config, service: Option<&str>, json: bool, record: Opti
     let prober =
         shell::looking::prober(config, clock, &watchbell::adapters::fly::Paces::new(watchbell::adapters::fly::PACE))
             .map_err(|why| anyhow!(why))?;
-    let report = prober.look(named.as_ref()).await;
+    let report = prober.look(named.as_ref()).await.held_against(&config.policy);
     if let Some(file) = record {
         let mut file = std::fs::OpenOptions::new()
             .create(true)

@@ -33,6 +33,25 @@ fn every_shipped_set_up_is_read_without_a_secret_in_the_environment() {
 }
 
 #[test]
+fn what_is_to_be_trusted_stands_in_a_file_that_is_read_to_a_bound() {
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    let at = |name: &str| folder.path().join(name);
+    let write = |name: &str, bytes: &[u8]| fs::write(at(name), bytes).unwrap_or_else(|error| panic!("{error}"));
+    let team =
+        "[team]\nname = \"t\"\nzone = \"UTC\"\n[channels]\nincidents = \"i\"\ntest = \"t\"\n[discord]\nguild = \"1\"\n";
+    write("own.toml", format!("{team}[probes]\nca_file = \"ca.pem\"\n").as_bytes());
+    let says = || Config::load(&at("own.toml"), |_| None).map_or_else(|refused| refused.0, |_| "taken".to_owned());
+    assert!(says().contains("[probes] ca_file: ") && says().contains("ca.pem cannot be read"), "{}", says());
+    write("ca.pem", &vec![b'x'; (1 << 20) + 1]);
+    assert!(says().contains("at most 1048576"), "{}", says());
+    write("ca.pem", &[0xff, 0xfe]);
+    assert!(says().contains("written as PEM"), "{}", says());
+    write("ca.pem", b"-----BEGIN CERTIFICATE-----\n");
+    let config = Config::load(&at("own.toml"), |_| None).unwrap_or_else(|refused| panic!("{refused}"));
+    assert_eq!(config.authorities.map(|own| own.file), Some(at("ca.pem")));
+}
+
+#[test]
 fn a_policy_beside_the_file_takes_the_place_of_the_shipped_one() {
     let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
     let write = |name: &str, text: &str| {

@@ -80,7 +80,13 @@ impl Held {
     /// A look at a service: down when red, since now.
     fn look(&mut self, service: &str, up: bool) -> Decided {
         let seen = if up { Seen::Green { took_ms: 12 } } else { Seen::Red { why: "connection refused".to_owned() } };
-        let look = Measurement { service: Service::new(service), stage: Stage::Production, at: self.now, seen };
+        let look = Measurement {
+            service: Service::new(service),
+            stage: Stage::Production,
+            at: self.now,
+            seen,
+            certificate_ends: None,
+        };
         let down = Transition::Down { since: self.now, why: "connection refused".to_owned() };
         self.decide_with(&InputKind::Measured(look), (!up).then_some(&down))
     }

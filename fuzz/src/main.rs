@@ -34,6 +34,7 @@ const FORMATS: &[(&str, Format)] = &[
     ("machines", neighbours::machines),
     ("logs", neighbours::logs),
     ("figures", neighbours::figures),
+    ("certificate", neighbours::certificate),
     ("interactions", people::interactions),
     ("typed", people::typed),
     ("markup", people::markup),

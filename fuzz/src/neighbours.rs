@@ -1,10 +1,11 @@
-//! What the neighbours answer: Fly's machines and releases, log lines over HTTP and NATS, and a Prometheus's figures.
+//! What the neighbours answer: Fly's machines and releases, log lines over HTTP and NATS, a Prometheus's figures, and a service's certificate.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use watchbell::adapters::fly::{self, App, Machine, running};
+use watchbell::adapters::probe::certificate_ends;
 use watchbell::adapters::prometheus::answer;
 use watchbell::domain::health::{AppHealth, HealthReport, StageHealth};
 use watchbell::domain::hosting::{Image, Inventory, Release};
@@ -182,5 +183,13 @@ pub fn figures(data: &[u8]) {
             }
         }
         let _ = world.decide(&kind);
+    }
+}
+
+/// A certificate that a service shows: until when it is good, or nothing.
+pub fn certificate(data: &[u8]) {
+    if let Some(ends) = certificate_ends(data) {
+        // The two forms of a date know these years.
+        assert!((1970..=9999).contains(&ends.format("%Y").to_string().parse::<i32>().unwrap_or(0)), "{ends}");
     }
 }

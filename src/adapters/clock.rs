@@ -2,9 +2,12 @@
 //!
 //! The only place that reads the time of day. Owns no timers: whoever sleeps for a promised moment does it with
 //! `sleep_until`, which wakes when the clock is moved. Wire time (time-outs, pacing) never comes from here.
+//!
+//! Promise time never goes back, and never stands still: where the wall clock is set back, or is behind the record at a start, it goes on
+//! from where it was, a little slower until the wall clock has come up to it. Else everything that is due would wait for as long.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -26,8 +29,33 @@ fn wall() -> DateTime<Utc> {
     Utc::now()
 }
 
+/// While the wall clock is behind, promise time loses one second in so many: a rule that has to last for 20 min is 20 s late.
+const SLOWER_IN: u32 = 60;
+
+/// The wall clock as promise time shows it.
+#[derive(Debug, Default)]
+struct Steady {
+    /// What it showed last, and when that was by the clock that nobody sets.
+    shown: Option<(DateTime<Utc>, Instant)>,
+}
+
+impl Steady {
+    fn show(&mut self, wall: DateTime<Utc>, at: Instant) -> DateTime<Utc> {
+        let now = self.shown.map_or(wall, |(shown, then)| {
+            let passed = at.saturating_duration_since(then);
+            let slower = TimeDelta::from_std(passed - passed / SLOWER_IN).unwrap_or_default();
+            shown.checked_add_signed(slower).unwrap_or(shown).max(wall)
+        });
+        self.shown = Some((now, at));
+        now
+    }
+}
+
 /// A clock that can say when it was moved.
 pub trait Timepiece: Clock {
+    /// It goes on from that moment, when it would show less: so much is on record already.
+    fn not_before(&self, at: DateTime<Utc>);
+
     /// Promise seconds that pass in one real second; a new value, or the same again, whenever the clock was touched.
     fn changed(&self) -> watch::Receiver<f64>;
 }
@@ -39,6 +67,10 @@ impl<T: Timepiece + ?Sized> Clock for std::sync::Arc<T> {
 }
 
 impl<T: Timepiece + ?Sized> Timepiece for std::sync::Arc<T> {
+    fn not_before(&self, at: DateTime<Utc>) {
+        (**self).not_before(at);
+    }
+
     fn changed(&self) -> watch::Receiver<f64> {
         (**self).changed()
     }
@@ -67,25 +99,32 @@ pub async fn sleep_until<C: Timepiece + ?Sized>(clock: &C, until: DateTime<Utc>)
     }
 }
 
-/// The wall clock.
+/// The wall clock, that never goes back.
 #[derive(Debug)]
 pub struct SystemClock {
     speed: watch::Sender<f64>,
+    steady: Mutex<Steady>,
 }
 
 impl Default for SystemClock {
     fn default() -> Self {
-        Self { speed: watch::Sender::new(1.0) }
+        Self { speed: watch::Sender::new(1.0), steady: Mutex::default() }
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {
-        wall()
+        let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
+        steady.show(wall(), Instant::now())
     }
 }
 
 impl Timepiece for SystemClock {
+    fn not_before(&self, at: DateTime<Utc>) {
+        let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
+        steady.show(at, Instant::now());
+    }
+
     fn changed(&self) -> watch::Receiver<f64> {
         self.speed.subscribe()
     }
@@ -172,6 +211,13 @@ impl Clock for VirtualClock {
 }
 
 impl Timepiece for VirtualClock {
+    fn not_before(&self, at: DateTime<Utc>) {
+        self.touch(|time, wall| {
+            let behind = at.signed_duration_since(time.at(wall)).num_milliseconds().max(0);
+            time.offset_ms = time.offset_ms.saturating_add(behind);
+        });
+    }
+
     fn changed(&self) -> watch::Receiver<f64> {
         self.speed.subscribe()
     }
@@ -205,6 +251,31 @@ mod tests {
         assert_eq!(time.at(noon() - TimeDelta::seconds(2)), noon(), "a wall clock that was set back");
         let clock = VirtualClock::new(VirtualTime { speed: f64::NAN, ..time });
         assert!(clock.set_speed(1e9).speed <= SPEED_MAX);
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_back_neither_turns_promise_time_back_nor_stops_it() {
+        let (mut steady, start) = (Steady::default(), Instant::now());
+        let mut show = |wall_s: i64, passed_s: u64| {
+            let shown = steady.show(noon() + TimeDelta::seconds(wall_s), start + Duration::from_secs(passed_s));
+            (shown - noon()).num_seconds()
+        };
+        assert_eq!(show(0, 0), 0);
+        assert_eq!(show(60, 60), 60, "what the wall clock shows");
+        // Two hours back: it goes on, a second a minute slower.
+        assert_eq!(show(-7_080, 120), 119);
+        assert_eq!(show(-6_480, 720), 709);
+        // Set right again, it is what the wall clock shows; and so it is when that jumps ahead.
+        assert_eq!(show(720, 722), 720);
+        assert_eq!(show(7_920, 723), 7_920);
+        let clock = SystemClock::default();
+        let ahead = clock.now() + TimeDelta::hours(5);
+        clock.not_before(ahead);
+        assert!(clock.now() >= ahead, "what is on record is not ahead of it");
+        let clock = VirtualClock::new(VirtualTime::starting(noon(), 0.0));
+        clock.not_before(noon() - TimeDelta::hours(1));
+        clock.not_before(noon() + TimeDelta::hours(1));
+        assert_eq!(clock.now(), noon() + TimeDelta::hours(1));
     }
 
     #[tokio::test]

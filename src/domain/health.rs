@@ -5,10 +5,12 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::ids::Service;
+use super::policy::{Bound, Of, Policy};
+use super::text::rules::days;
 use super::workspace::Stage;
 
 #[path = "health/watched.rs"]
@@ -78,6 +80,10 @@ pub struct ProbeFinding {
     pub slow: bool,
     /// Above the critical time.
     pub very_slow: bool,
+    /// When the certificate ends that the answer came with; none where none was shown.
+    pub certificate_ends: Option<DateTime<Utc>>,
+    /// How soon that is, where somebody held it against a bound (`HealthReport::held_against`) and it is under it.
+    pub ends_in: Option<TimeDelta>,
 }
 
 /// The health of one copy of a service: everything that could be found out, and what could not.
@@ -179,6 +185,8 @@ pub enum Reason {
     Slow,
     /// The answer came, above the critical time.
     VerySlow,
+    /// The certificate that the answer came with ends so soon.
+    Ends(TimeDelta),
     /// It was not asked; why.
     NotAsked(String),
     /// It was asked and could not be found out; why.
@@ -203,6 +211,7 @@ impl fmt::Display for Reason {
             Reason::Failed(says) | Reason::NotAsked(says) | Reason::NotFoundOut(says) => f.write_str(says),
             Reason::Slow => f.write_str("slow"),
             Reason::VerySlow => f.write_str("very slow"),
+            Reason::Ends(left) => write!(f, "its certificate ends in {}", days(left.as_seconds_f64().max(0.0))),
         }
     }
 }
@@ -330,6 +339,8 @@ impl ProbeFinding {
             says: why.into(),
             slow: false,
             very_slow: false,
+            certificate_ends: None,
+            ends_in: None,
         }
     }
 
@@ -346,10 +357,10 @@ impl ProbeFinding {
             Verdict::of(Mark::Critical, Reason::Failed(self.says.clone()))
         } else if self.very_slow {
             Verdict::of(Mark::Critical, Reason::VerySlow)
-        } else if self.slow {
-            Verdict::of(Mark::Warning, Reason::Slow)
         } else {
-            Verdict::well()
+            let slow = self.slow.then_some(Reason::Slow);
+            let reasons: Vec<Reason> = slow.into_iter().chain(self.ends_in.map(Reason::Ends)).collect();
+            Verdict { mark: if reasons.is_empty() { Mark::Ok } else { Mark::Warning }, reasons }
         }
     }
 }
@@ -377,6 +388,22 @@ impl HealthReport {
     pub fn service_mark(&self, service: &Service) -> Mark {
         let stages = self.stages.iter().filter(|stage| stage.service == *service);
         stages.map(StageHealth::mark).reduce(Mark::worse).unwrap_or(Mark::Unknown)
+    }
+
+    /// The same, with what the policy's rules say of certificates: one that is under a bound needs watching.
+    #[must_use]
+    pub fn held_against(mut self, policy: &Policy) -> Self {
+        let at = self.at;
+        for stage in &mut self.stages {
+            let rules = policy.alerts.rules.iter().filter(|rule| rule.of == Of::Certificate && !rule.shadow);
+            let bounds: Vec<Bound> =
+                { rules }.filter(|rule| rule.is_about(&stage.service, stage.stage)).map(|rule| rule.bound).collect();
+            for probe in &mut stage.probes {
+                let left = probe.certificate_ends.map(|ends| ends - at);
+                probe.ends_in = left.filter(|left| bounds.iter().any(|bound| bound.is_crossed(left.as_seconds_f64())));
+            }
+        }
+        self
     }
 
     fn names_an_app(&self) -> bool {

@@ -303,6 +303,8 @@ pub struct Measurement {
     pub at: DateTime<Utc>,
     /// What was seen.
     pub seen: Seen,
+    /// When the certificate ends that its answers come with, the first of several; none where none was shown.
+    pub certificate_ends: Option<DateTime<Utc>>,
 }
 
 /// One look at the releases of an app.

@@ -21,6 +21,7 @@ use tracing::{error, warn};
 
 pub use asking::{QUERY_TIMEOUT_MS, look};
 use showing::put_up_what_is_missing;
+pub use watching::go_on_from;
 use watching::{ALIVE_EVERY, Watching};
 
 use super::acting::Acts;

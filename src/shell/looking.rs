@@ -8,7 +8,7 @@ use crate::adapters::clock::{SystemClock, Timepiece, VirtualClock, VirtualTime, 
 use crate::adapters::config::Config;
 use crate::adapters::fly;
 use crate::adapters::pager::HttpPager;
-use crate::adapters::probe::{Boxed, Host, Pace, Prober};
+use crate::adapters::probe::{Boxed, Host, Pace, Prober, trusted};
 use crate::domain::health::AppHealth;
 use crate::ports::Clock;
 use crate::shell::logs::tail::TailPace;
@@ -77,11 +77,12 @@ pub fn clock(config: &Config, kept: Option<VirtualTime>) -> Arc<dyn Timepiece> {
 /// The prober, with Fly as its host where a token is set, in step with `clock`.
 ///
 /// # Errors
-/// As `fly`.
+/// As `fly`, and when what is to be trusted is no certificate.
 pub fn prober(config: &Config, clock: Arc<dyn Timepiece>, paces: &Arc<fly::Paces>) -> Result<Prober, String> {
     let host = fly(config, paces)?.map(|client| client as Arc<dyn Host>);
     let pace = pace(clock, config.virtual_clock.is_none());
-    Prober::new(&config.workspace, host, config.secrets.clone(), pace)
+    let trusted = trusted(config.authorities.as_ref())?;
+    Prober::new(&config.workspace, host, config.secrets.clone(), &trusted, pace)
 }
 
 /// Following the releases of every app, where a token is set.

@@ -23,6 +23,8 @@ use crate::ports::metrics::{Asked, Metrics, MetricsError};
 
 /// Questions that are under way at once.
 const AT_ONCE: usize = 6;
+/// Two clocks that differ by less show the same.
+const SAME_WITHIN: TimeDelta = TimeDelta::seconds(1);
 
 /// Every source by its name; a source that cannot be asked says why.
 #[derive(Clone, Default)]
@@ -31,12 +33,8 @@ pub struct Sources(BTreeMap<String, Result<Arc<dyn Metrics>, String>>);
 impl Sources {
     /// Those of a configuration, on promise time. Nothing is asked yet, and a source that cannot be used spoils no other.
     pub fn of(config: &Config, clock: &Arc<dyn Clock>) -> Self {
-        let in_step = |source: Prometheus| -> Arc<dyn Metrics> {
-            match config.virtual_clock {
-                Some(_) => Arc::new(InStep { source, clock: Arc::clone(clock), wall: SystemClock::default() }),
-                None => Arc::new(source),
-            }
-        };
+        let in_step =
+            |source: Prometheus| -> Arc<dyn Metrics> { Arc::new(InStep { source, clock: Arc::clone(clock) }) };
         let mut sources = BTreeMap::from([(FLY_SOURCE.to_owned(), fly(config).map(in_step))]);
         for source in &config.workspace.metrics {
             let token = source.token_env.as_ref().map(|variable| {
@@ -109,18 +107,24 @@ fn fly(config: &Config) -> Result<Prometheus, String> {
     Prometheus::new("Fly's Prometheus", &base, Some(&header), format!("Make a new one: {command}"))
 }
 
-/// A source on wall time, asked on a promise time that was moved: as long ago here is as long ago there.
+/// A source on wall time, asked on promise time: as long ago here is as long ago there. They differ where a demo has moved its clock, and
+/// where the wall clock was set back.
 struct InStep {
     source: Prometheus,
     clock: Arc<dyn Clock>,
-    wall: SystemClock,
 }
 
 impl InStep {
-    /// What has to be added to promise time to have the wall's.
     fn shift(&self) -> TimeDelta {
-        self.wall.now() - self.clock.now()
+        shift(&*self.clock)
     }
+}
+
+/// What has to be added to promise time to have the wall's.
+fn shift(clock: &dyn Clock) -> TimeDelta {
+    // A clock of its own each time: one that is kept does not go back with the wall's either.
+    let shift = SystemClock::default().now() - clock.now();
+    if shift.abs() < SAME_WITHIN { TimeDelta::zero() } else { shift }
 }
 
 impl Metrics for InStep {
@@ -151,6 +155,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::adapters::clock::Timepiece as _;
 
     const SMALL: &str = "[team]\nname = \"t\"\nzone = \"UTC\"\n[channels]\nincidents = \"i\"\ntest = \"t\"\n\
                          [discord]\nguild = \"1\"\n[fly]\norg = \"acme\"\n\
@@ -158,6 +163,14 @@ mod tests {
 
     fn why(sources: &Sources, name: &str) -> Option<String> {
         sources.get(name).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn after_the_wall_clock_was_set_back_a_source_is_asked_by_what_it_shows() {
+        let clock = SystemClock::default();
+        assert_eq!(shift(&clock), TimeDelta::zero());
+        clock.not_before(clock.now() + TimeDelta::hours(2));
+        assert!(shift(&clock) < TimeDelta::minutes(-110), "{}", shift(&clock));
     }
 
     #[test]

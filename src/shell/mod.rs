@@ -199,6 +199,7 @@ pub async fn start(mut config: Config, settings: Settings) -> anyhow::Result<Bot
         let about = (clock.now(), config.workspace.team.name.as_str());
         recover::recover(&mut journal, &mut views, &mut state, team.as_ref(), &what.join("; "), about);
     }
+    driver::go_on_from(&mut views, state.latest, &clock);
     policy_file::go_by_the_last_good(&mut config, state.team.policy.as_deref())
         .map_err(|refused| anyhow!(refused.0))?;
     if let Err(error) = policy_file::keep(&config.state_dir, &config.policy_text, &config.workspace_text) {

@@ -196,7 +196,7 @@ mod tests {
         batch.now += TimeDelta::minutes(20);
         let seen = Seen::Red { why: "answered 500".to_owned() };
         let (service, stage) = (Service::new("checkout"), Stage::Production);
-        batch.decide(InputKind::Measured(Measurement { service, stage, at: batch.now, seen }));
+        batch.decide(InputKind::Measured(Measurement { service, stage, at: batch.now, seen, certificate_ends: None }));
         let mut inputs = vec![batch.decide(InputKind::Tick)];
         batch.end_effects();
         inputs.push(batch.call("incident note", &[("text", "the queue is full"), ("incident", "1")]));

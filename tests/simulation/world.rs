@@ -570,7 +570,13 @@ impl World {
             for (name, well) in SERVICES.iter().zip(well) {
                 let seen =
                     if well { Seen::Green { took_ms: 12 } } else { Seen::Red { why: "connection refused".to_owned() } };
-                let look = Measurement { service: Service::new(*name), stage: Stage::Production, at: now, seen };
+                let look = Measurement {
+                    service: Service::new(*name),
+                    stage: Stage::Production,
+                    at: now,
+                    seen,
+                    certificate_ends: None,
+                };
                 let id = InputId::new(format!("look:{name}:{}", now.timestamp_millis()));
                 bot.inbox.push((id, InputKind::Measured(look)));
             }

@@ -64,6 +64,8 @@ impl Watch for Looker {
             says: "no ".repeat(LINE_BYTES_MAX),
             slow: false,
             very_slow: false,
+            certificate_ends: None,
+            ends_in: None,
         };
         let probes = self.too_long.load(Ordering::SeqCst).then(too_long).into_iter().collect();
         let stages =

@@ -26,8 +26,14 @@ const NOT_ALLOWED: &str = "Fly's Prometheus does not let the token look (403)";
 const NO_TOKEN: &str = "FLY_READ_TOKEN is not set: make one with fly tokens create readonly lighthouse --name watchbell-read --expiry 8760h";
 
 /// The names, each with what the local Fly calls it.
-const NAMES: [(&str, &str); 5] =
-    [("latency", "latency_s"), ("errors", "errors"), ("memory", "memory"), ("cpu", "cpu"), ("exits", "exits")];
+const NAMES: [(&str, &str); 6] = [
+    ("latency", "latency_s"),
+    ("errors", "errors"),
+    ("memory", "memory"),
+    ("cpu", "cpu"),
+    ("exits", "exits"),
+    ("volume", "volume"),
+];
 
 impl Figures {
     /// Takes an order; `false` when it is none of ours.
@@ -84,7 +90,13 @@ impl Figures {
         }
         // A rule's question has its figure as the second word.
         let name = ask.key.strip_prefix("rule ").and_then(|rest| rest.split(' ').next()).unwrap_or(&ask.key);
-        let name = if name == "restarts" { "exits" } else { name };
+        // That about volumes is an expression of its own, in per cent.
+        let is_volume = ask.promql.contains("fly_volume_used_pct");
+        let (name, scale) = match name {
+            "restarts" => ("exits", 1.0),
+            _ if is_volume => ("volume", 100.0),
+            name => (name, 1.0),
+        };
         if !ask.promql.contains(&format!("\"{APP}\"")) {
             return Ok(Vec::new());
         }
@@ -92,7 +104,7 @@ impl Figures {
         let points = (0..=steps).filter_map(|n| {
             let at = ask.from + TimeDelta::seconds(n * ask.step_s);
             let before = self.before.as_ref().filter(|(ago, _)| ask.to - at >= *ago);
-            Some((at, *before.map_or(&self.told, |(_, told)| told).get(name)?))
+            Some((at, scale * *before.map_or(&self.told, |(_, told)| told).get(name)?))
         });
         let points: Vec<_> = points.collect();
         if points.is_empty() {

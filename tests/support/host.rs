@@ -534,6 +534,11 @@ impl Host {
         self.machines.iter().enumerate().map(lived).collect()
     }
 
+    /// A machine is in that state from now on.
+    pub fn stick(&mut self, machine: usize, state: &str) {
+        self.machines.iter_mut().skip(machine - 1).take(1).for_each(|one| one.state = state.to_owned());
+    }
+
     /// The hardware under the first machine fails, or is back.
     pub fn hardware(&mut self, ok: bool) {
         self.machines.iter_mut().take(1).for_each(|machine| machine.host_ok = ok);
@@ -562,4 +567,10 @@ impl Host {
         self.machines.iter_mut().filter(|one| one.id == machine).for_each(|one| one.state = state.to_owned());
         Stepped::Done { before: None, after: None, release: None }
     }
+}
+
+/// `machine 3 sticks in stopping`: which machine, counted from 1, and its state.
+pub fn sticks(what: &str) -> Option<(usize, &str)> {
+    let (machine, state) = what.strip_prefix("machine ")?.split_once(" sticks in ")?;
+    Some((machine.parse().ok()?, state))
 }

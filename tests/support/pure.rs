@@ -1,6 +1,6 @@
 //! The pure world: the decisions alone, with a chat that is a list of messages. Milliseconds a transcript.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use watchbell::commands;
@@ -32,8 +32,8 @@ use watchbell::domain::{alerts, bot, jobs, rules, services, view};
 use super::figures::Figures;
 use super::host::{self, Character, Host, Lack};
 use super::world::{
-    Behaviour, CAST, HOOK, Plain, Step, TEAM, World, answered, block, changed_policy, hook_labels, page_line,
-    place_key, place_name, place_order, policy_without_rules, request, shown,
+    Behaviour, CAST, CERTIFICATE_SLACK, HOOK, Plain, Step, TEAM, World, answered, block, changed_policy, hook_labels,
+    page_line, place_key, place_name, place_order, policy_without_rules, request, shown,
 };
 
 /// How often a probe looks, as the shipped policy has it.
@@ -65,9 +65,14 @@ pub struct Pure {
     shown_to: BTreeMap<String, Message>,
     form: BTreeMap<String, Form>,
     behaviour: BTreeMap<String, Behaviour>,
+    /// Services that nobody looks at.
+    unseen: BTreeSet<String>,
+    /// How long the certificate is good for that a service shows.
+    certificates: BTreeMap<String, TimeDelta>,
     next_look: DateTime<Utc>,
     next_releases: DateTime<Utc>,
-    next_rules: DateTime<Utc>,
+    /// When rules were looked at last.
+    rules_at: Option<DateTime<Utc>>,
     has_rules: bool,
     waiting: VecDeque<Effect>,
     discord_up: bool,
@@ -101,9 +106,11 @@ impl Default for Pure {
             shown_to: BTreeMap::new(),
             form: BTreeMap::new(),
             behaviour: BTreeMap::new(),
+            unseen: BTreeSet::new(),
+            certificates: BTreeMap::new(),
             next_look: now + LOOK_EVERY,
             next_releases: now + RELEASES_EVERY,
-            next_rules: now,
+            rules_at: None,
             has_rules: false,
             waiting: VecDeque::new(),
             discord_up: true,
@@ -162,7 +169,8 @@ impl Pure {
 
     fn look_at_all(&mut self) {
         for service in self.workspace.services.clone() {
-            if !service.production.probes.is_empty() {
+            let is_watched = !service.production.probes.is_empty() || service.production.fly_app.is_some();
+            if is_watched && !self.unseen.contains(service.name.as_str()) {
                 self.look_at(&service.name);
             }
         }
@@ -310,6 +318,8 @@ impl Pure {
             says: says.to_owned(),
             slow: behaviour == Behaviour::Slow,
             very_slow: false,
+            certificate_ends: status.and(self.certificates.get(service.as_str())).map(|left| self.now + *left),
+            ends_in: None,
         }
     }
 
@@ -320,7 +330,9 @@ impl Pure {
         } else {
             Seen::Red { why: format!("{}: {}", finding.probe, finding.says) }
         };
-        let look = Measurement { service: service.clone(), stage: Stage::Production, at: self.now, seen };
+        let certificate_ends = finding.certificate_ends;
+        let look =
+            Measurement { service: service.clone(), stage: Stage::Production, at: self.now, seen, certificate_ends };
         self.decide(InputKind::Measured(look), None);
     }
 
@@ -477,6 +489,10 @@ impl Pure {
         }
         let now = self.now;
         let host = self.host.as_mut().ok_or("say `with fly` first")?;
+        if let Some((machine, state)) = host::sticks(what) {
+            host.stick(machine, state);
+            return Ok(());
+        }
         if let Some((machine, is_oom)) = host::ended(what) {
             host.end(machine, is_oom, now);
             return Ok(());
@@ -731,11 +747,18 @@ impl Pure {
         }
         assert_eq!(state.kept(), self.state.kept(), "folding the log again gives another state");
         state.measured = Default::default();
+        let kept = self.state.measured.rules.kept();
+        let before = self.now;
+        // A clock that shows less than what is noted goes on from there.
+        self.now = (self.now + away).max(if away < TimeDelta::zero() {
+            state.latest.into_iter().chain(kept.looked_at()).chain(is_open.then_some(before)).max().unwrap_or(before)
+        } else {
+            before
+        });
         // What the shell keeps beside the record.
-        state.measured.rules = self.state.measured.rules.kept().after_restart(self.now + away).into();
+        state.measured.rules = kept.after_restart(self.now).into();
         self.state = state;
         self.waiting = self.state.pending.values().cloned().collect();
-        self.now += away;
         self.decide(InputKind::Started(Started { version: "test".to_owned(), last_seen }), None);
         self.look_at_rules();
         self.look_at_all();
@@ -747,22 +770,45 @@ impl Pure {
     fn look_at_rules(&mut self) {
         if self.has_rules {
             self.decide(InputKind::Rules, None);
-            self.next_rules = self.now + self.policy.alerts.rules_every.delta();
+            self.rules_at = Some(self.now);
         }
+    }
+
+    /// When rules are looked at next, by the policy of now.
+    fn next_rules(&self) -> Option<DateTime<Utc>> {
+        let next = self.rules_at.map_or(self.now, |at| at + self.policy.alerts.rules_every.delta());
+        self.has_rules.then_some(next)
+    }
+
+    /// The clock jumps, and everything that is due by it is so at once.
+    fn jump(&mut self, by: TimeDelta) {
+        self.now += by;
+        self.settle();
+        if self.next_rules().is_some_and(|at| at <= self.now) {
+            self.look_at_rules();
+        }
+        if self.next_look <= self.now {
+            self.look_at_all();
+            self.next_look = self.now + LOOK_EVERY;
+        }
+        if self.next_releases <= self.now {
+            self.look_at_releases();
+        }
+        self.settle();
     }
 
     fn advance(&mut self, by: TimeDelta) {
         let until = self.now + by;
         loop {
             let due = self.state.next_due();
-            let rules = self.has_rules.then_some(self.next_rules);
+            let rules = self.next_rules();
             let next = due.into_iter().chain(rules).chain([self.next_look, self.next_releases]).min().unwrap_or(until);
             if next > until {
                 break;
             }
             self.now = self.now.max(next);
             self.settle();
-            if self.has_rules && self.next_rules <= self.now {
+            if self.next_rules().is_some_and(|at| at <= self.now) {
                 self.look_at_rules();
             }
             if self.next_look <= self.now {
@@ -784,6 +830,9 @@ impl Pure {
                 self.policy = policy;
                 self.policy_text = text;
                 self.decide(InputKind::PolicyAdopted { hash: format!("after {key}") }, None);
+                if self.next_rules().is_some_and(|at| at <= self.now) {
+                    self.look_at_rules();
+                }
                 Ok(())
             }
             Err(why) => Err(format!("that policy does not hold together: {why}")),
@@ -848,6 +897,20 @@ impl World for Pure {
                 self.policy = Policy::parse(SHIPPED)?;
                 return Ok(Vec::new());
             }
+            Step::NoProbe(name) => {
+                for service in self.workspace.services.iter_mut().filter(|one| one.name.as_str() == name) {
+                    service.production.probes.clear();
+                }
+                return Ok(Vec::new());
+            }
+            Step::Certificate { name, days } if !self.started => {
+                for service in self.workspace.services.iter_mut().filter(|one| one.name.as_str() == name) {
+                    let probes = service.production.probes.iter_mut();
+                    probes.for_each(|probe| probe.url = probe.url.replace("http://", "https://"));
+                }
+                self.certificates.insert(name.clone(), TimeDelta::days(*days) + CERTIFICATE_SLACK);
+                return Ok(Vec::new());
+            }
             // What is late is said by how it behaves.
             Step::SlowAbove { .. } => return Ok(Vec::new()),
             Step::WithFly => {
@@ -869,7 +932,14 @@ impl World for Pure {
             | Step::WithFly
             | Step::WithStaging
             | Step::WithRules
+            | Step::NoProbe(_)
             | Step::SlowAbove { .. } => {}
+            Step::Certificate { name, days } => {
+                self.certificates.insert(name.clone(), TimeDelta::days(*days) + CERTIFICATE_SLACK);
+            }
+            Step::Looked { name, looked: true } => drop(self.unseen.remove(name)),
+            Step::Looked { name, looked: false } => drop(self.unseen.insert(name.clone())),
+            Step::Ahead(by) => self.jump(*by),
             Step::Command { who, command, words, options, place } => {
                 self.call(who, command, words, options, place.as_deref())?;
             }

@@ -65,6 +65,12 @@ fn step(line: &str) -> Result<Step, String> {
     if let Some(rest) = line.strip_prefix("crash for ") {
         return Ok(Step::Crash(span(rest)?));
     }
+    if let Some(rest) = line.strip_prefix("crash, clock back ") {
+        return Ok(Step::Crash(-span(rest)?));
+    }
+    if let Some(rest) = line.strip_prefix("clock ahead ") {
+        return Ok(Step::Ahead(span(rest)?));
+    }
     if line == "with fly" {
         return Ok(Step::WithFly);
     }
@@ -119,7 +125,17 @@ fn step(line: &str) -> Result<Step, String> {
     if let Some((name, bound)) = line.split_once(": slow above ") {
         return Ok(Step::SlowAbove { name: name.to_owned(), bound: span(bound)? });
     }
+    if let Some((name, rest)) = line.split_once(": certificate ends in ") {
+        let days = rest.strip_suffix('d').and_then(|days| days.parse().ok()).ok_or("in so many days: 12d")?;
+        return Ok(Step::Certificate { name: name.to_owned(), days });
+    }
     if let Some((name, behaviour)) = line.split_once(": ") {
+        match behaviour {
+            "nobody looks" => return Ok(Step::Looked { name: name.to_owned(), looked: false }),
+            "looked at again" => return Ok(Step::Looked { name: name.to_owned(), looked: true }),
+            "no probe" => return Ok(Step::NoProbe(name.to_owned())),
+            _ => {}
+        }
         let behaviour = match behaviour {
             "healthy" => Some(Behaviour::Healthy),
             "wrong" => Some(Behaviour::Wrong),

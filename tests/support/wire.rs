@@ -37,10 +37,10 @@ use watchbell::sim::discord::{
 use watchbell::sim::fly;
 
 use super::world::{
-    Behaviour, CAST, HOOK, Step, TEAM, World, answered, block, hook_labels, page_line, place_key, place_name,
-    place_order, request,
+    Behaviour, CAST, CERTIFICATE_SLACK, HOOK, Step, TEAM, World, answered, block, hook_labels, page_line, place_key,
+    place_name, place_order, request,
 };
-use neighbours::{Ntfy, Service};
+use neighbours::{Authority, Ntfy, Service};
 use seen::Names;
 
 /// How long anything may take before the run is called stuck.
@@ -104,6 +104,10 @@ pub struct Wire {
     bot_runtime: Option<Runtime>,
     discord: Option<Handle>,
     services: BTreeMap<String, (Service, Behaviour, u32)>,
+    /// Services that nobody looks at.
+    unseen: BTreeSet<String>,
+    /// Who answers for the services' certificates, where a script has any.
+    authority: Option<Authority>,
     runtime: Runtime,
     ntfy: Ntfy,
     fly: Option<fly::Handle>,
@@ -225,6 +229,8 @@ impl Wire {
             bot_runtime: None,
             discord: Some(discord),
             services,
+            unseen: BTreeSet::new(),
+            authority: None,
             runtime,
             ntfy,
             fly: None,
@@ -485,7 +491,7 @@ impl Wire {
     fn look(&mut self) -> Result<(), String> {
         let bot = self.bot();
         let found = self.runtime.block_on(bot.prober.measure_now());
-        for look in found {
+        for look in found.into_iter().filter(|look| !self.unseen.contains(look.service.as_str())) {
             self.looks += 1;
             let id = InputId::new(format!("script-look:{}", self.looks));
             self.bot().door.must(Input { id, kind: InputKind::Measured(look) });
@@ -641,6 +647,60 @@ impl Wire {
         while self.next_releases <= until {
             self.next_releases += RELEASES_EVERY;
         }
+        Ok(())
+    }
+
+    /// The clock jumps, and everything that is due by it is so at once.
+    fn jump(&mut self, by: TimeDelta) -> Result<(), String> {
+        self.go_to(self.now() + by)?;
+        if self.looks_matter() && self.next_look <= self.now() {
+            self.look()?;
+            self.next_look = self.now() + LOOK_EVERY;
+        }
+        if self.releases_matter() && self.next_releases <= self.now() {
+            self.look_at_releases()?;
+        }
+        self.settle()
+    }
+
+    /// A service shows a certificate that is good for so long. The first time it is asked over https from then on.
+    fn certify(&mut self, name: &str, days: i64) -> Result<(), String> {
+        let (service, behaviour, looked) = self.services.get_mut(name).ok_or("no such service")?;
+        if self.authority.is_none() {
+            let authority = Authority::new()?;
+            std::fs::write(self.folder.path().join("ca.pem"), authority.pem()).map_err(|error| error.to_string())?;
+            self.authority = Some(authority);
+            let mut table: toml::Table = self.setup.parse().map_err(|error: toml::de::Error| error.to_string())?;
+            let probes: toml::Table = [("ca_file".to_owned(), "ca.pem".into())].into_iter().collect();
+            table.insert("probes".to_owned(), probes.into());
+            for one in table["services"].as_array_mut().into_iter().flatten() {
+                let probes = one["production"].get_mut("probes").and_then(toml::Value::as_array_mut);
+                for probe in probes.into_iter().flatten().filter_map(toml::Value::as_table_mut) {
+                    let url = probe["url"].as_str().unwrap_or_default().replace("http://", "https://");
+                    probe.insert("url".to_owned(), url.into());
+                }
+            }
+            self.setup = toml::to_string(&table).map_err(|error| error.to_string())?;
+        }
+        let authority = self.authority.as_ref().ok_or("nobody answers for it")?;
+        service.shows(authority.certificate(TimeDelta::days(days) + CERTIFICATE_SLACK)?);
+        *looked = 0;
+        let behaviour = *behaviour;
+        self.runtime
+            .block_on(async {
+                service.silenced().await;
+                service.behave(behaviour)
+            })
+            .map_err(|error| error.to_string())
+    }
+
+    fn without_probe(&mut self, service: &str) -> Result<(), String> {
+        let mut table: toml::Table = self.setup.parse().map_err(|error: toml::de::Error| error.to_string())?;
+        let services = table["services"].as_array_mut().into_iter().flatten();
+        for one in services.filter(|one| one["name"].as_str() == Some(service)) {
+            one["production"].as_table_mut().ok_or("no table")?.remove("probes");
+        }
+        self.setup = toml::to_string(&table).map_err(|error| error.to_string())?;
         Ok(())
     }
 
@@ -923,6 +983,22 @@ impl Wire {
                     .map_err(|error| error.to_string())?;
                 Vec::new()
             }
+            Step::Certificate { name, days } => {
+                self.certify(name, *days)?;
+                Vec::new()
+            }
+            Step::Looked { name, looked } => {
+                if *looked {
+                    self.unseen.remove(name);
+                } else {
+                    self.unseen.insert(name.clone());
+                }
+                Vec::new()
+            }
+            Step::Ahead(by) => {
+                self.jump(*by)?;
+                Vec::new()
+            }
             Step::Discord(up) => {
                 self.discord_up = *up;
                 if *up {
@@ -958,6 +1034,7 @@ impl Wire {
             | Step::WithFly
             | Step::WithStaging
             | Step::WithRules
+            | Step::NoProbe(_)
             | Step::SlowAbove { .. }
             | Step::Look(_)
             | Step::Pipeline(_) => Vec::new(),
@@ -1009,6 +1086,14 @@ impl World for Wire {
             Step::WithRules => {
                 self.has_rules = true;
                 self.policy_text = SHIPPED.to_owned();
+                return Ok(Vec::new());
+            }
+            Step::NoProbe(name) => {
+                self.without_probe(name)?;
+                return Ok(Vec::new());
+            }
+            Step::Certificate { name, days } if self.bot.is_none() => {
+                self.certify(name, *days)?;
                 return Ok(Vec::new());
             }
             Step::SlowAbove { name, bound } => {

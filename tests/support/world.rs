@@ -68,8 +68,16 @@ pub enum Step {
     Start(String),
     /// `observing`, only first: not live.
     Observing,
-    /// `crash`, or `crash for 45m`: the process dies and comes back.
+    /// `crash`, or `crash for 45m`: the process dies and comes back. `crash, clock back 2h`: and finds a clock that shows less.
     Crash(TimeDelta),
+    /// `clock ahead 2h`: it jumps, and no time has passed.
+    Ahead(TimeDelta),
+    /// `checkout: nobody looks`, `checkout: looked at again`
+    Looked { name: String, looked: bool },
+    /// `checkout: certificate ends in 12d`: it is asked over https. The first time only before anything else.
+    Certificate { name: String, days: i64 },
+    /// `checkout: no probe`, only first.
+    NoProbe(String),
     /// `checkout: dead`
     Service { name: String, behaviour: Behaviour },
     /// `with fly`, only first: checkout runs on a host that can be acted on.
@@ -194,6 +202,9 @@ pub fn changed_policy(text: &str, key: &str, value: &str) -> Result<String, Stri
 pub fn policy_without_rules() -> String {
     changed_policy(watchbell::domain::policy::SHIPPED, "alerts.rules", "[]").expect("the shipped policy is a table")
 }
+
+/// So much longer a certificate of a transcript is good than it says: no day is over while it is played.
+pub const CERTIFICATE_SLACK: TimeDelta = TimeDelta::hours(1);
 
 /// The hook of the transcripts.
 pub const HOOK: &str = "alertmanager";

@@ -40,6 +40,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) http: Http,
     #[serde(default)]
+    pub(super) probes: Probes,
+    #[serde(default)]
     pub(super) state: State,
     #[serde(default)]
     pub(super) dead_man: DeadMan,
@@ -98,6 +100,12 @@ impl Default for Http {
     fn default() -> Self {
         Self { private_bind: SocketAddr::from(([127, 0, 0, 1], 9400)), public_bind: None }
     }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Probes {
+    pub(super) ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -81,6 +81,8 @@ pub struct Config {
     pub fly: Fly,
     /// Our own listeners.
     pub http: Http,
+    /// Whose certificates probes believe beside those of the public authorities; none without `[probes] ca_file`.
+    pub authorities: Option<Authorities>,
     /// The folder of the record and of everything that can be built from it.
     pub state_dir: PathBuf,
     /// Called each minute while nothing is overdue in the bot itself.
@@ -104,6 +106,15 @@ pub struct Discord {
     pub rest_after_restart: Span,
     /// The bot's token.
     pub token: Option<SecretString>,
+}
+
+/// Authorities of a team's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorities {
+    /// The file that they stand in.
+    pub file: PathBuf,
+    /// Their certificates, as it has them.
+    pub pem: String,
 }
 
 /// Fly.
@@ -203,6 +214,7 @@ impl Config {
             }
         };
 
+        let authorities = file.probes.ca_file.as_ref().map(|given| authorities(beside.join(given))).transpose()?;
         let workspace = file.workspace();
         let deploy_tokens = deploy_tokens(&workspace, &env);
         refuse::workspace(&workspace, &name)?;
@@ -265,6 +277,7 @@ impl Config {
                 hook_secrets,
                 control_token: secret(CONTROL_TOKEN),
             },
+            authorities,
             state_dir: beside.join(file.state.dir),
             dead_man: file.dead_man.url,
             virtual_clock: file
@@ -394,6 +407,20 @@ fn named_variables(workspace: &Workspace) -> Vec<(String, String)> {
         }
     }
     named
+}
+
+/// What `[probes] ca_file` names.
+fn authorities(file: PathBuf) -> Result<Authorities, Refused> {
+    let refused = |why: &str| Refused(format!("[probes] ca_file: {} {why}", file.display()));
+    let size = std::fs::metadata(&file).map_err(|error| refused(&format!("cannot be read: {error}")))?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(refused(&format!("has {size} bytes; certificates take at most {FILE_BYTES_MAX}")));
+    }
+    let pem = std::fs::read_to_string(&file).map_err(|error| match error.kind() {
+        std::io::ErrorKind::InvalidData => refused("is no text; certificates are written as PEM"),
+        _ => refused(&format!("cannot be read: {error}")),
+    })?;
+    Ok(Authorities { file, pem })
 }
 
 fn bare(url: &str) -> String {

@@ -8,9 +8,13 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+use reqwest::Certificate;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::tls::TlsInfo;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::certificate;
 use crate::adapters::redact::{in_address_but_path, redact};
 use crate::domain::health::ProbeFinding;
 use crate::domain::workspace::{ExpectJson, ProbeSpec};
@@ -20,8 +24,12 @@ pub const BODY_BYTES_MAX: usize = 256 << 10;
 /// The longest piece of somebody else's words that is passed on, in characters.
 const WORDS_CHARS_MAX: usize = 120;
 
-pub(super) fn client() -> Result<reqwest::Client, String> {
-    reqwest::Client::builder()
+/// A client that believes the `trusted` certificates beside the public authorities'.
+pub(super) fn client(trusted: &[Certificate]) -> Result<reqwest::Client, String> {
+    let builder =
+        trusted.iter().cloned().fold(reqwest::Client::builder(), reqwest::ClientBuilder::add_root_certificate);
+    builder
+        .tls_info(true)
         .user_agent(concat!("watchbell/", env!("CARGO_PKG_VERSION"), " (health probe)"))
         .redirect(reqwest::redirect::Policy::none())
         // A connection kept open would hold a sleepy machine awake, and would not notice a broken way in.
@@ -61,14 +69,18 @@ pub(super) async fn ask(
         says,
         slow: false,
         very_slow: false,
+        certificate_ends: None,
+        ends_in: None,
     };
     let answer = match answer {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => return failed(error.status().map(|status| status.as_u16()), say(&error, foreign)),
         Err(_) => return failed(None, format!("no answer within {}", said(limit))),
     };
+    let certificate_ends = answer.certificate_ends;
     if let Err(what) = expected(probe, &answer, foreign) {
-        return failed(Some(answer.status), format!("answered {} in {took_ms} ms{what}", answer.status));
+        let says = format!("answered {} in {took_ms} ms{what}", answer.status);
+        return ProbeFinding { certificate_ends, ..failed(Some(answer.status), says) };
     }
     let above =
         |limit: Option<crate::domain::policy::Span>| limit.is_some_and(|limit| u64::from(took_ms) > limit.millis());
@@ -80,6 +92,8 @@ pub(super) async fn ask(
         says: format!("{} in {took_ms} ms", answer.status),
         slow: above(probe.warn_above),
         very_slow: above(probe.critical_above),
+        certificate_ends,
+        ends_in: None,
     }
 }
 
@@ -88,11 +102,15 @@ struct Answer {
     location: Option<String>,
     /// The body, when it was wanted; none when it is larger than is read.
     body: Option<Vec<u8>>,
+    /// When the certificate ends that it came with, by the wall clock.
+    certificate_ends: Option<DateTime<Utc>>,
 }
 
 async fn read(request: reqwest::RequestBuilder, wants_body: bool) -> Result<Answer, reqwest::Error> {
     let mut response = request.send().await?;
     let status = response.status();
+    let tls = response.extensions().get::<TlsInfo>();
+    let certificate_ends = tls.and_then(TlsInfo::peer_certificate).and_then(certificate::ends);
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let mut body = Some(Vec::new());
     while wants_body && let Some(chunk) = response.chunk().await? {
@@ -104,7 +122,7 @@ async fn read(request: reqwest::RequestBuilder, wants_body: bool) -> Result<Answ
             }
         }
     }
-    Ok(Answer { status: status.as_u16(), location, body })
+    Ok(Answer { status: status.as_u16(), location, body, certificate_ends })
 }
 
 /// What was other than expected, to stand behind "answered 200 in 12 ms".

@@ -9,6 +9,7 @@
 //! calls `measure_now` after each. What an answer may take is always real time.
 
 mod ask;
+mod certificate;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use secrecy::SecretString;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use crate::adapters::clock::SystemClock;
 use crate::domain::health::{AppHealth, HealthReport, Mark, ProbeFinding, StageHealth};
 use crate::domain::ids::Service;
 use crate::domain::input::{Measurement, Seen};
@@ -33,6 +35,7 @@ use crate::domain::workspace::{ProbeSpec, ProbeWhen, Stage, StageSpec, Workspace
 use crate::ports::{Clock, Watch};
 
 pub use ask::BODY_BYTES_MAX;
+pub use certificate::{ends as certificate_ends, trusted};
 
 /// The longest that a look takes, beside what its slowest probe may take; what has not answered by then is said so.
 pub const LOOK_MAX: Duration = Duration::from_secs(30);
@@ -107,6 +110,8 @@ struct Followed {
     well: Vec<DateTime<Utc>>,
     /// Whether it slept when the host last said anything; none before it did.
     slept: Option<bool>,
+    /// When the certificate ends that each probe was shown last.
+    ends: Vec<Option<DateTime<Utc>>>,
 }
 
 /// Which probes of a copy are asked.
@@ -136,7 +141,7 @@ impl Which<'_> {
 
 impl Prober {
     /// Looks at the services of `workspace`. Without a host, machines are not looked at and a probe that may not wake
-    /// anything is not sent. `secrets` are the values behind `env:NAME` in headers.
+    /// anything is not sent. `secrets` are the values behind `env:NAME` in headers; `trusted` is believed beside the public authorities.
     ///
     /// # Errors
     /// A sentence, when no HTTP client can be made.
@@ -144,6 +149,7 @@ impl Prober {
         workspace: &Workspace,
         host: Option<Arc<dyn Host>>,
         secrets: BTreeMap<String, SecretString>,
+        trusted: &[reqwest::Certificate],
         pace: Pace,
     ) -> Result<Self, String> {
         let watched = workspace.services.iter().flat_map(|service| {
@@ -158,7 +164,7 @@ impl Prober {
             watched: watched.collect(),
             host,
             pace,
-            http: ask::client()?,
+            http: ask::client(trusted)?,
             secrets,
             room: Semaphore::new(ASKS_MAX),
         };
@@ -226,6 +232,7 @@ impl Inner {
         let questions = one.spec.probes.len().max(1);
         state.due.resize(questions, None);
         state.red.resize(questions, false);
+        state.ends.resize(questions, None);
         state.well.resize(questions, now);
         let due: Vec<bool> = state.due.iter().map(|due| all || due.is_none_or(|due| due <= now)).collect();
         if !due.contains(&true) {
@@ -255,10 +262,15 @@ impl Inner {
         if let Some(app) = health.app.as_ref().filter(|app| app.machines.is_ok()) {
             state.slept = Some(app.is_asleep());
         }
+        let mut was_shown = false;
         let asked = one.spec.probes.iter().enumerate().filter(|(index, _)| due.get(*index).copied().unwrap_or(false));
         for ((index, _), finding) in asked.zip(&health.probes) {
             if let Some(red) = state.red.get_mut(index).filter(|_| finding.was_asked()) {
                 *red = !finding.ok;
+            }
+            if let (Some(ends), Some(shown)) = (state.ends.get_mut(index), finding.certificate_ends) {
+                *ends = Some(shown);
+                was_shown = true;
             }
             // One that could not be woken is tried again in the next round.
             if let Some(well) = state.well.get_mut(index).filter(|_| finding.was_asked() && finding.ok) {
@@ -273,7 +285,9 @@ impl Inner {
         if seen == Seen::Asleep {
             state.red.fill(false);
         }
-        Some(one.measured(now, seen))
+        // Of several that which ends first; said when one was shown, for it may be another by now.
+        let certificate_ends = state.ends.iter().flatten().min().copied().filter(|_| was_shown);
+        Some(Measurement { certificate_ends, ..one.measured(now, seen) })
     }
 
     fn spread(&self, every: Span) -> TimeDelta {
@@ -332,7 +346,14 @@ impl Inner {
 
     async fn ask(&self, probe: &ProbeSpec) -> ProbeFinding {
         match self.room.acquire().await {
-            Ok(_room) => ask::ask(&self.http, probe, &self.secrets).await,
+            Ok(_room) => {
+                let found = ask::ask(&self.http, probe, &self.secrets).await;
+                // It is dated by the wall clock, and what it is held against is promise time.
+                let ahead = self.pace.clock.now() - SystemClock::default().now();
+                let certificate_ends =
+                    found.certificate_ends.map(|ends| ends + TimeDelta::seconds(ahead.num_seconds()));
+                ProbeFinding { certificate_ends, ..found }
+            }
             Err(_) => ProbeFinding::not_asked(&probe.name, "not asked: the prober is closing"),
         }
     }
@@ -351,7 +372,7 @@ impl Inner {
 
 impl Watched {
     fn measured(&self, at: DateTime<Utc>, seen: Seen) -> Measurement {
-        Measurement { service: self.service.clone(), stage: self.stage, at, seen }
+        Measurement { service: self.service.clone(), stage: self.stage, at, seen, certificate_ends: None }
     }
 }
 

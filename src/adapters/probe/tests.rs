@@ -146,7 +146,7 @@ fn team(probes: Vec<ProbeSpec>, fly_app: Option<&str>) -> Workspace {
 fn prober(team: &Workspace, host: Option<Arc<FakeHost>>, clock: &Arc<Hand>) -> Prober {
     let host = host.map(|host| host as Arc<dyn Host>);
     let secrets = BTreeMap::from([("KEY".to_owned(), SecretString::from("canary-key"))]);
-    Prober::new(team, host, secrets, pace(clock)).unwrap_or_else(|error| panic!("{error}"))
+    Prober::new(team, host, secrets, &[], pace(clock)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 async fn found(one: ProbeSpec) -> ProbeFinding {

@@ -37,6 +37,8 @@ fn answered(ms: u32) -> ProbeFinding {
         says: format!("200 in {ms} ms"),
         slow: false,
         very_slow: false,
+        certificate_ends: None,
+        ends_in: None,
     }
 }
 
@@ -199,7 +201,13 @@ fn policy() -> policy::Health {
 }
 
 fn look(seconds: i64, seen: Seen) -> Measurement {
-    Measurement { service: Service::new("mcp"), stage: Stage::Production, at: at(seconds), seen }
+    Measurement {
+        service: Service::new("mcp"),
+        stage: Stage::Production,
+        at: at(seconds),
+        seen,
+        certificate_ends: None,
+    }
 }
 
 fn red(seconds: i64) -> Measurement {

@@ -231,5 +231,6 @@ fn probe_json(probe: &ProbeFinding) -> Value {
         "took_ms": probe.took_ms,
         "status": probe.status,
         "says": probe.says,
+        "certificate_ends": probe.certificate_ends.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
     })
 }

@@ -39,6 +39,9 @@ pub struct Alerts {
     /// How often the team's own rules are looked at.
     #[serde(default = "rules_every")]
     pub rules_every: Span,
+    /// How long rules see nothing about a service, and nothing else finds it well, before that is said.
+    #[serde(default = "no_data_after")]
+    pub no_data_after: Span,
     /// The team's own rules; the shipped ones where a policy says nothing of them.
     #[serde(default = "super::rules::shipped")]
     pub rules: Vec<Rule>,
@@ -47,6 +50,11 @@ pub struct Alerts {
 /// How often rules are looked at by a policy that says nothing of it.
 fn rules_every() -> Span {
     Span::seconds(30)
+}
+
+/// When it is said that rules see nothing, by a policy that says nothing of it.
+fn no_data_after() -> Span {
+    Span::minutes(20)
 }
 
 impl Default for Alerts {
@@ -89,6 +97,7 @@ impl Alerts {
             info: Vec::new(),
             inhibit: Vec::new(),
             rules_every: rules_every(),
+            no_data_after: no_data_after(),
             rules: Vec::new(),
         }
     }

@@ -63,6 +63,8 @@ pub enum Of {
     },
     /// The newest release went wrong.
     Release,
+    /// How long the certificate is good for that answers to the bot's own looks come with.
+    Certificate,
     /// How long a source of figures has not answered. About no service.
     Answers {
         /// `fly`, or a name of `[[metrics]]`.
@@ -165,7 +167,7 @@ impl Rule {
             Of::Figure { figure, .. } => Some(figure.unit()),
             Of::Query { .. } => None,
             Of::Probe(Probed::Failures) => Some(Unit::Percent),
-            Of::Probe(Probed::Latency | Probed::Silence) | Of::Starts { .. } | Of::Answers { .. } => {
+            Of::Probe(Probed::Latency | Probed::Silence) | Of::Starts { .. } | Of::Certificate | Of::Answers { .. } => {
                 Some(Unit::Seconds)
             }
             Of::Machines(_) | Of::Log { .. } | Of::Release => Some(Unit::Count),
@@ -192,6 +194,7 @@ struct Written {
     starts: Option<String>,
     log: Option<String>,
     release: Option<String>,
+    certificate: Option<String>,
     answers: Option<String>,
     over: Option<Span>,
     above: Option<Amount>,
@@ -275,12 +278,15 @@ fn of(written: &Written) -> Result<Of, String> {
         written.starts.as_deref().map(starts).transpose()?,
         written.log.as_ref().map(|words| Of::Log { contains: words.trim().to_lowercase() }),
         written.release.as_ref().map(|_| Of::Release),
+        written.certificate.as_ref().map(|_| Of::Certificate),
         written.answers.clone().map(|source| Of::Answers { source }),
     ];
     let mut told = all.into_iter().flatten();
     let (Some(of), None) = (told.next(), told.next()) else {
-        return Err("say one thing that it looks at: figure, query, probe, machines, starts, log, release or answers"
-            .to_owned());
+        return Err(
+            "say one thing that it looks at: figure, query, probe, machines, starts, log, release, certificate or answers"
+                .to_owned(),
+        );
     };
     match &of {
         Of::Query { promql, .. } if promql.trim().is_empty() || promql.len() > QUERY_BYTES_MAX => {
@@ -291,6 +297,10 @@ fn of(written: &Written) -> Result<Of, String> {
         }
         Of::Release if written.release.as_deref() != Some("failed") => {
             Err("of a release only that it failed can be watched: release = \"failed\"".to_owned())
+        }
+        Of::Certificate if written.certificate.as_deref() != Some("left") || written.below.is_none() => {
+            Err("of a certificate it can be watched how long it is good for: certificate = \"left\", below = \"14d\""
+                .to_owned())
         }
         of if written.at_least.is_some()
             && !matches!(of, Of::Figure { figure: Figure::Errors | Figure::Latency, .. }) =>
@@ -401,6 +411,12 @@ mod tests {
         assert_eq!((read.lasts, read.over, read.key().as_str()), (Span::minutes(15), OVER, "slow/warning"));
         let read = rule("starts = \"3 of 5\"\nabove = \"10s\"").expect("it holds together");
         assert_eq!(read.of, Of::Starts { times: 3, last: 5 });
+        let read = rule("certificate = \"left\"\nbelow = \"14d\"").expect("it holds together");
+        assert!(
+            read.of == Of::Certificate
+                && read.bound.is_crossed(13.9 * 86_400.0)
+                && !read.bound.is_crossed(14.0 * 86_400.0)
+        );
     }
 
     #[test]
@@ -414,6 +430,8 @@ mod tests {
             ("query = \" \"\nabove = 1", "empty"),
             ("probe = \"latency\"\nat_least = 20\nabove = \"1s\"", "at_least"),
             ("release = \"slow\"", "failed"),
+            ("certificate = \"left\"\nabove = \"14d\"", "below"),
+            ("certificate = \"right\"\nbelow = \"14d\"", "left"),
             ("figure = \"latency\"\nabove = \"1s\"\nsummary = \"{who} is slow\"", "{who}"),
             ("figure = \"latency\"\nabove = \"1s\"\nover = \"0s\"", "no time at all"),
         ] {

@@ -199,6 +199,18 @@ impl Noted {
         self.exits.get(app).map_or(0, |exits| exits.iter().filter(|exit| exit.is_oom && exit.at > since).count())
     }
 
+    /// The clock jumped: what counts is as long ago as it was, and nothing lies ahead of now.
+    pub(super) fn shift(&mut self, by: TimeDelta, now: At) {
+        let read = self.read_at.values_mut().chain(self.tried_at.values_mut());
+        let starts = self.starts.values_mut().flatten().map(|(one, _)| &mut one.at);
+        let lines = self.matches.values_mut().flatten().map(|one| &mut one.at);
+        let exits = self.exits.values_mut().flatten().map(|exit| &mut exit.at);
+        let moving = self.moving.values_mut().flat_map(BTreeMap::values_mut).map(|(_, since)| since);
+        for at in read.chain(starts).chain(lines).chain(exits).chain(moving) {
+            *at = (*at + by).min(now);
+        }
+    }
+
     /// The same after a restart.
     pub(super) fn after_restart(&mut self, now: At) {
         self.read_at.retain(|_, at| *at <= now);

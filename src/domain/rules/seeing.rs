@@ -156,6 +156,11 @@ pub(super) fn see(rule: &Rule, about: &About<'_>, from: &From<'_>) -> Sight {
             None => Sight::Nothing(None),
         },
         (Of::Probe(probed), _) => probe(*probed, rule, about, from),
+        (Of::Certificate, _) => {
+            let left =
+                about.of.and_then(|(service, stage, _)| from.rules.certificate(&(service.clone(), stage), from.now));
+            left.map_or(Sight::Nothing(None), |left| Sight::Value(left.as_seconds_f64().max(0.0)))
+        }
         (Of::Answers { source }, _) => answers(rule, source, from),
         (_, None) => no_app(),
     }
@@ -223,7 +228,8 @@ fn probe(probed: Probed, rule: &Rule, about: &About<'_>, from: &From<'_>) -> Sig
     let Some((service, stage, _)) = about.of else { return Sight::Nothing(None) };
     let key = (service.clone(), stage);
     if probed == Probed::Silence {
-        let last = from.state.measured.watched.get(&key).and_then(crate::domain::health::Watched::last_look);
+        let before = || from.state.measured.watched.get(&key).and_then(crate::domain::health::Watched::last_look);
+        let last = from.rules.told.get(&key).copied().or_else(before);
         // One that has not looked at all since the start counts from there.
         let last = last.or(from.rules.began.filter(|_| has_probes(from.looking.workspace, service, stage)));
         return last.map_or(Sight::Nothing(None), |last| Sight::Value((from.now - last).as_seconds_f64().max(0.0)));

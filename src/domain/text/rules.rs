@@ -1,7 +1,7 @@
 //! What the bot says of its rules: what each watches, how it stands, what it says when it fires.
 
 use crate::domain::alerts::Level;
-use crate::domain::chart::{Unit, amount};
+use crate::domain::chart::amount;
 use crate::domain::draft::Ctx;
 use crate::domain::fact::At;
 use crate::domain::figures::Figure;
@@ -34,6 +34,7 @@ fn sentence(of: &Of) -> (&'static str, bool) {
         Of::Starts { .. } => ("Machines take {value} and longer to come up", true),
         Of::Log { .. } => ("{value} log lines with its words in {over}", true),
         Of::Release => ("The newest release failed; it was made outside Watchbell", false),
+        Of::Certificate => ("The certificate that people are shown ends in {value}", true),
         Of::Answers { .. } => ("No answer for {value}: rules about figures see nothing", false),
     }
 }
@@ -50,12 +51,11 @@ pub fn summary(rule: &Rule, about: &About<'_>, value: Option<f64>) -> String {
         Stage::Production => service.to_string(),
         Stage::Staging => format!("{service} ({})", stage.name()),
     });
-    let unit = unit(rule);
     let mut out = template.clone();
     for (word, meant) in [
         ("{service}", service),
-        ("{value}", value.map_or("?".to_owned(), |value| amount(value, unit))),
-        ("{bound}", amount(rule.bound.amount().value, unit)),
+        ("{value}", value.map_or("?".to_owned(), |value| said(rule, value))),
+        ("{bound}", said(rule, rule.bound.amount().value)),
         ("{for}", span(rule.lasts.delta())),
         ("{over}", span(rule.over.delta())),
     ] {
@@ -64,8 +64,31 @@ pub fn summary(rule: &Rule, about: &About<'_>, value: Option<f64>) -> String {
     out
 }
 
-fn unit(rule: &Rule) -> Unit {
-    rule.unit().unwrap_or(rule.bound.amount().unit)
+/// A value of a rule, in words.
+fn said(rule: &Rule, value: f64) -> String {
+    if rule.of == Of::Certificate {
+        return days(value);
+    }
+    amount(value, rule.unit().unwrap_or(rule.bound.amount().unit))
+}
+
+/// Seconds as days, with a part of one where they are few: `61 days`, `4.9 days`. Never more than is left.
+pub fn days(seconds: f64) -> String {
+    let days = seconds / 86_400.0;
+    let few = (days * 10.0).floor() / 10.0;
+    match days.floor() {
+        whole if whole >= 10.0 || few == whole => format!("{whole:.0} day{}", if whole == 1.0 { "" } else { "s" }),
+        _ => format!("{few:.1} days"),
+    }
+}
+
+/// What is said of rules that see nothing about a service that nothing else finds well.
+pub fn sees_nothing<'a>(rules: impl Iterator<Item = &'a str>, why: Option<&str>, has_probe: bool) -> String {
+    let mut names: Vec<&str> = rules.collect();
+    names.dedup();
+    let why = why.map_or(String::new(), |why| format!(" ({why})"));
+    let probe = if has_probe { "my own looks do not find it well" } else { "no probe of its own looks at it" };
+    format!("Rules that see nothing: {}{why}; and {probe}", names.join(", "))
 }
 
 /// What a rule watches: "answers that are errors above 5 % for 5 min (in 5 min, of at least 20 requests)".
@@ -88,11 +111,12 @@ pub fn watches(rule: &Rule) -> String {
         Of::Starts { times, last } => (format!("{times} of the last {last} machines to come up"), false),
         Of::Log { contains } => (format!("log lines with “{contains}”"), true),
         Of::Release => return "the newest release failed, made outside Watchbell".to_owned(),
+        Of::Certificate => ("what is left of its certificate".to_owned(), false),
         Of::Answers { source } => (format!("time without an answer from {source}"), false),
     };
     let bound = match rule.bound {
-        Bound::Above(level) => format!("above {}", amount(level.value, unit(rule))),
-        Bound::Below(level) => format!("below {}", amount(level.value, unit(rule))),
+        Bound::Above(level) => format!("above {}", said(rule, level.value)),
+        Bound::Below(level) => format!("below {}", said(rule, level.value)),
     };
     let lasts = if rule.lasts.is_zero() { String::new() } else { format!(" for {}", span(rule.lasts.delta())) };
     let least = match rule.of {
@@ -134,11 +158,11 @@ pub fn stands(
     };
     let at = |at: At| clock_of_day(at, ctx.now, ctx.workspace.team.zone);
     let Some(one) = one else { return ("?", Text::plain(format!("{whom}: not looked at yet"))) };
-    let value = one.value().map_or(String::new(), |value| format!("{} ", amount(value, unit(rule))));
-    let value = value.trim_end();
+    let left = if rule.of == Of::Certificate { " left" } else { "" };
+    let value = one.value().map_or(String::new(), |value| format!("{}{left}", said(rule, value)));
     let (sign, words) = match one.standing(rule, fires) {
         Standing::New => ("?", "not looked at yet".to_owned()),
-        Standing::Within => ("✓", value.to_owned()),
+        Standing::Within => ("✓", value),
         Standing::Pending { since } => {
             ("⚠", format!("{value} since {}; fires at {}", at(since), at(since + rule.lasts.delta())))
         }
@@ -187,7 +211,9 @@ pub fn line(ctx: &Ctx<'_>, rule: &Rule, stands: &[(&'static str, Text)]) -> Text
 /// A rule that is about nothing of the set-up.
 pub fn about_nothing(rule: &Rule) -> Text {
     let named: Vec<&str> = rule.services.iter().map(Service::as_str).collect();
-    let whom = if named.is_empty() {
+    let whom = if rule.of == Of::Certificate {
+        "no probe of it asks over https".to_owned()
+    } else if named.is_empty() {
         "no service has such a stage".to_owned()
     } else {
         format!("no service is called {}", named.join(" or "))
@@ -203,4 +229,26 @@ pub fn down(policy: &Policy) -> Text {
     let (times, lasts) = (health.down_after_failures, span(health.down_after.delta()));
     let words = format!(" · {times} looks in a row that failed, for {lasts} · {follows}; ");
     Text::default().bold("down").text(words).code("/health").text(" says how they are")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_whole_and_part_and_never_more_than_are_left() {
+        let day = 86_400.0;
+        for (left, says) in [
+            (61.9 * day, "61 days"),
+            (10.0 * day, "10 days"),
+            (9.99 * day, "9.9 days"),
+            (5.04 * day, "5 days"),
+            (1.0 * day, "1 day"),
+            (0.96 * day, "0.9 days"),
+            (60.0, "0 days"),
+            (0.0, "0 days"),
+        ] {
+            assert_eq!(days(left), says, "{left}");
+        }
+    }
 }

@@ -8,7 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Check, Findings};
 use crate::adapters::config::{Config, fly_readonly_command};
 use crate::adapters::fly::{Client, PACE, Paces};
-use crate::domain::health::Mark;
+use crate::adapters::probe::trusted;
+use crate::domain::health::{Mark, Reason};
 use crate::domain::metrics::FLY_SOURCE;
 use crate::ports::{Clock, Watch};
 use crate::shell::looking;
@@ -140,8 +141,16 @@ async fn visible(found: &mut Findings, client: &Client, config: &Config, apps: &
 async fn probes(config: &Config) -> Vec<Check> {
     let mut found = Findings::about("Probes");
     let clock = looking::clock(config, None);
+    if let Some(own) = &config.authorities {
+        match trusted(Some(own)) {
+            Ok(all) => {
+                found.ok(format!("{} believed, of {}, beside the public authorities'", all.len(), own.file.display()))
+            }
+            Err(why) => found.bad(format!("[probes] ca_file: {why}")),
+        }
+    }
     let report = match looking::prober(config, clock, &Paces::new(PACE)) {
-        Ok(prober) => prober.look(None).await,
+        Ok(prober) => prober.look(None).await.held_against(&config.policy),
         // Said above, with the remedy.
         Err(_) => return found.checks,
     };
@@ -156,7 +165,8 @@ async fn probes(config: &Config) -> Vec<Check> {
         let asleep = stage.app.as_ref().is_some_and(crate::domain::health::AppHealth::is_asleep);
         for probe in &stage.probes {
             let verdict = probe.verdict();
-            let line = format!("{name} {}: {}", probe.probe, probe.says);
+            let ends = probe.ends_in.map_or(String::new(), |left| format!("; {}", Reason::Ends(left)));
+            let line = format!("{name} {}: {}{ends}", probe.probe, probe.says);
             match verdict.mark {
                 Mark::Unknown if asleep => found.ok(format!("{name} {}: asleep, as it may be", probe.probe)),
                 Mark::Critical if !probe.ok => found.bad(format!("{line}; look at the address, or what it expects")),

@@ -290,3 +290,26 @@ async fn the_examples_placeholders_are_named() {
         "{troubles:#?}"
     );
 }
+
+#[tokio::test]
+async fn certificates_to_be_trusted_are_looked_at() {
+    let (_, base) = World::start().await;
+    let mut setup = Setup::new(&base);
+    setup.replace("[dead_man]", "[probes]\nca_file = \"ca.pem\"\n[dead_man]");
+    let key = rcgen::KeyPair::generate().unwrap_or_else(|error| panic!("{error}"));
+    let params = rcgen::CertificateParams::new(vec!["acme.test".to_owned()]).unwrap_or_else(|error| panic!("{error}"));
+    let own = params.self_signed(&key).unwrap_or_else(|error| panic!("{error}"));
+    for (pem, is_well, says) in [
+        (own.pem(), true, "1 believed, of "),
+        ("nothing".to_owned(), false, "ca.pem holds no certificate; write it as PEM"),
+    ] {
+        std::fs::write(setup.dir.path().join("ca.pem"), pem).unwrap_or_else(|error| panic!("{error}"));
+        let (_, checks) = setup.examine().await;
+        let check = checks.iter().find(|check| check.to_string().contains("ca.pem")).map(Check::to_string);
+        let check = check.unwrap_or_default();
+        assert!(
+            check.starts_with(if is_well { "✓ Probes: " } else { "✗ Probes: " }) && check.contains(says),
+            "{check}"
+        );
+    }
+}

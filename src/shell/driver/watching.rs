@@ -2,10 +2,10 @@
 //! miss. Notes stand beside the record and are no facts: one that is lost costs time, and changes nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::Driver;
 use crate::adapters::clock::Timepiece;
@@ -19,8 +19,6 @@ use crate::shell::door::Inbound;
 
 /// While an incident is open, how often it is noted that the bot is there.
 pub(super) const ALIVE_EVERY: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
-/// A look at the rules that has not come back in this time is given up: the next one is made.
-const LOOK_MAX: Duration = Duration::from_secs(60);
 /// The note of when the bot was last known to be there.
 const ALIVE_NOTE: &str = "alive";
 /// The note of what was seen of the services.
@@ -31,8 +29,8 @@ const RULES_NOTE: &str = "rules";
 /// When the rules are looked at, and what was noted last.
 #[derive(Debug, Default)]
 pub(super) struct Watching {
-    /// When next; none while they are being looked at, and before the first time.
-    rules_due: Option<DateTime<Utc>>,
+    /// When they were looked at last; none before the first time.
+    rules_at: Option<DateTime<Utc>>,
     /// Since when they are being looked at: what they need is asked for.
     looking: Option<Instant>,
     /// Whether they were looked at and nothing is noted of it yet.
@@ -54,13 +52,14 @@ where
     pub(super) fn rules_due(&self) -> Option<DateTime<Utc>> {
         let now = self.now();
         let has_any = rules::are_any(&self.ctx(&InputId::new("rules"), now));
-        // A policy may have come that looks more often. The first look is at once: what was pending before a restart goes on.
-        let latest = now + self.parts.policy.alerts.rules_every.delta();
-        (has_any && !self.is_looking()).then(|| self.watching.rules_due.map_or(now, |due| due.min(latest)))
+        // By the policy of now: one may have come that looks more often. The first look is at once: what was pending before a restart
+        // goes on.
+        let every = self.parts.policy.alerts.rules_every.delta();
+        (has_any && !self.is_looking()).then(|| self.watching.rules_at.map_or(now, |at| at + every))
     }
 
     fn is_looking(&self) -> bool {
-        self.watching.looking.is_some_and(|since| since.elapsed() < LOOK_MAX)
+        self.watching.looking.is_some_and(|since| since.elapsed() < rules::LOOK_MAX.to_std().unwrap_or_default())
     }
 
     /// An input to look at the rules with, when it is time.
@@ -70,7 +69,7 @@ where
         let watching = &mut self.watching;
         watching.looks += 1;
         watching.looking = Some(Instant::now());
-        watching.rules_due = Some(now + self.parts.policy.alerts.rules_every.delta());
+        watching.rules_at = Some(now);
         let id = InputId::new(format!("rules:{}:{}", self.parts.journal.epoch(), watching.looks));
         let beat = Some(self.door.pulse().beat());
         Some(Inbound { input: Input { id, kind: InputKind::Rules }, reply: None, answers: None, beat })
@@ -99,23 +98,16 @@ where
     /// What was measured before the restart, as far as it still counts.
     pub(super) fn measured_before(&mut self) -> Measured {
         let now = self.now();
-        let watched: Option<Vec<_>> = self.note(WATCHED_NOTE);
+        let watched: Option<Vec<_>> = note(&mut self.parts.views, WATCHED_NOTE);
         let mut measured = Measured::after_restart(watched.into_iter().flatten(), &self.state.team.down, now);
-        let rules: Rules = self.note(RULES_NOTE).unwrap_or_default();
+        let rules: Rules = note(&mut self.parts.views, RULES_NOTE).unwrap_or_default();
         measured.rules = Arc::new(rules.after_restart(now));
         measured
     }
 
-    fn note<T: serde::de::DeserializeOwned>(&mut self, name: &str) -> Option<T> {
-        let note = self.parts.views.get_note(name).ok().flatten()?;
-        serde_json::from_slice(&note).ok()
-    }
-
     /// When the process before was last known to be there; may be missing.
     pub(super) fn last_alive(&mut self) -> Option<DateTime<Utc>> {
-        let note = self.parts.views.get_note(ALIVE_NOTE).ok().flatten()?;
-        let at_ms = String::from_utf8(note).ok()?.parse().ok()?;
-        DateTime::from_timestamp_millis(at_ms)
+        alive(&mut self.parts.views)
     }
 
     /// While an incident is open, notes every few seconds that the bot is there, so that the next start can say how long it
@@ -131,4 +123,27 @@ where
             let _ = self.parts.views.put_note(ALIVE_NOTE, now.timestamp_millis().to_string().as_bytes());
         }
     }
+}
+
+/// The clock goes on from where it was before the restart, when it shows less: what was pending would have to wait for it. Before anything
+/// looks at it. `latest`: the latest instant on record.
+pub fn go_on_from<V: Views, C: Timepiece>(views: &mut V, latest: Option<DateTime<Utc>>, clock: &C) {
+    let rules: Rules = note(views, RULES_NOTE).unwrap_or_default();
+    let Some(before) = latest.max(alive(views)).max(rules.looked_at()) else { return };
+    let behind = before - clock.now();
+    if behind > TimeDelta::zero() {
+        warn!(by_s = behind.num_seconds(), "The clock is behind the record; time goes on from there");
+        clock.not_before(before);
+    }
+}
+
+fn alive<V: Views>(views: &mut V) -> Option<DateTime<Utc>> {
+    let note = views.get_note(ALIVE_NOTE).ok().flatten()?;
+    let at_ms = String::from_utf8(note).ok()?.parse().ok()?;
+    DateTime::from_timestamp_millis(at_ms)
+}
+
+fn note<T: serde::de::DeserializeOwned, V: Views>(views: &mut V, name: &str) -> Option<T> {
+    let note = views.get_note(name).ok().flatten()?;
+    serde_json::from_slice(&note).ok()
 }

@@ -64,6 +64,11 @@ struct Host {
 }
 
 #[derive(Deserialize)]
+struct Stick {
+    state: String,
+}
+
+#[derive(Deserialize)]
 struct Cordon {
     cordoned: bool,
 }
@@ -165,6 +170,11 @@ pub fn act(sim: &Sim, action: &str, body: &Value) -> Result<Value, String> {
         "stop" => each(state, body, |state, at| lifecycle::stop(sim, state, at, "user"))?,
         "restart" => each(state, body, |state, at| lifecycle::restart(sim, state, at, "user"))?,
         "host" => host(sim, state, body)?,
+        // That machines stay so is what operators report; no document says how.
+        "stick" => {
+            let wish: Stick = read(body)?;
+            change(state, body, |_, machine| lifecycle::enter(machine, &wish.state))?;
+        }
         "cordon" => {
             let wish: Cordon = read(body)?;
             change(state, body, |_, machine| {
@@ -185,7 +195,7 @@ pub fn act(sim: &Sim, action: &str, body: &Value) -> Result<Value, String> {
             let mut told = body.clone();
             told.as_object_mut().map(|told| told.remove("app"));
             let figures: Figures = read(&told)?;
-            let values = |told: &Figures| [told.latency_s, told.errors, told.memory, told.cpu, told.exits];
+            let values = |told: &Figures| [told.latency_s, told.errors, told.memory, told.cpu, told.exits, told.volume];
             let all = [values(&figures), figures.before.as_deref().map(values).unwrap_or_default()];
             if all.iter().flatten().flatten().any(|value| !(0.0..=1e12).contains(value)) {
                 return Err("a figure is a number, and not below 0".to_owned());

@@ -75,6 +75,8 @@ pub struct Figures {
     pub cpu: Option<f64>,
     /// Machines whose program ended with an error lately.
     pub exits: Option<f64>,
+    /// The share of every volume that is in use.
+    pub volume: Option<f64>,
     /// Nothing was measured at all.
     pub none: bool,
     /// What they were so many seconds ago and before.

@@ -8,7 +8,7 @@ use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 use watchbell::sim::fly::Handle;
 
-use crate::support::host::{APP, BUILT_AGO, Logged, STAGING, ended, logged, staged, with_command};
+use crate::support::host::{APP, BUILT_AGO, Logged, STAGING, ended, logged, staged, sticks, with_command};
 
 /// What a change of a machine meets: its update, its restart, and nothing else.
 const CHANGES: &str = "/apps/{app_name}/machines/{machine_id}";
@@ -77,6 +77,9 @@ pub fn become_(fly: &Handle, what: &str) -> Result<(), String> {
     if let Some((machine, is_oom)) = ended(what) {
         let action = if is_oom { "oom" } else { "kill" };
         return fly.act(action, &json!({"app": APP, "machine": machine})).map(drop);
+    }
+    if let Some((machine, state)) = sticks(what) {
+        return fly.act("stick", &json!({"app": APP, "machine": machine, "state": state})).map(drop);
     }
     match what {
         "empty log" => fly.act("log", &json!({"app": APP, "empty": true})).map(drop),

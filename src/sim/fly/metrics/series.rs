@@ -98,6 +98,7 @@ fn of_app(state: &State, app: &App, text: &str, at: DateTime<Utc>, window_ms: i6
         () if has("fly_edge_http_responses_count") && has(")/(") => told.errors,
         () if has("http_response_time_seconds_bucket") => told.latency_s,
         () if has("fly_instance_exit_code") && has("countby(app)") => told.exits,
+        () if has("fly_volume_used_pct") => told.volume.map(|share| share * 100.0),
         () => None,
     };
     if let Some(value) = ordered {
