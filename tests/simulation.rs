@@ -31,6 +31,8 @@ mod outbox;
 mod power;
 #[path = "simulation/refused.rs"]
 mod refused;
+#[path = "simulation/rules.rs"]
+mod rules;
 #[path = "simulation/ships.rs"]
 mod ships;
 #[path = "simulation/tally.rs"]

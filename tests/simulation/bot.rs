@@ -10,6 +10,7 @@ use super::book::Book;
 use super::outbox::{Outbox, Standing};
 use super::power::{Power, Powered};
 use super::refused;
+use super::rules::Figures;
 use super::team::Setup;
 use crate::commands;
 use crate::domain::answer::Answer;
@@ -25,6 +26,7 @@ use crate::domain::input::{Answers, InputKind, Itself, Query, Started};
 use crate::domain::metrics::Series;
 use crate::domain::policy::Policy;
 use crate::domain::state::{Decided, State};
+use crate::domain::rules::{self, Rules};
 use crate::domain::{alerts, bot, jobs, services, view};
 use crate::log::torn::TornDisk;
 use crate::log::{Log, LogOptions};
@@ -78,6 +80,8 @@ pub struct Told {
     pub health: Vec<StageHealth>,
     /// Of how many answers one is an error, as a share; none when the metrics do not tell.
     pub errors: Option<f64>,
+    /// What the look at the rules is answered that comes with this turn.
+    pub rules: Figures,
 }
 
 /// What a turn let go.
@@ -93,6 +97,8 @@ pub struct Turn {
     pub withdrawn: u64,
     /// The disk was full.
     pub refused: bool,
+    /// The rules were looked at.
+    pub looked: bool,
 }
 
 /// One life.
@@ -109,6 +115,8 @@ pub struct Bot {
     answered: BTreeMap<InputId, Option<Answer>>,
     ticks: u64,
     refused_at: Option<DateTime<Utc>>,
+    /// What was noted of the rules, as far as this life knows.
+    noted: Rules,
 }
 
 /// What a start found on the disk.
@@ -123,7 +131,12 @@ pub struct Found {
 
 impl Bot {
     /// Opens the log and folds it, as the shell does at a start.
-    pub fn start(disk: &TornDisk, power: &Power, now: DateTime<Utc>, setup: &Setup) -> Result<(Self, Found), Failure> {
+    pub fn start(
+        disk: &TornDisk,
+        power: &Power,
+        now: DateTime<Utc>,
+        setup: &Setup,
+    ) -> Result<(Self, Found), Failure> {
         let options = LogOptions {
             now_ms: now.timestamp_millis(),
             segment_bytes: SEGMENT_BYTES,
@@ -172,7 +185,18 @@ impl Bot {
             (InputId::new(format!("start:{epoch}")), InputKind::Started(started)),
         ];
         let mut bot =
-            Self { state, outbox, inbox, log, policy, hash, answered: BTreeMap::new(), ticks: 0, refused_at: None };
+            Self {
+                state,
+                outbox,
+                inbox,
+                log,
+                policy,
+                hash,
+                answered: BTreeMap::new(),
+                ticks: 0,
+                refused_at: None,
+                noted: Rules::default(),
+            };
         let all: Vec<IncidentId> = bot.state.incidents.keys().copied().collect();
         all.into_iter().for_each(|id| bot.show(id, now, setup));
         let open: Vec<DeployId> =
@@ -181,6 +205,31 @@ impl Bot {
         let groups: Vec<AlertId> = bot.state.alerts.iter().map(|group| group.id).collect();
         groups.into_iter().for_each(|id| bot.show_alerts(id, now, setup));
         Ok((bot, found))
+    }
+
+    /// Goes on from what was noted of the rules.
+    pub fn go_on(&mut self, note: Option<&[u8]>, now: DateTime<Utc>) {
+        let rules: Rules = note.and_then(|note| serde_json::from_slice(note).ok()).unwrap_or_default();
+        self.state.measured.rules = rules.after_restart(now).into();
+    }
+
+    /// What is to be noted of the rules after a look, when it is other than what was.
+    pub fn note(&mut self) -> Option<Vec<u8>> {
+        let kept = self.state.measured.rules.kept();
+        if kept == self.noted {
+            return None;
+        }
+        let note = serde_json::to_vec(&kept).unwrap_or_default();
+        self.noted = kept;
+        Some(note)
+    }
+
+    /// What a look at the rules must ask first.
+    pub fn asks(&self, now: DateTime<Utc>, setup: &Setup) -> Vec<Ask> {
+        let input = InputId::new("rules");
+        let ctx = Ctx { state: &self.state, policy: self.policy, workspace: setup.workspace, now, input: &input };
+        let asks = commands::needs(&ctx, &InputKind::Rules).into_iter();
+        asks.filter_map(|query| if let Query::Figures(ask) = query { Some(ask) } else { None }).collect()
     }
 
     /// From now on this policy holds.
@@ -286,6 +335,7 @@ impl Bot {
             }
         }
         self.refused_at = None;
+        turn.looked = batch.iter().any(|(_, kind)| matches!(kind, InputKind::Rules));
         for (_, kind) in &batch {
             if let InputKind::Effect(outcome) = kind {
                 if self.state.pending.contains_key(&outcome.effect) {
@@ -309,6 +359,12 @@ impl Bot {
     ) -> Result<(Option<Answer>, Option<Decided>), Failure> {
         let changed = match kind {
             InputKind::Measured(look) => services::observe(&mut self.state, look, &self.policy.health),
+            InputKind::Rules => {
+                let looking = rules::Looking { policy: self.policy, workspace: setup.workspace };
+                let answers = Answers { figures: told.rules.clone(), ..Answers::default() };
+                rules::observe(&mut self.state, &looking, &answers, now);
+                None
+            }
             _ => None,
         };
         let now = self.state.latest.map_or(now, |latest| latest.max(now));

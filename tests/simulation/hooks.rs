@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::alerts::heard::{Heard, Incoming};
-use crate::domain::alerts::{Alerts, Happened};
+use crate::domain::alerts::{Alert, Alerts, Happened};
+use crate::domain::effect::EffectKind;
 use crate::domain::fact::Fact;
 use crate::domain::ids::{AlertId, InputId, Thing};
 use crate::domain::input::InputKind;
@@ -146,6 +147,18 @@ pub struct Rings {
     answered: BTreeSet<AlertId>,
     /// Groups that somebody keeps quiet, and until when; until they stay over when none.
     quiet: BTreeMap<AlertId, Option<DateTime<Utc>>>,
+    /// Groups whose alerts are of rules.
+    of_rules: BTreeSet<AlertId>,
+    /// Groups that are over.
+    over: BTreeSet<AlertId>,
+    /// Alerts that fire, group by group.
+    firing: BTreeMap<AlertId, BTreeSet<String>>,
+    /// Rules that fire, and on which group's card.
+    rules: BTreeMap<String, AlertId>,
+    /// When rules were over last.
+    rules_over: BTreeMap<String, DateTime<Utc>>,
+    /// Firings of rules.
+    pub fired: u64,
     /// Groups told.
     pub told: u64,
     /// Groups that stand on the card of another.
@@ -157,10 +170,83 @@ impl Rings {
         self.quiet.get(&id).is_some_and(|until| until.is_none_or(|until| now < until))
     }
 
+    /// Whether a rule fires.
+    pub fn fires(&self, rule: &str) -> bool {
+        self.rules.contains_key(rule)
+    }
+
+    /// Rules that fire, each with the group that it stands in.
+    pub fn rules(&self) -> impl Iterator<Item = (&str, AlertId)> {
+        self.rules.iter().map(|(rule, id)| (rule.as_str(), *id))
+    }
+
+    /// When a rule was over last, if it is.
+    pub fn over_since(&self, rule: &str) -> Option<DateTime<Utc>> {
+        self.rules_over.get(rule).copied().filter(|_| !self.fires(rule))
+    }
+
+    /// One alert begins to fire, or is over, and never twice.
+    fn changed(&mut self, id: AlertId, alert: &Alert, at: DateTime<Utc>) -> Result<(), String> {
+        let firing = self.firing.entry(id).or_default();
+        let of_rules = self.of_rules.contains(&id);
+        if alert.firing {
+            let begins = firing.insert(alert.fingerprint.clone());
+            if of_rules && begins {
+                self.fired += 1;
+                if let Some(other) = self.rules.insert(alert.fingerprint.clone(), id) {
+                    return Err(format!("2: the rule {} fires on {id}, and on {other}", alert.fingerprint));
+                }
+            }
+            return Ok(());
+        }
+        if !firing.remove(&alert.fingerprint) {
+            return Err(format!("2: the end of {} is told twice, on {id}", alert.fingerprint));
+        }
+        if of_rules {
+            self.rules.remove(&alert.fingerprint);
+            self.rules_over.insert(alert.fingerprint.clone(), at);
+        }
+        Ok(())
+    }
+
+    /// That people are told of a group puts up one card, and nothing else does but the loss of one.
+    fn cards(decided: &Decided) -> Result<(), String> {
+        let is_shown = |happened: &Happened| {
+            matches!(happened, Happened::Shown { card_of: None, .. } | Happened::CardLost)
+        };
+        let mut cards: BTreeMap<Thing, i32> = BTreeMap::new();
+        for (on, fact) in &decided.facts {
+            if matches!(fact, Fact::Alert { happened } if is_shown(happened)) {
+                *cards.entry(*on).or_default() += 1;
+            }
+        }
+        for effect in decided.effects.iter().filter(|effect| matches!(effect.kind, EffectKind::AlertCard { .. })) {
+            *cards.entry(effect.on).or_default() -= 1;
+        }
+        match cards.iter().find(|(_, left)| **left != 0) {
+            Some((on, _)) => Err(format!("2: {on:?} is told, and not on one card: {decided:?}")),
+            None => Ok(()),
+        }
+    }
+
     /// Takes in one decision.
     pub fn read(&mut self, decided: &Decided) -> Result<(), String> {
+        Self::cards(decided)?;
         for (on, fact) in &decided.facts {
             let (Thing::Alert(id), Fact::Alert { happened }) = (on, fact) else { continue };
+            match happened {
+                Happened::Opened { source, .. } if source == "rules" => drop(self.of_rules.insert(*id)),
+                Happened::Changed { alerts } => {
+                    for alert in alerts {
+                        self.changed(*id, alert, decided.at)?;
+                    }
+                }
+                Happened::Over if !self.over.insert(*id) || self.firing.get(id).is_some_and(|left| !left.is_empty()) => {
+                    return Err(format!("2: {id} is over, and was already, or something of it fires"));
+                }
+                Happened::Again if !self.over.remove(id) => return Err(format!("2: {id} fires again, and never ended")),
+                _ => {}
+            }
             match happened {
                 Happened::Acknowledged { .. } | Happened::Joined { .. } | Happened::Over => {
                     self.answered.insert(*id);

@@ -53,6 +53,10 @@ pub struct Tally {
     pub stormy: u64,
     /// Verifications that what is measured held up.
     pub held: u64,
+    /// Looks at the rules.
+    pub looks: u64,
+    /// Firings of rules.
+    pub fired: u64,
     /// Restarts done once more, because nothing said any more that they were done.
     pub restarted_again: u64,
 }
@@ -86,6 +90,8 @@ impl Tally {
         self.groups += other.groups;
         self.stormy += other.stormy;
         self.held += other.held;
+        self.looks += other.looks;
+        self.fired += other.fired;
         self.restarted_again += other.restarted_again;
     }
 
@@ -111,6 +117,7 @@ impl Tally {
             self.alerts,
             self.groups,
             self.stormy,
+            self.fired,
         ];
         assert!(rare.iter().all(|count| *count > played / 20), "something hardly ever happened: {self:?}");
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use super::rules;
 use crate::domain::deploy::gates::{Finding, Gate};
 use crate::domain::deploy::{Deploy, Kind, Phase};
 use crate::domain::fact::Status;
@@ -93,7 +94,12 @@ static READ: LazyLock<([Workspace; 2], Vec<Policy>)> = LazyLock::new(|| {
     ];
     // Two may deploy: with the shipped policy, each could say yes to their own.
     let strict = |text: &String| text.replace("own_approval_up_to = 2", "own_approval_up_to = 1");
-    let policies = changed.iter().map(|text| Policy::parse(&strict(text)).expect("a policy")).collect();
+    let parsed = |(n, text): (usize, &String)| {
+        let mut table: toml::Table = strict(text).parse().expect("a table");
+        rules::written(table["alerts"].as_table_mut().expect("it has alerts"), n);
+        Policy::parse(&table.to_string()).expect("a policy")
+    };
+    let policies = changed.iter().enumerate().map(parsed).collect();
     let staged = TEAM.replace(
         "owner = \"reliability\"\nproduction = { fly_app",
         &format!("owner = \"reliability\"\n{STAGING}\nproduction = {{ fly_app"),

@@ -13,10 +13,11 @@ use super::hooks::Sender;
 use super::host::{Call, Host, Write};
 use super::outbox::Step;
 use super::power::Power;
+use super::rules::{Asked, EVERY_S, Watched};
 use super::tally::Tally;
 use super::team::{self, CANARY, SERVICES, Setup};
 use crate::domain::deploy::Phase;
-use crate::domain::effect::EffectKind;
+use crate::domain::effect::{Effect, EffectKind};
 use crate::domain::fact::Status;
 use crate::domain::health::HealthReport;
 use crate::domain::ids::{DeployId, EffectId, InputId, Service};
@@ -99,6 +100,10 @@ enum Event {
     Insists,
     /// Everything that it said is over.
     Calms,
+    /// The rules are to be looked at.
+    Rules { life: u32 },
+    /// What they ask is answered.
+    Answered { life: u32, number: u64 },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -132,7 +137,12 @@ pub struct World {
     hosts: Vec<Host>,
     dies_mid_step: bool,
     setup: Setup,
+    /// What rules see, and what must follow.
+    watched: Watched,
+    /// The look at the rules that is on its way.
+    asked: Option<Asked>,
     well: [bool; SERVICES.len()],
+    is_disk_bad: bool,
     trap: Option<Dies>,
     inputs: u64,
     healed: bool,
@@ -166,6 +176,7 @@ impl World {
             hosts.push(Host::staging(&mut dice, now));
         }
         let setup = Setup::new(hosts.len() > 1);
+        let watched = Watched::new(now, HOURS_MAX, hosts.len() > 1, &mut dice);
         Self {
             dice,
             now,
@@ -185,7 +196,10 @@ impl World {
             hosts,
             dies_mid_step: false,
             setup,
+            watched,
+            asked: None,
             well: [true; SERVICES.len()],
+            is_disk_bad: false,
             trap: None,
             inputs: 0,
             healed: false,
@@ -227,6 +241,8 @@ impl World {
         self.run(end)?;
         self.heal();
         self.run(end + TimeDelta::minutes(30))?;
+        self.rules_in_peace()?;
+        self.watched.calm(self.now, true, &mut self.dice);
         self.after(TimeDelta::zero(), Event::Calms);
         self.close_everything();
         self.run(end + TimeDelta::minutes(35))?;
@@ -380,7 +396,8 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) -> Result<(), String> {
-        if !matches!(event, Event::Resume { .. } | Event::Look | Event::Releases) {
+        let is_often = matches!(event, Event::Rules { .. } | Event::Answered { .. });
+        if !is_often && !matches!(event, Event::Resume { .. } | Event::Look | Event::Releases) {
             self.say(|| format!("  {event:?}").chars().take(170).collect());
         }
         match event {
@@ -486,6 +503,14 @@ impl World {
                 self.insist(false);
             }
             Event::Calms => self.insist(true),
+            Event::Rules { life } => self.look_at_rules(life),
+            Event::Answered { life, number } => {
+                let is_it = self.asked.as_ref().is_some_and(|asked| asked.number == number);
+                let life_now = self.life;
+                if let Some(bot) = self.bot.as_mut().filter(|_| is_it && life == life_now) {
+                    bot.inbox.push((InputId::new(format!("rules:{life}:{number}")), InputKind::Rules));
+                }
+            }
             Event::Crash { power } => self.die(power, true),
             Event::Restart => self.start()?,
             Event::Trap(dies) => self.trap = Some(dies),
@@ -584,6 +609,49 @@ impl World {
         self.after(if soon { TimeDelta::seconds(60) } else { TimeDelta::minutes(20) }, Event::Look);
     }
 
+    /// As the driver does: what must be asked is asked, and the next look comes when this one is back.
+    fn look_at_rules(&mut self, life: u32) {
+        let (now, life_now) = (self.now, self.life);
+        let Some(bot) = self.bot.as_ref().filter(|_| life == life_now) else { return };
+        let asks = bot.asks(now, &self.setup);
+        let asked = self.watched.ask(now, &asks, self.healed, &mut self.dice);
+        self.after(asked.takes, Event::Answered { life, number: asked.number });
+        self.after(TimeDelta::seconds(EVERY_S), Event::Rules { life });
+        self.asked = Some(asked);
+    }
+
+    /// The rules were looked at, and it is on the record what follows.
+    fn rules_looked_at(&mut self, before: &[String]) -> Result<(), String> {
+        let Some(asked) = self.asked.take() else { return Ok(()) };
+        let Some(bot) = &mut self.bot else { return Ok(()) };
+        let rings = &self.book.rings;
+        let fires = |rule: &str| (before.iter().any(|one| one == rule), rings.fires(rule));
+        self.watched.looked(self.now, &asked, self.setup.holds, fires)?;
+        self.watched.note(bot.note(), !self.is_disk_bad);
+        self.tally.looks += 1;
+        Ok(())
+    }
+
+    /// Nothing has changed for long: what is beyond its bound fires, on one card that stands and is open.
+    fn rules_in_peace(&self) -> Result<(), String> {
+        let Some(bot) = &self.bot else { return Err("the bot does not come up again".to_owned()) };
+        self.watched.reckon(self.now, self.setup.holds, |rule| self.book.rings.fires(rule))?;
+        for (rule, id) in self.book.rings.rules() {
+            let Some(group) = bot.state.alerts.get(id) else { return Err(format!("1: {id} of {rule} is forgotten")) };
+            let host = group.card_of.and_then(|host| bot.state.alerts.get(host)).unwrap_or(group);
+            // What the chat refused for good is on the record as such.
+            let refused = |effect: &Effect| {
+                let is_card = matches!(effect.kind, EffectKind::AlertCard { alert, .. } if alert == host.id);
+                is_card && self.book.end_of(effect.id).is_some_and(|end| end != "done")
+            };
+            let is_told = host.card.is_some() || group.held.is_some() || self.book.effects().any(refused);
+            if group.over.is_some() || host.over.is_some() || !is_told {
+                return Err(format!("1: {rule} fires, and stands on no open card: {group:?} {host:?}"));
+            }
+        }
+        Ok(())
+    }
+
     fn look_at_releases(&mut self) {
         let now = self.now;
         if let Some(bot) = &mut self.bot {
@@ -598,6 +666,7 @@ impl World {
     }
 
     fn set_disk(&mut self, fault: DiskFault) {
+        self.is_disk_bad = !matches!(fault, DiskFault::Well);
         let used = {
             self.disk.set_faults(Faults { capacity_bytes: Some(ROOM_BYTES), ..Faults::default() });
             let disk: &dyn crate::ports::disk::Disk = &self.disk;
@@ -662,6 +731,12 @@ impl World {
             book.read(decided)?;
         }
         self.book = book;
+        let rings = &self.book.rings;
+        let note = self.watched.restart(self.now, |rule| rings.over_since(rule));
+        let mut bot = bot;
+        bot.go_on(note.as_deref(), self.now);
+        self.asked = None;
+        self.after(TimeDelta::zero(), Event::Rules { life: self.life });
         let again = fold(&found.decided);
         if again.kept() != bot.state.kept() {
             return Err("4: folding the log twice gives two states".to_owned());
@@ -692,7 +767,11 @@ impl World {
         // Now well, now bad, now not told, ten minutes each.
         let errors =
             [Some(0.001), Some(0.09), None][now.timestamp().div_euclid(600).rem_euclid(3).unsigned_abs() as usize];
-        let mut told = Told { errors, ..Told::default() };
+        let looks = bot.inbox.iter().any(|(_, kind)| matches!(kind, InputKind::Rules));
+        let rules = self.asked.as_ref().filter(|_| looks).map(|asked| asked.figures.clone()).unwrap_or_default();
+        let fired: Vec<String> =
+            if looks { self.book.rings.rules().map(|(rule, _)| rule.to_owned()).collect() } else { Vec::new() };
+        let mut told = Told { errors, rules, ..Told::default() };
         if asks {
             for host in &self.hosts {
                 let said = host.inventory(now, &mut self.dice);
@@ -720,6 +799,12 @@ impl World {
                 }
                 self.released.extend(turn.released);
                 self.acknowledged.extend(turn.acknowledged);
+                if turn.refused {
+                    self.watched.refused(self.now);
+                }
+                if turn.looked {
+                    self.rules_looked_at(&fired)?;
+                }
                 self.start_work()
             }
             Err(Failure::Broken(why)) => Err(why),
@@ -827,6 +912,7 @@ impl World {
     fn heal(&mut self) {
         self.say(|| "from now on nothing goes wrong".to_owned());
         self.healed = true;
+        self.watched.calm(self.now, false, &mut self.dice);
         let fault = |event: &Event| {
             matches!(event, Event::Crash { .. } | Event::Trap(_) | Event::Fuse(_) | Event::Disk(_) | Event::CardDeleted)
                 || matches!(event, Event::MidStep | Event::ByHand(..) | Event::Ship(_) | Event::Tells(_))
@@ -935,6 +1021,7 @@ impl World {
         (self.tally.plans, self.tally.deploys, self.tally.steps) = (plans, deploys, self.book.ships.steps);
         self.tally.alerts = self.sender.told;
         self.tally.held = self.book.held;
+        self.tally.fired = self.book.rings.fired;
         (self.tally.groups, self.tally.stormy) = (self.book.rings.told, self.book.rings.stormy);
         self.tally.taken_over = self.book.ships.taken_over;
         (self.tally.forward, self.tally.undone) = (self.book.ships.forward, self.book.ships.undone);

@@ -53,9 +53,37 @@ pub fn changed(draft: &mut Draft<'_>, id: AlertId, before: Option<&Group>) -> Re
         };
     }
     if came_back || got_worse {
-        returned(draft, &group, got_worse);
+        let host = if came_back { host_again(draft, &group) } else { Host::Stands };
+        if host == Host::Forgotten {
+            return left(draft, &group);
+        }
+        returned(draft, &group, got_worse, host);
     }
     Ok(())
+}
+
+/// The card on which a group stands, when the group fires again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Host {
+    /// It is its own, or one of many that is not over.
+    Stands,
+    /// One of many that was over, and is not any more: by now what is back is no storm.
+    Again,
+    /// One of many that nobody remembers.
+    Forgotten,
+}
+
+/// A group that stood on the card of many fires again: that card cannot go on saying that everything on it is over.
+fn host_again(draft: &mut Draft<'_>, group: &Group) -> Host {
+    let Some(id) = group.card_of else { return Host::Stands };
+    match draft.group(id).map(|host| host.over.is_some()) {
+        None => Host::Forgotten,
+        Some(false) => Host::Stands,
+        Some(true) => {
+            draft.alert(id, Happened::Again);
+            Host::Again
+        }
+    }
 }
 
 /// It is time to look at a group again.
@@ -287,7 +315,7 @@ fn declared(group: &Group, severity: Severity) -> Declared {
 }
 
 /// It fires again although it was over, or got worse, and people know its card already.
-fn returned(draft: &mut Draft<'_>, group: &Group, got_worse: bool) {
+fn returned(draft: &mut Draft<'_>, group: &Group, got_worse: bool, host: Host) {
     let now = draft.now();
     if group.level != Level::Critical || !group.is_unanswered(now) || silenced(draft, group).is_some() {
         return;
@@ -299,7 +327,7 @@ fn returned(draft: &mut Draft<'_>, group: &Group, got_worse: bool) {
         draft.alert(group.id, Happened::Repeated { repeat_at: Some(now + late) });
         return;
     }
-    if group.card_of.is_some() {
+    if group.card_of.is_some() && host != Host::Again {
         return;
     }
     draft.alert(group.id, Happened::Repeated { repeat_at: Some(now + repeat_every) });
@@ -367,17 +395,22 @@ fn relapsed(draft: &mut Draft<'_>, group: &Group, id: IncidentId) -> Result<(), 
     let (status, closed_at) = (incident.status, incident.closed_at);
     let within = draft.ctx.policy.incidents.reopen_within.delta();
     let now = draft.now();
+    let reopens = status != Status::Cancelled && closed_at.is_some_and(|at| now - at <= within);
+    if !status.is_open() && !reopens {
+        return left(draft, group);
+    }
+    let host = host_again(draft, group);
+    if host == Host::Forgotten {
+        return left(draft, group);
+    }
     if status.is_open() {
         draft.fact(id, Fact::AlertJoined { alert: group.id, title: group.title.clone() });
-        if group.card_of.is_none() {
+        if group.card_of.is_none() || host == Host::Again {
             draft.post(id, Target::Thread(id), Message::line(words::fires_again(group)));
         }
         return call_again(draft, id);
     }
-    if status != Status::Cancelled && closed_at.is_some_and(|at| now - at <= within) {
-        return close::reopen_by_itself(draft, id, words::why_reopened(group));
-    }
-    left(draft, group)
+    close::reopen_by_itself(draft, id, words::why_reopened(group))
 }
 
 /// Nobody is on its incident any more: people are told of it anew.
@@ -386,7 +419,6 @@ fn left(draft: &mut Draft<'_>, group: &Group) -> Result<(), Refusal> {
     tell(draft, group.id)
 }
 
-/// Cards of alerts that were put up of late.
 /// Cards of their own that were put up of late, in the channel or in an incident's thread.
 fn cards_lately(draft: &Draft<'_>, now: DateTime<Utc>, incident: Option<IncidentId>) -> usize {
     let within = draft.ctx.policy.alerts.storm_within.delta();
