@@ -134,6 +134,7 @@ impl Port {
             format: tool.format,
             service: None,
             declares: None,
+            resolve_delay: None,
             read: (tool.format == HookFormat::Generic)
                 .then(|| HookReading { alerts: Some("/checks".to_owned()), ..HookReading::default() }),
         };

@@ -18,7 +18,7 @@ fn hook(format: HookFormat, read: Option<HookReading>, heads: Heads<'_>, body: &
     if body.len() > BODY_BYTES_MAX {
         return;
     }
-    let spec = HookSpec { name: "one".to_owned(), format, service: None, declares: None, read };
+    let spec = HookSpec { name: "one".to_owned(), format, service: None, declares: None, resolve_delay: None, read };
     let brought = match alerts::read(&spec, heads, body) {
         Ok(brought) => brought,
         Err(says) => return fits_sentence(&says),
@@ -28,7 +28,7 @@ fn hook(format: HookFormat, read: Option<HookReading>, heads: Heads<'_>, body: &
     if let Some(key) = &brought.key {
         assert!(key.chars().count() <= 255, "PagerDuty's own limit");
     }
-    let mut heard = Heard { source: "one".to_owned(), alerts: brought.alerts };
+    let mut heard = Heard { source: "one".to_owned(), alerts: brought.alerts, left_out: brought.left_out }.bounded();
     let mut world = World::new();
     world.hears(&heard);
     // And all of it is over.

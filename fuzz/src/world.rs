@@ -106,7 +106,7 @@ impl World {
             ..Incoming::default()
         };
         let alerts = ["Slow", "Errors"].map(|name| incoming(name).bounded()).to_vec();
-        let heard = Heard { source: "earlier".to_owned(), alerts };
+        let heard = Heard { source: "earlier".to_owned(), alerts, left_out: None };
         world.decide(&InputKind::Alerts(Box::new(heard))).expect("it is heard");
         world
     }

@@ -92,6 +92,28 @@ pub struct Alert {
     /// When it resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<At>,
+    /// It is said to be over, and has to stay so for a while: until then it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+}
+
+/// What is said to be over, and not yet over for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// Since when, as its sender says.
+    pub since: At,
+    /// When it is over for people too, unless it fires again before.
+    pub over_at: At,
+}
+
+/// What a sender left out of what it sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// So many alerts of this group.
+    pub alerts: u32,
+    /// Where its sender shows them: an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
 }
 
 /// Who keeps a group quiet, and until when.
@@ -137,6 +159,12 @@ pub struct Group {
     pub alerts: BTreeMap<String, Alert>,
     /// Firing alerts beyond those that are told apart.
     pub beyond: u32,
+    /// What its sender knows of and did not send.
+    #[serde(default)]
+    pub left_out: Option<LeftOut>,
+    /// When the next of its alerts is over that is said to be.
+    #[serde(default)]
+    pub ending_at: Option<At>,
     /// Until when it is waited for more, before anybody is told.
     pub wait_until: Option<At>,
     /// Why nobody is told for now.
@@ -191,15 +219,30 @@ impl Group {
         self.changes.iter().filter(|at| now - **at <= within).count() >= changes
     }
 
+    /// Whether everything of it that fires is said to be over.
+    pub fn is_ending(&self) -> bool {
+        let mut firing = self.alerts.values().filter(|alert| alert.firing);
+        self.ending_at.is_some() && self.beyond == 0 && firing.all(|alert| alert.ending.is_some())
+    }
+
+    /// When it is over, where everything of it is said to be and nothing fires again.
+    pub fn over_at(&self) -> Option<At> {
+        let firing = self.alerts.values().filter(|alert| alert.firing && self.is_ending());
+        firing.filter_map(|alert| alert.ending).map(|ending| ending.over_at).max()
+    }
+
     /// The next instant at which something has to be decided about it.
     pub fn next_due(&self) -> Option<At> {
         if self.over.is_some() {
             return None;
         }
-        if self.shown_at.is_some() {
-            return self.repeat_at;
-        }
-        self.held.as_ref().map(|held| held.look).or(self.wait_until)
+        let tells = match self.shown_at {
+            Some(_) => self.repeat_at,
+            // Nobody is told of what is said to be over: it waits for its end, or for firing again.
+            None if self.is_ending() => None,
+            None => self.held.as_ref().map(|held| held.look).or(self.wait_until),
+        };
+        tells.into_iter().chain(self.ending_at).min()
     }
 
     fn change(&mut self, at: At) {
@@ -219,6 +262,11 @@ impl Group {
             None if alert.firing => self.beyond = self.beyond.saturating_add(1),
             None => self.beyond = self.beyond.saturating_sub(1),
         }
+    }
+
+    fn note_ending(&mut self) {
+        let firing = self.alerts.values().filter(|alert| alert.firing);
+        self.ending_at = firing.filter_map(|alert| alert.ending).map(|ending| ending.over_at).min();
     }
 }
 
@@ -266,6 +314,11 @@ pub enum Happened {
     Changed {
         /// Which, as they are now.
         alerts: Vec<Alert>,
+    },
+    /// Its sender knows of alerts that it did not send, or of none any more.
+    LeftOut {
+        /// Which; none any more when none.
+        left_out: Option<LeftOut>,
     },
     /// Nothing of it fires any more.
     Over,
@@ -426,6 +479,8 @@ impl Alerts {
                 opened: at,
                 alerts: BTreeMap::new(),
                 beyond: 0,
+                left_out: None,
+                ending_at: None,
                 wait_until: *wait_until,
                 held: None,
                 shown_at: None,
@@ -470,7 +525,11 @@ impl Alerts {
 
 fn follow(group: &mut Group, at: At, happened: &Happened) {
     match happened {
-        Happened::Changed { alerts } => alerts.iter().for_each(|alert| group.take_in(alert)),
+        Happened::Changed { alerts } => {
+            alerts.iter().for_each(|alert| group.take_in(alert));
+            group.note_ending();
+        }
+        Happened::LeftOut { left_out } => group.left_out.clone_from(left_out),
         Happened::Over => {
             group.over = Some(at);
             group.repeat_at = None;

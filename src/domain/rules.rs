@@ -267,7 +267,7 @@ pub fn decide(draft: &mut Draft<'_>) -> Result<(), Refusal> {
     if alerts.is_empty() {
         return Ok(());
     }
-    heard::decide(draft, &Heard { source: SOURCE.to_owned(), alerts })
+    heard::decide(draft, &Heard { source: SOURCE.to_owned(), alerts, left_out: None })
 }
 
 /// Whether it fires, by the record.

@@ -100,6 +100,9 @@ pub struct HookSpec {
     /// The incident that something critical opens by itself; none is opened otherwise.
     #[serde(default)]
     pub declares: Option<Severity>,
+    /// How long what it says is over must have stayed so, before it is over for people; at once when none.
+    #[serde(default)]
+    pub resolve_delay: Option<Span>,
     /// Where in a body stands what, for the generic format.
     #[serde(default)]
     pub read: Option<HookReading>,

@@ -162,7 +162,7 @@ impl Hooks {
         let busy = |says: &str| Refused::for_now(StatusCode::SERVICE_UNAVAILABLE, says, AGAIN_AFTER);
         let own = || format!("{}-{}", self.process, self.count.fetch_add(1, Ordering::Relaxed));
         let id = InputId::new(format!("hook:{name}:{}", brought.delivery.unwrap_or_else(own)));
-        let heard = Heard { source: name.to_owned(), alerts: brought.alerts };
+        let heard = Heard { source: name.to_owned(), alerts: brought.alerts, left_out: brought.left_out }.bounded();
         let input = Input { id, kind: InputKind::Alerts(Box::new(heard)) };
         let (sender, answered) = oneshot::channel();
         let reply = Box::new(move |answer| drop(sender.send(answer)));

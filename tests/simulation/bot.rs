@@ -25,8 +25,8 @@ use crate::domain::ids::{AlertId, DeployId, IncidentId, InputId, Thing};
 use crate::domain::input::{Answers, InputKind, Itself, Query, Started};
 use crate::domain::metrics::Series;
 use crate::domain::policy::Policy;
-use crate::domain::state::{Decided, State};
 use crate::domain::rules::{self, Rules};
+use crate::domain::state::{Decided, State};
 use crate::domain::{alerts, bot, jobs, services, view};
 use crate::log::torn::TornDisk;
 use crate::log::{Log, LogOptions};
@@ -131,12 +131,7 @@ pub struct Found {
 
 impl Bot {
     /// Opens the log and folds it, as the shell does at a start.
-    pub fn start(
-        disk: &TornDisk,
-        power: &Power,
-        now: DateTime<Utc>,
-        setup: &Setup,
-    ) -> Result<(Self, Found), Failure> {
+    pub fn start(disk: &TornDisk, power: &Power, now: DateTime<Utc>, setup: &Setup) -> Result<(Self, Found), Failure> {
         let options = LogOptions {
             now_ms: now.timestamp_millis(),
             segment_bytes: SEGMENT_BYTES,
@@ -184,19 +179,18 @@ impl Bot {
             (InputId::new(format!("policy:{epoch}")), InputKind::PolicyAdopted { hash: hash.clone() }),
             (InputId::new(format!("start:{epoch}")), InputKind::Started(started)),
         ];
-        let mut bot =
-            Self {
-                state,
-                outbox,
-                inbox,
-                log,
-                policy,
-                hash,
-                answered: BTreeMap::new(),
-                ticks: 0,
-                refused_at: None,
-                noted: Rules::default(),
-            };
+        let mut bot = Self {
+            state,
+            outbox,
+            inbox,
+            log,
+            policy,
+            hash,
+            answered: BTreeMap::new(),
+            ticks: 0,
+            refused_at: None,
+            noted: Rules::default(),
+        };
         let all: Vec<IncidentId> = bot.state.incidents.keys().copied().collect();
         all.into_iter().for_each(|id| bot.show(id, now, setup));
         let open: Vec<DeployId> =

@@ -103,7 +103,7 @@ impl Sender {
         self.count += 1;
         let id = InputId::new(format!("hook:one:{}", self.count));
         self.sent.insert(id.clone(), (which, self.all[which].version));
-        let heard = Heard { source: "one".to_owned(), alerts: vec![incoming.bounded()] };
+        let heard = Heard { source: "one".to_owned(), alerts: vec![incoming.bounded()], left_out: None };
         (id, InputKind::Alerts(Box::new(heard)))
     }
 
@@ -118,14 +118,15 @@ impl Sender {
         }
     }
 
-    /// Whether the record holds what was answered.
-    pub fn check(&self, alerts: &Alerts) -> Result<(), String> {
+    /// Whether the record holds what was answered. What is said to be over may wait for its time, and no longer.
+    pub fn check(&self, alerts: &Alerts, now: DateTime<Utc>) -> Result<(), String> {
         for (which, one) in
             self.all.iter().enumerate().filter(|(_, one)| one.version > 0 && one.answered == one.version)
         {
             let of = alerts.iter().rev().find_map(|group| group.alerts.get(&fingerprint(which)));
-            let fires = of.is_some_and(|alert| alert.firing);
-            if fires != one.fires {
+            let waits = of.and_then(|alert| alert.ending);
+            let fires = of.is_some_and(|alert| alert.firing) && waits.is_none();
+            if fires != one.fires || waits.is_some_and(|ending| ending.over_at <= now) {
                 return Err(format!(
                     "1: of alert {which} was answered that it fires: {}; on record: {of:?}",
                     one.fires
@@ -157,6 +158,12 @@ pub struct Rings {
     rules: BTreeMap<String, AlertId>,
     /// When rules were over last.
     rules_over: BTreeMap<String, DateTime<Utc>>,
+    /// How long what the tool says is over must have stayed so.
+    pub delay: TimeDelta,
+    /// Since when alerts are said to be over, and are not yet.
+    ending: BTreeMap<(AlertId, String), DateTime<Utc>>,
+    /// Alerts that were said to be over, and went on.
+    pub went_on: u64,
     /// Firings of rules.
     pub fired: u64,
     /// Groups told.
@@ -189,7 +196,13 @@ impl Rings {
     fn changed(&mut self, id: AlertId, alert: &Alert, at: DateTime<Utc>) -> Result<(), String> {
         let firing = self.firing.entry(id).or_default();
         let of_rules = self.of_rules.contains(&id);
+        let key = (id, alert.fingerprint.clone());
+        let said = self.ending.remove(&key);
         if alert.firing {
+            match (alert.ending, said) {
+                (Some(_), said) => drop(self.ending.insert(key, said.unwrap_or(at))),
+                (None, said) => self.went_on += u64::from(said.is_some()),
+            }
             let begins = firing.insert(alert.fingerprint.clone());
             if of_rules && begins {
                 self.fired += 1;
@@ -202,6 +215,10 @@ impl Rings {
         if !firing.remove(&alert.fingerprint) {
             return Err(format!("2: the end of {} is told twice, on {id}", alert.fingerprint));
         }
+        let delay = if of_rules { TimeDelta::zero() } else { self.delay };
+        if at - said.unwrap_or(at) < delay {
+            return Err(format!("2: {} of {id} is over, and has not stayed so for its time", alert.fingerprint));
+        }
         if of_rules {
             self.rules.remove(&alert.fingerprint);
             self.rules_over.insert(alert.fingerprint.clone(), at);
@@ -211,9 +228,8 @@ impl Rings {
 
     /// That people are told of a group puts up one card, and nothing else does but the loss of one.
     fn cards(decided: &Decided) -> Result<(), String> {
-        let is_shown = |happened: &Happened| {
-            matches!(happened, Happened::Shown { card_of: None, .. } | Happened::CardLost)
-        };
+        let is_shown =
+            |happened: &Happened| matches!(happened, Happened::Shown { card_of: None, .. } | Happened::CardLost);
         let mut cards: BTreeMap<Thing, i32> = BTreeMap::new();
         for (on, fact) in &decided.facts {
             if matches!(fact, Fact::Alert { happened } if is_shown(happened)) {
@@ -241,10 +257,14 @@ impl Rings {
                         self.changed(*id, alert, decided.at)?;
                     }
                 }
-                Happened::Over if !self.over.insert(*id) || self.firing.get(id).is_some_and(|left| !left.is_empty()) => {
+                Happened::Over
+                    if !self.over.insert(*id) || self.firing.get(id).is_some_and(|left| !left.is_empty()) =>
+                {
                     return Err(format!("2: {id} is over, and was already, or something of it fires"));
                 }
-                Happened::Again if !self.over.remove(id) => return Err(format!("2: {id} fires again, and never ended")),
+                Happened::Again if !self.over.remove(id) => {
+                    return Err(format!("2: {id} fires again, and never ended"));
+                }
                 _ => {}
             }
             match happened {

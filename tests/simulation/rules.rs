@@ -314,7 +314,9 @@ impl Watched {
         let since = turns.take_while(|(_, sees)| *sees == Sees::Beyond).last().map(|(at, _)| *at);
         let Some(since) = since.map(|since| since.max(self.quiet_since)) else { return false };
         let mut seen = self.looks.iter().rev().take_while(|look| look.at >= since);
-        let all = seen.all(|look| look.sees[which] == Sees::Beyond && look.kinds[which].is_some());
+        let all = seen.all(|look| {
+            look.sees[which] == Sees::Beyond && look.kinds[which] == self.looks[self.looks.len() - 1].kinds[which]
+        });
         let answer = TimeDelta::milliseconds(2 * ANSWER_MS.cast_signed());
         all && now - since > TimeDelta::seconds(plain.lasts_s + 2 * EVERY_S) + answer
     }

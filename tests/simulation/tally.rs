@@ -57,6 +57,8 @@ pub struct Tally {
     pub looks: u64,
     /// Firings of rules.
     pub fired: u64,
+    /// Alerts of another tool that were said to be over, and went on.
+    pub went_on: u64,
     /// Restarts done once more, because nothing said any more that they were done.
     pub restarted_again: u64,
 }
@@ -92,6 +94,7 @@ impl Tally {
         self.held += other.held;
         self.looks += other.looks;
         self.fired += other.fired;
+        self.went_on += other.went_on;
         self.restarted_again += other.restarted_again;
     }
 
@@ -118,6 +121,7 @@ impl Tally {
             self.groups,
             self.stormy,
             self.fired,
+            self.went_on,
         ];
         assert!(rare.iter().all(|count| *count > played / 20), "something hardly ever happened: {self:?}");
     }

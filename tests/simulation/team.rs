@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use chrono::TimeDelta;
+
 use super::rules;
 use crate::domain::deploy::gates::{Finding, Gate};
 use crate::domain::deploy::{Deploy, Kind, Phase};
@@ -61,6 +63,11 @@ name = "search"
 production = { probes = [{ name = "health", url = "http://127.0.0.1:1/s", method = "POST", body = "canary5f1d" }] }
 "#;
 
+/// How long what the other tool says is over must have stayed so, in the histories with staging.
+pub const RESOLVE_DELAY: TimeDelta = TimeDelta::minutes(5);
+/// The other tool, in those.
+const PATIENT: &str = "\n[[hooks]]\nname = \"one\"\nformat = \"alertmanager\"\nresolve_delay = \"5m\"\n";
+
 /// What the first service has besides, in half of the histories.
 const STAGING: &str = r#"staging = { fly_app = "lighthouse-checkout-staging" }"#;
 
@@ -105,6 +112,7 @@ static READ: LazyLock<([Workspace; 2], Vec<Policy>)> = LazyLock::new(|| {
         &format!("owner = \"reliability\"\n{STAGING}\nproduction = {{ fly_app"),
     );
     assert_ne!(staged, TEAM, "nobody has a staging copy");
+    let staged = staged + PATIENT;
     let team = |text: &str| toml::from_str(text).expect("a team");
     ([team(TEAM), team(&staged)], policies)
 });
@@ -113,6 +121,11 @@ impl Setup {
     /// The team, with a copy of its first service to try images on, or without.
     pub fn new(has_staging: bool) -> Self {
         Self { workspace: &READ.0[usize::from(has_staging)], policies: &READ.1, holds: 0 }
+    }
+
+    /// How long what the other tool says is over must have stayed so.
+    pub fn resolve_delay(&self) -> TimeDelta {
+        if self.workspace.hooks.is_empty() { TimeDelta::zero() } else { RESOLVE_DELAY }
     }
 
     /// The policy that holds, and its hash.

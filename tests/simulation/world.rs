@@ -271,6 +271,12 @@ impl World {
                 _ => Event::Fuse(self.dice.below(9) as i64),
             };
             self.after(when, event);
+            if self.dice.below(4) == 0 {
+                // And soon again, perhaps before much was looked at.
+                let soon = self.minutes(1, 4);
+                let power = self.dice.below(2) == 0;
+                self.after(when + soon, Event::Crash { power });
+            }
         }
         for _ in 0..self.dice.below(3) {
             let (when, long) = (at(self), self.minutes(1, 25));
@@ -725,6 +731,7 @@ impl World {
         }
         self.released = found.lines;
         let mut book = Book::default();
+        book.rings.delay = self.setup.resolve_delay();
         book.ships.yes = std::mem::take(&mut self.book.ships.yes);
         book.ships.typed = std::mem::take(&mut self.book.ships.typed);
         for decided in &found.decided {
@@ -788,7 +795,9 @@ impl World {
                     return Err(format!("2: something fell due and nothing comes of it: {:?}", bot.state.next_due()));
                 }
                 turn.answered.iter().for_each(|id| self.sender.heard(id));
-                self.sender.check(&bot.state.alerts)?;
+                if !turn.refused {
+                    self.sender.check(&bot.state.alerts, now)?;
+                }
                 self.tally.full_disks += u64::from(turn.refused);
                 self.tally.withdrawn += turn.withdrawn;
                 self.tally.decisions += turn.released.len() as u64;
@@ -1021,7 +1030,7 @@ impl World {
         (self.tally.plans, self.tally.deploys, self.tally.steps) = (plans, deploys, self.book.ships.steps);
         self.tally.alerts = self.sender.told;
         self.tally.held = self.book.held;
-        self.tally.fired = self.book.rings.fired;
+        (self.tally.fired, self.tally.went_on) = (self.book.rings.fired, self.book.rings.went_on);
         (self.tally.groups, self.tally.stormy) = (self.book.rings.told, self.book.rings.stormy);
         self.tally.taken_over = self.book.ships.taken_over;
         (self.tally.forward, self.tally.undone) = (self.book.ships.forward, self.book.ships.undone);

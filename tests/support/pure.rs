@@ -32,7 +32,7 @@ use watchbell::domain::{alerts, bot, jobs, rules, services, view};
 use super::figures::Figures;
 use super::host::{self, Character, Host, Lack};
 use super::world::{
-    Behaviour, CAST, CERTIFICATE_SLACK, HOOK, Plain, Step, TEAM, World, answered, block, changed_policy, hook_labels,
+    Behaviour, CAST, CERTIFICATE_SLACK, HookTold, Plain, Step, TEAM, World, answered, block, changed_policy, hook_told,
     page_line, place_key, place_name, place_order, policy_without_rules, request, shown,
 };
 
@@ -841,8 +841,8 @@ impl Pure {
 }
 
 /// An alert as Alertmanager's webhook says it, read.
-fn incoming(fires: bool, labels: &[(String, String)], now: DateTime<Utc>) -> alerts::heard::Incoming {
-    let (labels, group, summary) = hook_labels(labels);
+fn heard(hook: &str, fires: bool, labels: &[(String, String)], now: DateTime<Utc>) -> alerts::heard::Heard {
+    let HookTold { labels, group, summary, truncated, external } = hook_told(labels);
     let incoming = alerts::heard::Incoming {
         fingerprint: serde_json::to_string(&labels).unwrap_or_default(),
         firing: fires,
@@ -854,7 +854,8 @@ fn incoming(fires: bool, labels: &[(String, String)], now: DateTime<Utc>) -> ale
         ended: (!fires).then_some(now),
         ..alerts::heard::Incoming::default()
     };
-    incoming.bounded()
+    let left_out = Some(alerts::LeftOut { alerts: truncated, at: external });
+    alerts::heard::Heard { source: hook.to_owned(), alerts: vec![incoming.bounded()], left_out }.bounded()
 }
 
 /// Whether an effect needs the chat.
@@ -943,9 +944,8 @@ impl World for Pure {
             Step::Command { who, command, words, options, place } => {
                 self.call(who, command, words, options, place.as_deref())?;
             }
-            Step::Hook { fires, labels } => {
-                let heard =
-                    alerts::heard::Heard { source: HOOK.to_owned(), alerts: vec![incoming(*fires, labels, self.now)] };
+            Step::Hook { hook, fires, labels } => {
+                let heard = heard(hook, *fires, labels, self.now);
                 self.decide(InputKind::Alerts(Box::new(heard)), None);
             }
             Step::Pipeline(values) => {

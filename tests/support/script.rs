@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use chrono::TimeDelta;
 
-use super::world::{Behaviour, Step, World};
+use super::world::{Behaviour, HOOKS, Step, World};
 
 /// Plays a transcript. Its text as it is now: the same when nothing changed.
 ///
@@ -89,14 +89,15 @@ fn step(line: &str) -> Result<Step, String> {
     if let Some(rest) = line.strip_prefix("pipeline: ") {
         return Ok(Step::Pipeline(pairs(rest.split(" | "))?));
     }
-    if let Some(rest) = line.strip_prefix("alertmanager: ") {
+    let told = HOOKS.into_iter().find_map(|hook| Some((hook, line.strip_prefix(hook)?.strip_prefix(": ")?)));
+    if let Some((hook, rest)) = told {
         let (word, rest) = rest.split_once(" | ").ok_or("say `alertmanager: fires | alertname: …`")?;
         let fires = match word {
             "fires" => true,
             "resolved" => false,
             _ => return Err("an alert fires, or is resolved".to_owned()),
         };
-        return Ok(Step::Hook { fires, labels: pairs(rest.split(" | "))? });
+        return Ok(Step::Hook { hook, fires, labels: pairs(rest.split(" | "))? });
     }
     if line == "observing" {
         return Ok(Step::Observing);

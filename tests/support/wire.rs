@@ -37,7 +37,7 @@ use watchbell::sim::discord::{
 use watchbell::sim::fly;
 
 use super::world::{
-    Behaviour, CAST, CERTIFICATE_SLACK, HOOK, Step, TEAM, World, answered, block, hook_labels, page_line, place_key,
+    Behaviour, CAST, CERTIFICATE_SLACK, HookTold, Step, TEAM, World, answered, block, hook_told, page_line, place_key,
     place_name, place_order, request,
 };
 use neighbours::{Authority, Ntfy, Service};
@@ -371,7 +371,9 @@ impl Wire {
         let env = |name: &str| match name {
             "DISCORD_TOKEN" => Some(token.clone()),
             "FLY_READ_TOKEN" => look.clone().filter(|_| self.has_look),
-            "WATCHBELL_HOOK_DEPLOY_SECRET" | "WATCHBELL_HOOK_ALERTMANAGER_SECRET" => Some(HOOK_SECRET.to_owned()),
+            "WATCHBELL_HOOK_DEPLOY_SECRET" | "WATCHBELL_HOOK_ALERTMANAGER_SECRET" | "WATCHBELL_HOOK_GRAFANA_SECRET" => {
+                Some(HOOK_SECRET.to_owned())
+            }
             "FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT" => act.clone().filter(|_| self.has_token),
             "FLY_DEPLOY_TOKEN_LIGHTHOUSE_CHECKOUT_STAGING" => on_staging.clone(),
             _ => None,
@@ -826,19 +828,20 @@ impl Wire {
         })
     }
 
-    /// Alertmanager's webhook, as its documents have it.
-    fn told_by_alertmanager(&self, fires: bool, labels: &[(String, String)]) -> Result<(), String> {
-        let (labels, group, summary) = hook_labels(labels);
+    /// Alertmanager's webhook, as its documents have it; Grafana's is like it.
+    fn told_by(&self, hook: &str, fires: bool, labels: &[(String, String)]) -> Result<(), String> {
+        let HookTold { labels, group, summary, truncated, external } = hook_told(labels);
         let status = if fires { "firing" } else { "resolved" };
         let ends = if fires { "0001-01-01T00:00:00Z".to_owned() } else { self.now().to_rfc3339() };
         let body = json!({
-            "version": "4", "receiver": "watchbell", "status": status, "groupLabels": group, "groupKey": "{}", "truncatedAlerts": 0,
+            "version": "4", "receiver": "watchbell", "status": status, "groupLabels": group, "groupKey": "{}", "truncatedAlerts": truncated,
+            "externalURL": external,
             "alerts": [{
                 "status": status, "labels": labels, "annotations": {"summary": summary}, "endsAt": ends,
                 "fingerprint": serde_json::to_string(&labels).unwrap_or_default(),
             }],
         });
-        let url = format!("http://{}/hooks/{HOOK}", self.bot().public.ok_or("no public port")?);
+        let url = format!("http://{}/hooks/{hook}", self.bot().public.ok_or("no public port")?);
         let status = self.runtime.block_on(async {
             let answer = reqwest::Client::new().post(url).bearer_auth(HOOK_SECRET).json(&body).send().await?;
             Ok::<u16, reqwest::Error>(answer.status().as_u16())
@@ -1038,8 +1041,8 @@ impl Wire {
             | Step::SlowAbove { .. }
             | Step::Look(_)
             | Step::Pipeline(_) => Vec::new(),
-            Step::Hook { fires, labels } => {
-                self.told_by_alertmanager(*fires, labels)?;
+            Step::Hook { hook, fires, labels } => {
+                self.told_by(hook, *fires, labels)?;
                 Vec::new()
             }
         })

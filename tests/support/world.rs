@@ -93,8 +93,9 @@ pub enum Step {
     Fly(String),
     /// `pipeline: service: checkout | image: … | actor: octocat | id: run-7`: a signed request asks for a deploy.
     Pipeline(Vec<(String, String)>),
-    /// `alertmanager: fires | alertname: Slow | service: checkout | severity: critical | summary: …`, or `resolved`: its webhook says so.
-    Hook { fires: bool, labels: Vec<(String, String)> },
+    /// `alertmanager: fires | alertname: Slow | service: checkout | severity: critical | summary: …`, or `resolved`: its webhook says so; with
+    /// `truncated: 7` and `external: https://…` that it left some out. `grafana: …` as well: what that says is over waits for 5 min.
+    Hook { hook: &'static str, fires: bool, labels: Vec<(String, String)> },
     /// `discord: down`, `discord: up`
     Discord(bool),
     /// `deleted: the card of INC-1`, `deleted: the thread of INC-1`
@@ -206,16 +207,32 @@ pub fn policy_without_rules() -> String {
 /// So much longer a certificate of a transcript is good than it says: no day is over while it is played.
 pub const CERTIFICATE_SLACK: TimeDelta = TimeDelta::hours(1);
 
-/// The hook of the transcripts.
-pub const HOOK: &str = "alertmanager";
+/// The hooks of the transcripts.
+pub const HOOKS: [&str; 2] = ["alertmanager", "grafana"];
 
-/// An alert's labels, those by which it was put together with others, and its summary.
-pub fn hook_labels(given: &[(String, String)]) -> (BTreeMap<String, String>, BTreeMap<String, String>, String) {
+/// What a hook is told, as a script gives it.
+pub struct HookTold {
+    /// The alert's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Those by which it was put together with others.
+    pub group: BTreeMap<String, String>,
+    /// A sentence.
+    pub summary: String,
+    /// So many of its group were left out.
+    pub truncated: u32,
+    /// Where the tool is.
+    pub external: Option<String>,
+}
+
+/// Reads what a hook is told.
+pub fn hook_told(given: &[(String, String)]) -> HookTold {
     let mut labels: BTreeMap<String, String> = given.iter().cloned().collect();
     let summary = labels.remove("summary").unwrap_or_default();
+    let truncated = labels.remove("truncated").and_then(|count| count.parse().ok()).unwrap_or(0);
+    let external = labels.remove("external");
     let by = |name: &str| Some((name.to_owned(), labels.get(name)?.clone()));
     let group = ["alertname", "service"].into_iter().filter_map(by).collect();
-    (labels, group, summary)
+    HookTold { labels, group, summary, truncated, external }
 }
 
 /// A request's name for itself, and its body, as a script gives them.

@@ -211,6 +211,8 @@ fn pipeline(team: &Workspace) -> Result<(), String> {
 const HOOKS_MAX: usize = 32;
 /// Characters of a hook's name.
 const HOOK_NAME_CHARS_MAX: usize = 40;
+/// The longest that anything waits which is said to be over.
+const RESOLVE_DELAY_MAX: chrono::TimeDelta = chrono::TimeDelta::hours(4);
 /// The hook that pipelines ask at.
 const DEPLOY: &str = "deploy";
 
@@ -237,6 +239,12 @@ fn hooks(team: &Workspace) -> Result<(), String> {
             && !team.services.iter().any(|one| one.name == *service)
         {
             return Err(format!("[[hooks]] {name} names the service {service}, which is none of [[services]]"));
+        }
+        if hook.resolve_delay.is_some_and(|delay| delay.delta() > RESOLVE_DELAY_MAX) {
+            let hours = RESOLVE_DELAY_MAX.num_hours();
+            return Err(format!(
+                "[[hooks]] {name}: resolve_delay is longer than {hours} h: nothing of it would ever be over"
+            ));
         }
         if hook.read.is_some() && hook.format != HookFormat::Generic {
             return Err(format!("[[hooks]] {name}: [hooks.read] is for the generic format alone"));

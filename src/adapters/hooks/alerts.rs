@@ -13,6 +13,7 @@ mod sentry;
 use chrono::{DateTime, Datelike as _, Utc};
 use serde_json::Value;
 
+use crate::domain::alerts::LeftOut;
 use crate::domain::alerts::heard::{HEARD_MAX, Incoming};
 use crate::domain::text::short;
 use crate::domain::workspace::{HookFormat, HookSpec};
@@ -28,6 +29,8 @@ const SAYS_CHARS_MAX: usize = 300;
 pub struct Brought {
     /// Alerts, cut to what is kept of them.
     pub alerts: Vec<Incoming>,
+    /// Alerts of the same group that its sender left out.
+    pub left_out: Option<LeftOut>,
     /// What its sender tells the request by, where it has a name: the same again is a resend.
     pub delivery: Option<String>,
     /// What the sender is told the alert by, where its protocol has that.

@@ -29,6 +29,10 @@ pub fn card(ctx: &Ctx<'_>, group: &Group) -> Message {
         true => storm(ctx, group, &mut card),
         false => single(ctx, group, &mut card),
     };
+    if let Some(left_out) = &group.left_out {
+        let hook = ctx.workspace.hooks.iter().find(|hook| hook.name == group.source);
+        card = card.row("Not sent", words::left_out(left_out, hook.map(|hook| hook.format)));
+    }
     if let Some(quiet) = group.quiet.as_ref().filter(|_| group.is_quiet(ctx.now)) {
         card = card.row("Quiet", text::capital(&words::kept_quiet(ctx.workspace, quiet)));
     }
@@ -148,7 +152,11 @@ fn line(ctx: &Ctx<'_>, group: &Group, alert: &Alert) -> String {
     let words = text::short(&words, LINE_CHARS_MAX);
     match alert.ended {
         Some(ended) => format!("✓ {words}, {since} to {}", text::clock_of_day(ended, ctx.now, zone)),
-        None => format!("{} {words}, since {since}", words::sign(alert.level)),
+        None => {
+            let ending = alert.ending.map(|ending| text::clock_of_day(ending.since, ctx.now, zone));
+            let ending = ending.map(|since| words::said_over(&since)).unwrap_or_default();
+            format!("{} {words}, since {since}{ending}", words::sign(alert.level))
+        }
     }
 }
 
@@ -157,7 +165,10 @@ fn whole(ctx: &Ctx<'_>, alert: &Alert) -> String {
     let zone = ctx.workspace.team.zone;
     let state = match alert.ended {
         Some(ended) => format!("resolved {}", local_words(ended, zone)),
-        None => format!("firing since {}", local_words(alert.since, zone)),
+        None => {
+            let ending = alert.ending.map(|ending| words::said_over(&local_words(ending.since, zone)));
+            format!("firing since {}{}", local_words(alert.since, zone), ending.unwrap_or_default())
+        }
     };
     let labels: Vec<String> = alert.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
     format!("{} {} {state}: {} {{{}}}", alert.level.name(), alert.name, alert.summary, labels.join(", "))

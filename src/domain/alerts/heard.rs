@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::telling;
-use super::{Alert, Group, Happened, Labels, Level};
+use super::{Alert, Ending, Group, Happened, Labels, LeftOut, Level};
 use crate::domain::draft::{Ctx, Draft};
 use crate::domain::ids::{AlertId, Service};
+use crate::domain::policy::Span;
 use crate::domain::refusal::Refusal;
 use crate::domain::text;
 use crate::domain::workspace::Stage;
@@ -30,7 +31,7 @@ const URL_CHARS_MAX: usize = 1_000;
 /// Characters of a title.
 const TITLE_CHARS_MAX: usize = 120;
 /// What an alert says of itself is as it was for this long, before other words are taken in.
-const SAID_AGAIN_AFTER: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
+const SAID_AGAIN_AFTER: TimeDelta = TimeDelta::minutes(5);
 /// The label with an alert's name.
 pub const NAME: &str = "alertname";
 /// Labels that name the service, in the order in which they are looked at.
@@ -43,6 +44,25 @@ pub struct Heard {
     pub source: String,
     /// Its alerts.
     pub alerts: Vec<Incoming>,
+    /// Alerts of the same group that its sender knows of and did not send, where it says so.
+    pub left_out: Option<LeftOut>,
+}
+
+impl Heard {
+    /// The same, cut to what is kept of it.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        self.left_out = self.left_out.filter(|left_out| left_out.alerts > 0);
+        if let Some(left_out) = &mut self.left_out {
+            left_out.at = left_out.at.take().filter(fits);
+        }
+        self
+    }
+}
+
+/// Whether an address may stand on a card.
+fn fits(url: &String) -> bool {
+    url.chars().count() <= URL_CHARS_MAX && (url.starts_with("https://") || url.starts_with("http://"))
 }
 
 /// One alert as its sender says it is.
@@ -91,9 +111,6 @@ impl Incoming {
         }
         self.labels.entry(NAME.to_owned()).or_insert_with(|| self.name.clone());
         self.summary = cut(&self.summary, SUMMARY_CHARS_MAX);
-        let fits = |url: &String| {
-            url.chars().count() <= URL_CHARS_MAX && (url.starts_with("https://") || url.starts_with("http://"))
-        };
         self.url = self.url.filter(fits);
         self.runbook = self.runbook.filter(fits);
         self
@@ -106,6 +123,8 @@ impl Incoming {
 /// When far too much fires.
 pub fn decide(draft: &mut Draft<'_>, heard: &Heard) -> Result<(), Refusal> {
     let mut groups: BTreeMap<String, Vec<&Incoming>> = BTreeMap::new();
+    // What was left out belongs to the group that was sent.
+    let sent = heard.alerts.first().map(|first| key(&heard.source, &labels_of_group(&draft.ctx, first)));
     for incoming in heard.alerts.iter().take(HEARD_MAX) {
         let labels = labels_of_group(&draft.ctx, incoming);
         let key = key(&heard.source, &labels);
@@ -115,7 +134,36 @@ pub fn decide(draft: &mut Draft<'_>, heard: &Heard) -> Result<(), Refusal> {
     for (key, alerts) in groups {
         group(draft, &heard.source, &key, &alerts)?;
     }
+    if let Some(key) = sent {
+        left_out(draft, &key, heard.left_out.as_ref());
+    }
     Ok(())
+}
+
+/// What its sender did not send of a group is said on its card, until it sends all again.
+fn left_out(draft: &mut Draft<'_>, key: &str, told: Option<&LeftOut>) {
+    let known = draft.alerts().of_key(key).map(|group| (group.id, group.left_out.as_ref() != told));
+    if let Some((id, true)) = known {
+        draft.alert(id, Happened::LeftOut { left_out: told.cloned() });
+    }
+}
+
+/// Alerts that were said to be over, and have stayed so for as long as their hook's `resolve_delay`, are.
+///
+/// # Errors
+/// When far too many incidents are open.
+pub fn ended(draft: &mut Draft<'_>, id: AlertId) -> Result<(), Refusal> {
+    let now = draft.now();
+    let Some(known) = draft.group(id).filter(|group| group.ending_at.is_some_and(|at| at <= now)).cloned() else {
+        return Ok(());
+    };
+    let over = known.alerts.values().filter(|alert| alert.firing).filter_map(|alert| {
+        let ending = alert.ending.filter(|ending| ending.over_at <= now)?;
+        Some(Alert { firing: false, ended: Some(ending.since), ending: None, ..alert.clone() })
+    });
+    let alerts = over.collect();
+    draft.alert(id, Happened::Changed { alerts });
+    settle(draft, id, Some(&known))
 }
 
 /// The group that an alert's end belongs to: it is told by its fingerprint, and whoever says that it is over may leave its labels out.
@@ -149,11 +197,12 @@ fn group(draft: &mut Draft<'_>, source: &str, key: &str, alerts: &[&Incoming]) -
     let known = of_key.filter(|group| group.over.is_none_or(|over| now - over <= reopens)).cloned();
     // An incoming request may name an alert twice; the last word counts.
     let mut changed: BTreeMap<&str, Alert> = BTreeMap::new();
+    let delay = resolve_delay(&draft.ctx, source);
     for incoming in alerts {
         let before = changed.get(incoming.fingerprint.as_str());
         // What resolved long ago is still known by when it began, so that a late resend is no new firing.
         let before = before.or_else(|| of_key.and_then(|group| group.alerts.get(&incoming.fingerprint)));
-        if let Some(alert) = change(&draft.ctx, before, incoming, now) {
+        if let Some(alert) = change(&draft.ctx, before, incoming, delay, now) {
             changed.insert(&incoming.fingerprint, alert);
         }
     }
@@ -172,14 +221,31 @@ fn group(draft: &mut Draft<'_>, source: &str, key: &str, alerts: &[&Incoming]) -
         draft.alert(id, Happened::Again);
     }
     draft.alert(id, Happened::Changed { alerts: changed });
+    settle(draft, id, known.as_ref())
+}
+
+/// A group has changed: it is over when nothing of it fires, and people are told what follows.
+fn settle(draft: &mut Draft<'_>, id: AlertId, before: Option<&Group>) -> Result<(), Refusal> {
     if draft.group(id).is_some_and(|group| group.firing().is_empty() && group.beyond == 0) {
         draft.alert(id, Happened::Over);
     }
-    telling::changed(draft, id, known.as_ref())
+    telling::changed(draft, id, before)
 }
 
-/// An alert as it is from now on, when that is another than it was.
-fn change(ctx: &Ctx<'_>, before: Option<&Alert>, incoming: &Incoming, now: DateTime<Utc>) -> Option<Alert> {
+/// How long what a hook says is over must have stayed so. The team's own rules have a time of their own for that.
+fn resolve_delay(ctx: &Ctx<'_>, source: &str) -> TimeDelta {
+    let hook = ctx.workspace.hooks.iter().find(|hook| hook.name == source);
+    hook.and_then(|hook| hook.resolve_delay).map_or(TimeDelta::zero(), Span::delta)
+}
+
+/// An alert as it is from now on, when that is another than it was. `delay`: how long an end must last before it is one.
+fn change(
+    ctx: &Ctx<'_>,
+    before: Option<&Alert>,
+    incoming: &Incoming,
+    delay: TimeDelta,
+    now: DateTime<Utc>,
+) -> Option<Alert> {
     let level = ctx.policy.alerts.level(&incoming.severity);
     let alert = |since, ended| Alert {
         fingerprint: incoming.fingerprint.clone(),
@@ -194,10 +260,24 @@ fn change(ctx: &Ctx<'_>, before: Option<&Alert>, incoming: &Incoming, now: DateT
         since,
         began: incoming.began,
         ended,
+        ending: None,
     };
     match (before, incoming.firing) {
         (None, false) => None,
         (None, true) => Some(alert(now, None)),
+        // A resend of a firing that is over, or said to be.
+        (Some(before), true)
+            if (!before.firing || before.ending.is_some())
+                && incoming.began.is_some()
+                && incoming.began == before.began =>
+        {
+            None
+        }
+        // It was said to be over, and goes on: the same alert, whatever it says of itself now.
+        (Some(before), true) if before.ending.is_some() => {
+            let level = level.min(before.level);
+            Some(Alert { level, ending: None, began: incoming.began, ..before.clone() })
+        }
         (Some(before), true) if before.firing => {
             // Getting worse is a transition. That its words change, as with every value, is none, and is taken in now and then: what
             // stands on the card is not to be of an hour ago.
@@ -211,12 +291,13 @@ fn change(ctx: &Ctx<'_>, before: Option<&Alert>, incoming: &Incoming, now: DateT
                 () => None,
             }
         }
-        // A resend of a firing that is over.
-        (Some(before), true) if incoming.began.is_some() && incoming.began == before.began => None,
         (Some(_), true) => Some(alert(now, None)),
-        (Some(before), false) => {
-            before.firing.then(|| Alert { firing: false, ended: incoming.ended.or(Some(now)), ..before.clone() })
+        (Some(before), false) if !before.firing || before.ending.is_some() => None,
+        (Some(before), false) if delay > TimeDelta::zero() => {
+            let since = incoming.ended.unwrap_or(now);
+            Some(Alert { ending: Some(Ending { since, over_at: now + delay }), ..before.clone() })
         }
+        (Some(before), false) => Some(Alert { firing: false, ended: incoming.ended.or(Some(now)), ..before.clone() }),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::heard::labels_of;
+use super::heard::{self, labels_of};
 use super::{Alert, Group, Happened, Held, Labels, Level, STORM};
 use crate::domain::draft::Draft;
 use crate::domain::effect::{EffectKind, Target, Urgency};
@@ -92,9 +92,18 @@ fn host_again(draft: &mut Draft<'_>, group: &Group) -> Host {
 /// When far too many incidents are open.
 pub fn due(draft: &mut Draft<'_>, id: AlertId) -> Result<(), Refusal> {
     let now = draft.now();
-    let Some(group) = draft.group(id).cloned() else { return Ok(()) };
+    heard::ended(draft, id)?;
+    let Some(group) = draft.group(id).filter(|group| group.over.is_none()).cloned() else { return Ok(()) };
     if group.shown_at.is_none() {
         return tell(draft, id);
+    }
+    if group.repeat_at.is_none_or(|at| at > now) {
+        return Ok(());
+    }
+    if group.is_ending() {
+        // Nobody is asked to act on what is said to be over; should it fire again, they are.
+        draft.alert(id, Happened::Repeated { repeat_at: group.ending_at });
+        return Ok(());
     }
     let again = Some(now + draft.ctx.policy.alerts.repeat_every.delta());
     if !group.is_unanswered(now) || silenced(draft, &group).is_some() {
@@ -113,7 +122,7 @@ fn tell(draft: &mut Draft<'_>, id: AlertId) -> Result<(), Refusal> {
     let now = draft.now();
     let Some(group) = draft.group(id).cloned() else { return Ok(()) };
     // What finds no room stays due, and is told in the next decision, at once.
-    if group.wait_until.is_some_and(|until| until > now) || !draft.has_room() {
+    if group.wait_until.is_some_and(|until| until > now) || group.is_ending() || !draft.has_room() {
         return Ok(());
     }
     if let Some(held) = silenced(draft, &group).or_else(|| inhibited(draft, &group)) {
@@ -508,7 +517,7 @@ impl Draft<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::heard::{self, Heard, Incoming};
+    use super::super::heard::{Heard, Incoming};
     use super::*;
     use crate::domain::bot;
     use crate::domain::draft::{Ctx, Decision};
@@ -548,7 +557,7 @@ mod tests {
         }
 
         fn hear(&mut self, alerts: Vec<Incoming>) {
-            let heard = Heard { source: "alertmanager".to_owned(), alerts };
+            let heard = Heard { source: "alertmanager".to_owned(), alerts, left_out: None };
             self.decide(|draft| heard::decide(draft, &heard).expect("it is taken"));
         }
 

@@ -5,12 +5,12 @@
 use chrono::{DateTime, Utc};
 
 use super::{clock_of_day, short, span};
-use crate::domain::alerts::{GROUPS_MAX, Group, Level, Quiet, Silence};
+use crate::domain::alerts::{GROUPS_MAX, Group, LeftOut, Level, Quiet, Silence};
 use crate::domain::draft::Ctx;
 use crate::domain::ids::{AlertId, IncidentId, Person};
-use crate::domain::message::{Text, TimeStyle};
+use crate::domain::message::{Span, Text, TimeStyle};
 use crate::domain::policy::Severity;
-use crate::domain::workspace::Workspace;
+use crate::domain::workspace::{HookFormat, Workspace};
 
 /// Characters of a summary in a card's first line.
 const LOCK_SCREEN_CHARS: usize = 90;
@@ -52,7 +52,11 @@ pub fn card_line(ctx: &Ctx<'_>, group: &Group) -> Text {
         None => format!("{}.", headline(group)),
     };
     let asks = group.level == Level::Critical && group.is_unanswered(ctx.now);
-    Text::plain(if asks { format!("{line} Somebody has to look.") } else { line })
+    Text::plain(match () {
+        () if group.is_ending() => format!("{line} It is said to be over."),
+        () if asks => format!("{line} Somebody has to look."),
+        () => line,
+    })
 }
 
 /// How it stands, in one line.
@@ -75,7 +79,11 @@ pub fn status(ctx: &Ctx<'_>, group: &Group) -> Text {
         None => {
             let firing = group.firing().len() + usize::try_from(group.beyond).unwrap_or(usize::MAX);
             let many = if firing > 1 { format!(": {firing} alerts") } else { String::new() };
-            Text::plain(format!("Firing{flapping}{many}, since ")).relative(group.opened)
+            let line = Text::plain(format!("Firing{flapping}{many}, since ")).relative(group.opened);
+            match group.over_at() {
+                Some(at) => line.text("; said to be over, over at ").time(at, TimeStyle::Clock).text(" if it stays so"),
+                None => line,
+            }
         }
     };
     let line = match &group.acknowledged {
@@ -86,6 +94,29 @@ pub fn status(ctx: &Ctx<'_>, group: &Group) -> Text {
         Some(incident) => line.text(format!("; it belongs to {incident}")),
         None => line,
     }
+}
+
+/// One alert of several is said to be over.
+pub fn said_over(since: &str) -> String {
+    format!("; said to be over since {since}")
+}
+
+/// What its sender left out of what it sent, and what to do about it.
+pub fn left_out(left_out: &LeftOut, format: Option<HookFormat>) -> Text {
+    let (tool, setting, whose) = match format {
+        Some(HookFormat::Grafana) => ("Grafana", "Max Alerts: 0", "contact point"),
+        _ => ("Alertmanager", "max_alerts: 0", "webhook"),
+    };
+    let line = Text::plain(format!("{} more of this group, whether they fire or not. Look at ", left_out.alerts));
+    let line = match &left_out.at {
+        Some(url) => {
+            let mut line = line;
+            line.0.push(Span::Link { label: tool.to_owned(), url: url.clone() });
+            line
+        }
+        None => line.text(tool),
+    };
+    line.text(" itself; ").code(setting).text(format!(" at its {whose} sends all"))
 }
 
 /// What is beyond those that are named.
@@ -122,7 +153,10 @@ pub fn in_storm(ctx: &Ctx<'_>, group: &Group) -> String {
     };
     match group.over {
         Some(over) => format!("✓ {} {}, {since} to {}", group.id, group.title, clock_of_day(over, ctx.now, zone)),
-        None => format!("{} {} {}{many}, since {since}", sign(group.level), group.id, group.title),
+        None => {
+            let ending = if group.is_ending() { "; said to be over" } else { "" };
+            format!("{} {} {}{many}, since {since}{ending}", sign(group.level), group.id, group.title)
+        }
     }
 }
 
@@ -237,7 +271,18 @@ pub fn listed(ctx: &Ctx<'_>, group: &Group) -> Text {
         Text::plain(format!("{} ", sign(group.level))).bold(group.id.to_string()).text(format!(" {}", group.title));
     let firing = group.firing().len();
     let line = if firing > 1 { line.text(format!(" ({firing})")) } else { line };
+    let line = match &group.left_out {
+        Some(left_out) => line.text(format!(" and {} that were not sent", left_out.alerts)),
+        None => line,
+    };
     let line = line.text(", since ").relative(group.opened);
+    let line = match group.over_at() {
+        Some(at) => {
+            let until = super::clock(at, ctx.workspace.team.zone);
+            line.text(format!("; said to be over, over at {until} if it stays so"))
+        }
+        None => line,
+    };
     let line = match (&group.acknowledged, group.incident) {
         (_, Some(incident)) => line.text(format!("; {incident}")),
         (Some((by, _)), None) => line.text("; ").person(by).text(" has it"),
@@ -245,6 +290,7 @@ pub fn listed(ctx: &Ctx<'_>, group: &Group) -> Text {
     };
     match &group.held {
         Some(held) => line.text(format!("; not told: {}", held.why)),
+        None if group.shown_at.is_none() && group.is_ending() => line,
         None if group.shown_at.is_none() => line.text("; not told yet: I wait for more that belongs to it"),
         None => match group.quiet.as_ref().filter(|_| group.is_quiet(ctx.now)) {
             Some(quiet) => line.text(format!("; {}", kept_quiet(ctx.workspace, quiet))),

@@ -92,6 +92,8 @@ where
         let note = serde_json::to_vec(&kept).unwrap_or_default();
         if self.parts.views.put_note(RULES_NOTE, &note).is_ok() {
             self.watching.rules_noted = Arc::new(kept);
+            // Until then it is in this process alone, and looks may leave no moment in which nothing else is to do.
+            self.settle_views();
         }
     }
 

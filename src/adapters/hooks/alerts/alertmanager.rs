@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Brought, labels, moment, some, text};
+use crate::domain::alerts::LeftOut;
 use crate::domain::alerts::heard::Incoming;
 
 pub(super) fn read(body: &Value) -> Result<Brought, String> {
@@ -35,5 +36,12 @@ pub(super) fn read(body: &Value) -> Result<Brought, String> {
         })
     };
     let alerts = alerts.iter().map(read).collect::<Result<_, _>>()?;
-    Ok(Brought { alerts, ..Brought::default() })
+    Ok(Brought { alerts, left_out: left_out(body), ..Brought::default() })
+}
+
+/// What `max_alerts` of the webhook, “Max Alerts” of the contact point, kept out of the body.
+fn left_out(body: &Value) -> Option<LeftOut> {
+    let alerts = body.get("truncatedAlerts").and_then(Value::as_u64)?;
+    let alerts = u32::try_from(alerts).unwrap_or(u32::MAX);
+    (alerts > 0).then(|| LeftOut { alerts, at: some(body, "/externalURL") })
 }

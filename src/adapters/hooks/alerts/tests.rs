@@ -7,7 +7,7 @@ use crate::domain::ids::Service;
 use crate::domain::workspace::HookReading;
 
 fn hook(format: HookFormat) -> HookSpec {
-    HookSpec { name: "one".to_owned(), format, service: None, declares: None, read: None }
+    HookSpec { name: "one".to_owned(), format, service: None, declares: None, resolve_delay: None, read: None }
 }
 
 fn brought(format: HookFormat, heads: Heads<'_>, body: &Value) -> Result<Brought, String> {
