@@ -234,3 +234,33 @@ async fn what_is_not_as_it_should_be_gets_its_status_and_a_sentence_and_nothing_
         assert!(listed.contains(&says), "{}: {listed}", tool.name);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_tool_left_out_is_said_until_it_sends_all_and_a_wrong_count_is_passed_over() {
+    let tools = tools();
+    let (mut alone, _work) = Alone::start();
+    alone.call("watchbell live", &[]).await;
+    let port = Port::to(&alone, &tools).await;
+    for tool in tools.iter().filter(|tool| matches!(tool.format, HookFormat::Alertmanager | HookFormat::Grafana)) {
+        // How many are left out, from where, and what is said of it. An address that leads nowhere is none.
+        for (n, (count, from, said)) in [
+            (json!(460), json!("https://alertmanager.example.com"), Some("and 460 that were not sent")),
+            (json!(u64::MAX), json!("javascript:alert(1)"), Some("and 4294967295 that were not sent")),
+            (json!(0), json!("https://alertmanager.example.com"), None),
+            (json!("many"), json!(7), None),
+            (json!(-3), json!({}), None),
+            (json!([460]), Value::Null, None),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut body = tool.fires.clone();
+            (body["truncatedAlerts"], body["externalURL"]) = (count.clone(), from);
+            let answer = port.send(tool, SECRET, &format!("d-{n}"), body.to_string().into_bytes()).await;
+            assert_eq!(answer.0, 200, "{}: {count}: {answer:?}", tool.name);
+            let listed = alone.call("alerts list", &[]).await;
+            let says = listed.contains(said.unwrap_or("were not sent"));
+            assert_eq!(says, said.is_some(), "{}: {count}: {listed}", tool.name);
+        }
+    }
+}

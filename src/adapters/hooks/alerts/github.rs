@@ -57,7 +57,11 @@ pub(super) fn read(body: &Value, heads: Heads<'_>) -> Result<Brought, String> {
         // A ping, a push, whatever else is subscribed to: taken, and nothing of it fires.
         _ => None,
     };
-    Ok(Brought { alerts: alert.into_iter().collect(), delivery: heads.delivery.map(str::to_owned), key: None })
+    Ok(Brought {
+        alerts: alert.into_iter().collect(),
+        delivery: heads.delivery.map(str::to_owned),
+        ..Brought::default()
+    })
 }
 
 /// Whether an end means that something is wrong; none when it says nothing.

@@ -54,5 +54,5 @@ pub(super) fn read(body: &Value) -> Result<Brought, String> {
         began: moment(body, "/payload/timestamp"),
         ..Incoming::default()
     };
-    Ok(Brought { alerts: vec![alert], delivery: None, key: Some(key) })
+    Ok(Brought { alerts: vec![alert], key: Some(key), ..Brought::default() })
 }

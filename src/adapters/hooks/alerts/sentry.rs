@@ -55,7 +55,7 @@ pub(super) fn read(body: &Value, heads: Heads<'_>) -> Result<Brought, String> {
         _ => None,
     };
     let alerts: Vec<Incoming> = alert.into_iter().map(by_itself).collect();
-    Ok(Brought { alerts, delivery: heads.delivery.map(str::to_owned), key: None })
+    Ok(Brought { alerts, delivery: heads.delivery.map(str::to_owned), ..Brought::default() })
 }
 
 /// An issue is told from another by its number alone: a rule's name may change, and a resolve does not say it.

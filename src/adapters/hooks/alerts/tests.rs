@@ -55,6 +55,16 @@ fn alertmanager_and_grafana() {
         assert_eq!(brought.alerts[0].group, Some(crate::domain::alerts::Labels::new()));
         assert_eq!(brought.alerts[0].url.as_deref(), Some("https://play.grafana.org/alerting/1afz29v7z/edit"));
     }
+    let left_out = |truncated: Value| {
+        let body = json!({"alerts": [], "truncatedAlerts": truncated, "externalURL": "https://am.example.com"});
+        let brought = brought(HookFormat::Alertmanager, Heads::default(), &body).expect("it is read");
+        brought.left_out.map(|left_out| (left_out.alerts, left_out.at))
+    };
+    assert_eq!(left_out(json!(460)), Some((460, Some("https://am.example.com".to_owned()))));
+    assert_eq!(left_out(json!(u64::MAX)).map(|(alerts, _)| alerts), Some(u32::MAX));
+    for nothing in [json!(0), json!(-3), json!(1.5), json!("7"), json!([7]), Value::Null] {
+        assert_eq!(left_out(nothing.clone()), None, "{nothing}");
+    }
     for wrong in [json!({}), json!({"alerts": {}}), json!({"alerts": [{"status": "odd"}]}), json!([1, 2])] {
         assert!(brought(HookFormat::Alertmanager, Heads::default(), &wrong).is_err(), "{wrong}");
     }
