@@ -128,10 +128,19 @@ impl Rules {
         self.followed.values().filter_map(|one| one.looked_at).max()
     }
 
-    /// The same after a restart: what lies ahead of now was noted by a clock that was wrong.
+    /// The same after a restart: what lies ahead of now was noted by a clock that was wrong, and what is over on the record was seen to
+    /// be within its bound after the note was made.
     #[must_use]
-    pub fn after_restart(mut self, now: At) -> Self {
+    pub fn after_restart(mut self, alerts: &Alerts, now: At) -> Self {
         self.followed.retain(|_, one| one.looked_at.is_some_and(|at| at <= now));
+        for group in alerts.iter().filter(|group| group.source == SOURCE) {
+            for alert in group.alerts.values().filter(|alert| !alert.firing) {
+                let stale = |one: &&mut Followed| one.beyond_since.is_some_and(|since| Some(since) <= alert.ended);
+                if let Some(one) = self.followed.get_mut(&alert.fingerprint).filter(stale) {
+                    one.beyond_since = None;
+                }
+            }
+        }
         self.looks.clear();
         self.read.after_restart(now);
         self
@@ -421,7 +430,8 @@ mod tests {
             ..Rules::default()
         };
         assert_eq!(rules.looked_at(), Some(at(10)));
-        assert_eq!(rules.clone().kept().after_restart(at(11)).followed.len(), 1);
-        assert!(rules.kept().after_restart(at(9)).followed.is_empty());
+        let alerts = Alerts::default();
+        assert_eq!(rules.clone().kept().after_restart(&alerts, at(11)).followed.len(), 1);
+        assert!(rules.kept().after_restart(&alerts, at(9)).followed.is_empty());
     }
 }

@@ -204,7 +204,8 @@ impl Bot {
     /// Goes on from what was noted of the rules.
     pub fn go_on(&mut self, note: Option<&[u8]>, now: DateTime<Utc>) {
         let rules: Rules = note.and_then(|note| serde_json::from_slice(note).ok()).unwrap_or_default();
-        self.state.measured.rules = rules.after_restart(now).into();
+        self.noted = rules.clone();
+        self.state.measured.rules = rules.after_restart(&self.state.alerts, now).into();
     }
 
     /// What is to be noted of the rules after a look, when it is other than what was.

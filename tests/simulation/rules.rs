@@ -166,6 +166,8 @@ impl Watched {
                 let (sees, least_s, most_s) = match dice.below(8) {
                     0..4 => (Sees::Beyond, 20, 700),
                     4 => (Sees::Nothing, 20, 400),
+                    // Well for so short a time that it hardly shows.
+                    5 => (Sees::Within, 5, 100),
                     _ => (Sees::Within, 20, 3_000 * calm),
                 };
                 truth.push((at, sees));
@@ -181,6 +183,17 @@ impl Watched {
             settled: Note::default(),
             asked: 0,
             quiet_since: now,
+        }
+    }
+
+    /// Beyond before this moment, within for so long, and beyond again.
+    pub fn lull(&mut self, when: DateTime<Utc>, long: TimeDelta) {
+        let (from, to) = (when - TimeDelta::minutes(4), when + long + TimeDelta::minutes(8));
+        for truth in &mut self.truth[..SUBJECTS - 1] {
+            let after = truth.iter().rev().find(|(at, _)| *at <= to).map_or(Sees::Within, |(_, sees)| *sees);
+            truth.retain(|(at, _)| *at < from || *at > to);
+            truth.extend([(from, Sees::Beyond), (when, Sees::Within), (when + long, Sees::Beyond), (to, after)]);
+            truth.sort_by_key(|(at, _)| *at);
         }
     }
 

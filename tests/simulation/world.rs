@@ -274,6 +274,9 @@ impl World {
             if self.dice.below(4) == 0 {
                 // And soon again, perhaps before much was looked at.
                 let soon = self.minutes(1, 4);
+                if self.dice.below(2) == 0 {
+                    self.watched.lull(self.now + when, soon);
+                }
                 let power = self.dice.below(2) == 0;
                 self.after(when + soon, Event::Crash { power });
             }
@@ -515,6 +518,10 @@ impl World {
                 let life_now = self.life;
                 if let Some(bot) = self.bot.as_mut().filter(|_| is_it && life == life_now) {
                     bot.inbox.push((InputId::new(format!("rules:{life}:{number}")), InputKind::Rules));
+                    if !self.healed && self.dice.below(24) == 0 {
+                        // If anything follows from it, it is on the record and noted nowhere.
+                        self.trap = Some(Dies::BeforeLettingGo);
+                    }
                 }
             }
             Event::Crash { power } => self.die(power, true),

@@ -756,7 +756,7 @@ impl Pure {
             before
         });
         // What the shell keeps beside the record.
-        state.measured.rules = kept.after_restart(self.now).into();
+        state.measured.rules = kept.after_restart(&self.state.alerts, self.now).into();
         self.state = state;
         self.waiting = self.state.pending.values().cloned().collect();
         self.decide(InputKind::Started(Started { version: "test".to_owned(), last_seen }), None);

@@ -103,7 +103,9 @@ where
         let watched: Option<Vec<_>> = note(&mut self.parts.views, WATCHED_NOTE);
         let mut measured = Measured::after_restart(watched.into_iter().flatten(), &self.state.team.down, now);
         let rules: Rules = note(&mut self.parts.views, RULES_NOTE).unwrap_or_default();
-        measured.rules = Arc::new(rules.after_restart(now));
+        // What is noted by now: when nothing of it counts any more, that has to be noted too.
+        self.watching.rules_noted = Arc::new(rules.clone());
+        measured.rules = Arc::new(rules.after_restart(&self.state.alerts, now));
         measured
     }
 
