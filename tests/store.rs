@@ -264,24 +264,6 @@ fn mutate(sled: &Path, dice: &mut Dice, foreign: &mut tempfile::TempDir) -> &'st
     what
 }
 
-/// Why the loop settles what rules have seen as soon as it is noted: sled holds it back in the process until then.
-#[test]
-fn a_note_outlives_a_kill_once_it_is_settled() {
-    let dir = tempfile::tempdir().unwrap();
-    let Opened { mut views, journal, .. } = start(dir.path());
-    // A kill leaves what stands in the files at that moment.
-    let after_a_kill = || {
-        let left = tempfile::tempdir().unwrap();
-        copy_dir(dir.path(), left.path());
-        start(left.path()).views.get_note("rules").unwrap()
-    };
-    views.put_note("rules", b"beyond since ten").unwrap();
-    assert_eq!(after_a_kill(), None, "it need not be settled any more");
-    views.settle().unwrap();
-    assert_eq!(after_a_kill().as_deref(), Some(b"beyond since ten".as_slice()));
-    drop((journal, views));
-}
-
 /// sled keeps pages that are too large in files that it never syncs: whatever is kept, there must be none.
 #[test]
 fn large_things_are_kept_in_parts_that_the_database_can_make_safe() {

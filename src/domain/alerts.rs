@@ -6,6 +6,7 @@
 pub mod card;
 pub mod heard;
 pub mod matching;
+mod storm;
 pub mod telling;
 
 use std::collections::BTreeMap;

@@ -156,8 +156,8 @@ pub struct Rings {
     firing: BTreeMap<AlertId, BTreeSet<String>>,
     /// Rules that fire, and on which group's card.
     rules: BTreeMap<String, AlertId>,
-    /// When rules were over last.
-    rules_over: BTreeMap<String, DateTime<Utc>>,
+    /// When rules began to fire, or were over, last.
+    rules_told: BTreeMap<String, (DateTime<Utc>, bool)>,
     /// How long what the tool says is over must have stayed so.
     pub delay: TimeDelta,
     /// Since when alerts are said to be over, and are not yet.
@@ -187,9 +187,9 @@ impl Rings {
         self.rules.iter().map(|(rule, id)| (rule.as_str(), *id))
     }
 
-    /// When a rule was over last, if it is.
-    pub fn over_since(&self, rule: &str) -> Option<DateTime<Utc>> {
-        self.rules_over.get(rule).copied().filter(|_| !self.fires(rule))
+    /// When a rule began to fire, or was over, last; and which.
+    pub fn rule_told(&self, rule: &str) -> Option<(DateTime<Utc>, bool)> {
+        self.rules_told.get(rule).copied()
     }
 
     /// One alert begins to fire, or is over, and never twice.
@@ -206,6 +206,7 @@ impl Rings {
             let begins = firing.insert(alert.fingerprint.clone());
             if of_rules && begins {
                 self.fired += 1;
+                self.rules_told.insert(alert.fingerprint.clone(), (at, true));
                 if let Some(other) = self.rules.insert(alert.fingerprint.clone(), id) {
                     return Err(format!("2: the rule {} fires on {id}, and on {other}", alert.fingerprint));
                 }
@@ -221,7 +222,7 @@ impl Rings {
         }
         if of_rules {
             self.rules.remove(&alert.fingerprint);
-            self.rules_over.insert(alert.fingerprint.clone(), at);
+            self.rules_told.insert(alert.fingerprint.clone(), (at, false));
         }
         Ok(())
     }

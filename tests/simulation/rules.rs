@@ -343,19 +343,24 @@ impl Watched {
         }
     }
 
-    /// A process comes up: what was not settled is lost. What it finds noted; `over` says when a rule was over on the record.
-    pub fn restart(&mut self, now: DateTime<Utc>, over: impl Fn(&str) -> Option<DateTime<Utc>>) -> Option<Vec<u8>> {
+    /// A process comes up: what was not settled is lost. What it finds noted; `told` says when a rule began to fire, or was over, on the record.
+    pub fn restart(
+        &mut self,
+        now: DateTime<Utc>,
+        told: impl Fn(&str) -> Option<(DateTime<Utc>, bool)>,
+    ) -> Option<Vec<u8>> {
         self.held = self.settled.clone();
         self.looks.truncate(self.settled.looks);
         self.quiet_since = now;
         if let Some(last) = self.looks.last_mut() {
             // That the source answers is not worth a note.
             last.answered = last.answered.filter(|at| *at < last.at);
-            // The record is believed: what was over after that had been seen to be within.
-            let is_over = |key| over(key).is_some_and(|at| at > last.at);
-            let over = PLAIN.each_ref().map(|plain| is_over(plain.key));
-            let mended = last.sees.iter_mut().zip(over).filter(|(_, over)| *over);
-            mended.for_each(|(sees, _)| *sees = Sees::Within);
+            // The record is believed: what fired, or was over, after that had been seen.
+            for (sees, plain) in last.sees.iter_mut().zip(&PLAIN) {
+                if let Some((_, fires)) = told(plain.key).filter(|(at, _)| *at > last.at) {
+                    *sees = if fires { Sees::Beyond } else { Sees::Within };
+                }
+            }
         }
         self.settled.bytes.clone()
     }

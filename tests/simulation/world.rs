@@ -746,7 +746,7 @@ impl World {
         }
         self.book = book;
         let rings = &self.book.rings;
-        let note = self.watched.restart(self.now, |rule| rings.over_since(rule));
+        let note = self.watched.restart(self.now, |rule| rings.rule_told(rule));
         let mut bot = bot;
         bot.go_on(note.as_deref(), self.now);
         self.asked = None;

@@ -494,3 +494,30 @@ fn catch<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Why the loop settles what rules have seen as soon as it is noted: sled holds it back in the process until then.
+    #[test]
+    fn a_note_outlives_a_kill_once_it_is_settled() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut views, _) = SledViews::open(dir.path(), 0);
+        // A kill leaves what stands in the files at that moment.
+        let after_a_kill = || {
+            let left = tempfile::tempdir().unwrap();
+            fs::create_dir(left.path().join(SLED_DIR)).unwrap();
+            for found in fs::read_dir(dir.path().join(SLED_DIR)).unwrap().map(Result::unwrap) {
+                if found.file_type().unwrap().is_file() {
+                    fs::copy(found.path(), left.path().join(SLED_DIR).join(found.file_name())).unwrap();
+                }
+            }
+            SledViews::open(left.path(), 0).0.get_note("rules").unwrap()
+        };
+        views.put_note("rules", b"beyond since ten").unwrap();
+        assert_eq!(after_a_kill(), None, "it need not be settled any more");
+        views.settle().unwrap();
+        assert_eq!(after_a_kill().as_deref(), Some(b"beyond since ten".as_slice()));
+    }
+}
