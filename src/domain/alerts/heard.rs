@@ -54,14 +54,14 @@ impl Heard {
     pub fn bounded(mut self) -> Self {
         self.left_out = self.left_out.filter(|left_out| left_out.alerts > 0);
         if let Some(left_out) = &mut self.left_out {
-            left_out.at = left_out.at.take().filter(fits);
+            left_out.at = left_out.at.take().filter(|url| fits(url));
         }
         self
     }
 }
 
 /// Whether an address may stand on a card.
-fn fits(url: &String) -> bool {
+fn fits(url: &str) -> bool {
     url.chars().count() <= URL_CHARS_MAX && (url.starts_with("https://") || url.starts_with("http://"))
 }
 
@@ -111,8 +111,8 @@ impl Incoming {
         }
         self.labels.entry(NAME.to_owned()).or_insert_with(|| self.name.clone());
         self.summary = cut(&self.summary, SUMMARY_CHARS_MAX);
-        self.url = self.url.filter(fits);
-        self.runbook = self.runbook.filter(fits);
+        self.url = self.url.filter(|url| fits(url));
+        self.runbook = self.runbook.filter(|url| fits(url));
         self
     }
 }
