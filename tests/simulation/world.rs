@@ -139,6 +139,8 @@ pub struct World {
     setup: Setup,
     /// What rules see, and what must follow.
     watched: Watched,
+    /// Whether rules are looked at: they are dear, and every other history tells as much.
+    has_looks: bool,
     /// The look at the rules that is on its way.
     asked: Option<Asked>,
     well: [bool; SERVICES.len()],
@@ -197,6 +199,7 @@ impl World {
             dies_mid_step: false,
             setup,
             watched,
+            has_looks: !seed.is_multiple_of(2),
             asked: None,
             well: [true; SERVICES.len()],
             is_disk_bad: false,
@@ -241,7 +244,9 @@ impl World {
         self.run(end)?;
         self.heal();
         self.run(end + TimeDelta::minutes(30))?;
-        self.rules_in_peace()?;
+        if self.has_looks {
+            self.rules_in_peace()?;
+        }
         self.watched.calm(self.now, true, &mut self.dice);
         self.after(TimeDelta::zero(), Event::Calms);
         self.close_everything();
@@ -750,7 +755,9 @@ impl World {
         let mut bot = bot;
         bot.go_on(note.as_deref(), self.now);
         self.asked = None;
-        self.after(TimeDelta::zero(), Event::Rules { life: self.life });
+        if self.has_looks {
+            self.after(TimeDelta::zero(), Event::Rules { life: self.life });
+        }
         let again = fold(&found.decided);
         if again.kept() != bot.state.kept() {
             return Err("4: folding the log twice gives two states".to_owned());
