@@ -125,6 +125,8 @@ struct Told {
     /// Whether it waits for its hours, or for a yes since they came.
     scheduled: bool,
     started: bool,
+    /// The line with which it began, or its stage at hand: what is planned first is not always started first.
+    begun: u64,
     stopped: bool,
     judged: bool,
     over: bool,
@@ -437,7 +439,8 @@ impl Ships {
         };
         // What was only planned meanwhile, or elsewhere, changed nothing here.
         let is_here = |other: &Told| other.started && other.leg.plan.app == told.leg.plan.app;
-        match self.deploys.range(..id).rev().find(|(_, other)| is_here(other)) {
+        let others = self.deploys.iter().filter(|(other, told)| **other != id && is_here(told));
+        match others.max_by_key(|(_, told)| told.begun) {
             Some((_, other)) if is_cause(other) => Ok(()),
             _ => Err(format!("5: {id} starts by itself, and nothing of the bot's own went wrong before it")),
         }
@@ -476,6 +479,7 @@ impl Ships {
                 crossing: false,
                 scheduled: false,
                 started: false,
+                begun: 0,
                 stopped: false,
                 judged: false,
                 over: false,
@@ -514,6 +518,9 @@ impl Ships {
             _ => {}
         }
         let told = self.deploys.get_mut(&id).ok_or_else(|| format!("4: {id} was never planned: {fact:?}"))?;
+        if matches!(fact, Fact::DeployStarted { .. } | Fact::StageEntered { .. }) {
+            told.begun = decided.seq;
+        }
         told.goes_on(id, fact)
     }
 
