@@ -56,6 +56,9 @@ pub trait Timepiece: Clock {
     /// It goes on from that moment, when it would show less: so much is on record already.
     fn not_before(&self, at: DateTime<Utc>);
 
+    /// How much time has passed by it since it was made: what was skipped on purpose counts, and what it jumped by does not.
+    fn lived(&self) -> TimeDelta;
+
     /// Promise seconds that pass in one real second; a new value, or the same again, whenever the clock was touched.
     fn changed(&self) -> watch::Receiver<f64>;
 }
@@ -69,6 +72,10 @@ impl<T: Timepiece + ?Sized> Clock for std::sync::Arc<T> {
 impl<T: Timepiece + ?Sized> Timepiece for std::sync::Arc<T> {
     fn not_before(&self, at: DateTime<Utc>) {
         (**self).not_before(at);
+    }
+
+    fn lived(&self) -> TimeDelta {
+        (**self).lived()
     }
 
     fn changed(&self) -> watch::Receiver<f64> {
@@ -103,12 +110,13 @@ pub async fn sleep_until<C: Timepiece + ?Sized>(clock: &C, until: DateTime<Utc>)
 #[derive(Debug)]
 pub struct SystemClock {
     speed: watch::Sender<f64>,
+    made: Instant,
     steady: Mutex<Steady>,
 }
 
 impl Default for SystemClock {
     fn default() -> Self {
-        Self { speed: watch::Sender::new(1.0), steady: Mutex::default() }
+        Self { speed: watch::Sender::new(1.0), made: Instant::now(), steady: Mutex::default() }
     }
 }
 
@@ -123,6 +131,10 @@ impl Timepiece for SystemClock {
     fn not_before(&self, at: DateTime<Utc>) {
         let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
         steady.show(at, Instant::now());
+    }
+
+    fn lived(&self) -> TimeDelta {
+        TimeDelta::from_std(self.made.elapsed()).unwrap_or(TimeDelta::MAX)
     }
 
     fn changed(&self) -> watch::Receiver<f64> {
@@ -167,6 +179,8 @@ fn bounded(speed: f64) -> f64 {
 #[derive(Debug)]
 pub struct VirtualClock {
     time: Mutex<VirtualTime>,
+    /// What it showed when it was made, and what it has jumped by since.
+    made: Mutex<(DateTime<Utc>, TimeDelta)>,
     speed: watch::Sender<f64>,
 }
 
@@ -174,7 +188,8 @@ impl VirtualClock {
     /// A clock that goes on from where `time` says; keep `parameters` somewhere to start from them again.
     pub fn new(time: VirtualTime) -> Self {
         let time = VirtualTime { speed: bounded(time.speed), ..time };
-        Self { speed: watch::Sender::new(time.speed), time: Mutex::new(time) }
+        let made = Mutex::new((time.at(wall()), TimeDelta::zero()));
+        Self { speed: watch::Sender::new(time.speed), time: Mutex::new(time), made }
     }
 
     /// What to remember for the next start.
@@ -185,6 +200,13 @@ impl VirtualClock {
     /// Skips forward and wakes every sleeper. A negative step moves nothing.
     pub fn advance(&self, by: TimeDelta) -> VirtualTime {
         self.touch(|time, _| time.offset_ms = time.offset_ms.saturating_add(by.num_milliseconds().max(0)))
+    }
+
+    /// Jumps ahead, as a wall clock does that somebody sets: it shows another time, and none has passed.
+    pub fn jump(&self, by: TimeDelta) -> VirtualTime {
+        let by = by.max(TimeDelta::zero());
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).1 += by;
+        self.advance(by)
     }
 
     /// Changes the pace from now on: 0 stands still, 1 is real, at most `SPEED_MAX`.
@@ -212,10 +234,12 @@ impl Clock for VirtualClock {
 
 impl Timepiece for VirtualClock {
     fn not_before(&self, at: DateTime<Utc>) {
-        self.touch(|time, wall| {
-            let behind = at.signed_duration_since(time.at(wall)).num_milliseconds().max(0);
-            time.offset_ms = time.offset_ms.saturating_add(behind);
-        });
+        self.jump(at - self.now());
+    }
+
+    fn lived(&self) -> TimeDelta {
+        let (shown, jumped) = *self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        self.now() - shown - jumped
     }
 
     fn changed(&self) -> watch::Receiver<f64> {
@@ -276,6 +300,18 @@ mod tests {
         clock.not_before(noon() - TimeDelta::hours(1));
         clock.not_before(noon() + TimeDelta::hours(1));
         assert_eq!(clock.now(), noon() + TimeDelta::hours(1));
+    }
+
+    #[test]
+    fn what_is_skipped_on_purpose_has_passed_and_what_a_clock_jumps_by_has_not() {
+        let clock = VirtualClock::new(VirtualTime::starting(noon(), 0.0));
+        clock.advance(TimeDelta::minutes(5));
+        clock.jump(TimeDelta::minutes(20));
+        clock.jump(TimeDelta::minutes(-20));
+        assert_eq!((clock.now() - noon(), clock.lived()), (TimeDelta::minutes(25), TimeDelta::minutes(5)));
+        let clock = SystemClock::default();
+        clock.not_before(clock.now() + TimeDelta::hours(5));
+        assert!(clock.lived() < TimeDelta::hours(1));
     }
 
     #[tokio::test]

@@ -32,9 +32,8 @@ pub use seeing::needs;
 pub const SOURCE: &str = "rules";
 /// The label with a copy's name, where it is not production.
 const STAGE: &str = "stage";
-/// A look that has not come back in this time is given up: the next one is made. Between two looks there is no more than that and the time
-/// between them; where there is, a clock has jumped, or a machine has slept.
-pub const LOOK_MAX: TimeDelta = TimeDelta::seconds(60);
+/// A clock that is off by more than this, against what has passed, has jumped; by less it was set right.
+const JUMP_MIN: TimeDelta = TimeDelta::seconds(5);
 /// What a certificate is known to be after it was shown last.
 const CERTIFICATE_FOR: TimeDelta = TimeDelta::days(7);
 /// Looks at one copy of a service that are kept for rules.
@@ -87,9 +86,6 @@ pub struct Rules {
     /// When they were looked at first since the start.
     #[serde(skip)]
     began: Option<At>,
-    /// When they were looked at last since the start.
-    #[serde(skip)]
-    looked: Option<At>,
     /// When it was last found out how a copy of a service is.
     #[serde(skip)]
     told: BTreeMap<(Service, Stage), At>,
@@ -146,12 +142,10 @@ impl Rules {
         self
     }
 
-    /// Another look begins. When a clock jumped since the one before, either way, no time has passed: neither does anything fire before it
-    /// has lasted, nor is forgotten what was pending. It is one look late. So it is for a machine that slept.
-    fn pass(&mut self, every: TimeDelta, now: At) {
-        let Some(before) = self.looked.replace(now) else { return };
-        let jumped = now - before;
-        if TimeDelta::zero() <= jumped && jumped <= LOOK_MAX + every {
+    /// Another look begins. What the clock jumped by since the one before, either way, is no time that has passed: neither does anything
+    /// fire before it has lasted, nor is forgotten what was pending. So it is for a machine that slept.
+    fn pass(&mut self, jumped: TimeDelta, now: At) {
+        if jumped.abs() <= JUMP_MIN {
             return;
         }
         for one in self.followed.values_mut() {
@@ -202,9 +196,10 @@ impl Rules {
 }
 
 /// Takes in what was answered to [`needs`]: every rule is looked at once.
-pub fn observe(state: &mut State, ctx: &Looking<'_>, answers: &Answers, now: At) {
+/// `jumped`: by how much the clock shows more than has passed since the look before, or less.
+pub fn observe(state: &mut State, ctx: &Looking<'_>, answers: &Answers, jumped: TimeDelta, now: At) {
     let mut rules = state.measured.rules.as_ref().clone();
-    rules.pass(ctx.policy.alerts.rules_every.delta(), now);
+    rules.pass(jumped, now);
     rules.began.get_or_insert(now);
     rules.read.take(ctx, answers, now);
     let asked = seeing::asked(ctx, rules.turn, now).into_iter().map(|ask| ask.key).collect();
@@ -385,11 +380,11 @@ mod tests {
     /// One rule that is looked at by a clock that jumps: how many seconds have passed when it fires, and when it is over.
     fn played(rule: &Rule, jumps: &[(i64, i64)], well_from: i64) -> (Option<i64>, Option<i64>) {
         const KEY: &str = "slow/critical/checkout/production";
-        let (mut rules, mut fired, mut over) = (Rules::default(), None, None);
+        let (mut rules, mut fired, mut over, mut before) = (Rules::default(), None, None, 0);
         for passed in (0..3_600).step_by(30) {
             let jumped: i64 = jumps.iter().filter(|(when, _)| *when <= passed).map(|(_, by)| by).sum();
             let now = at(passed + jumped);
-            rules.pass(EVERY, now);
+            rules.pass(TimeDelta::seconds(jumped - std::mem::replace(&mut before, jumped)), now);
             let one = rules.followed.entry(KEY.to_owned()).or_default();
             one.take(rule, Sight::Value(if passed < well_from { 1.5 } else { 0.5 }), EVERY, now);
             if one.is_beyond_for_long(rule) {
@@ -406,17 +401,16 @@ mod tests {
     fn a_clock_that_jumps_makes_nothing_fire_early_and_loses_nothing() {
         let rule = rule("for = \"10m\"\nkeep_firing_for = \"5m\"");
         assert_eq!(played(&rule, &[], 1_800), (Some(600), Some(2_100)));
-        // The time to the look of a jump does not count, so it is one look late.
-        for (jumps, late) in [
-            ([(300, 7_200), (1_900, 0)], (30, 0)),
-            ([(300, 540), (1_900, 3_000)], (30, 30)),
-            ([(300, -7_200), (1_900, 0)], (30, 0)),
-            ([(300, -600), (1_900, -7_200)], (30, 30)),
-            ([(300, 86_400), (1_900, -86_400)], (30, 30)),
+        for jumps in [
+            [(300, 7_200), (1_900, 0)],
+            [(300, 60), (1_900, 3_000)],
+            [(300, -7_200), (1_900, 0)],
+            [(300, -600), (1_900, -7_200)],
+            [(300, 86_400), (1_900, -86_400)],
             // It fires already: neither over by that, nor anew.
-            ([(700, 7_200), (1_000, -7_200)], (0, 0)),
+            [(700, 7_200), (1_000, -7_200)],
         ] {
-            assert_eq!(played(&rule, &jumps, 1_800), (Some(600 + late.0), Some(2_100 + late.1)), "{jumps:?}");
+            assert_eq!(played(&rule, &jumps, 1_800), (Some(600), Some(2_100)), "{jumps:?}");
         }
     }
 

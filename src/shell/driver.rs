@@ -418,10 +418,11 @@ where
         let none = Answers::default();
         let answers = inbound.answers.as_ref().unwrap_or(&none);
         if matches!(inbound.input.kind, InputKind::Rules) {
+            let jumped = self.jumped();
             let Parts { policy, workspace, .. } = &self.parts;
             let (state, looking) = (&mut self.state, rules::Looking { policy, workspace });
             // A panic leaves what was followed as it was.
-            let _ = catch_unwind(AssertUnwindSafe(|| rules::observe(state, &looking, answers, now)));
+            let _ = catch_unwind(AssertUnwindSafe(|| rules::observe(state, &looking, answers, jumped, now)));
         }
         let now = self.state.latest.map_or(now, |latest| latest.max(now));
         let ctx = self.ctx(&inbound.input.id, now);

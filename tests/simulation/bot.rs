@@ -357,7 +357,7 @@ impl Bot {
             InputKind::Rules => {
                 let looking = rules::Looking { policy: self.policy, workspace: setup.workspace };
                 let answers = Answers { figures: told.rules.clone(), ..Answers::default() };
-                rules::observe(&mut self.state, &looking, &answers, now);
+                rules::observe(&mut self.state, &looking, &answers, TimeDelta::zero(), now);
                 None
             }
             _ => None,

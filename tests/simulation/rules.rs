@@ -20,10 +20,6 @@ pub type Figures = BTreeMap<String, Result<Vec<Series>, String>>;
 pub const EVERY_S: i64 = 60;
 /// Who was away for no longer goes on counting where it was, whatever the rule, in seconds.
 const AWAY_S: i64 = 120;
-/// Looks of one life that are further apart are taken for a clock that jumped, in seconds: no time has passed between them.
-const JUMP_S: i64 = EVERY_S + 60;
-/// Looks that are remembered: more than any rule goes back.
-const LOOKS_KEPT: usize = 500;
 /// The longest that an answer is waited for, in ms.
 const ANSWER_MS: u64 = 40_000;
 
@@ -140,8 +136,7 @@ pub struct Asked {
 #[derive(Debug, Clone, Default)]
 struct Note {
     bytes: Option<Vec<u8>>,
-    /// The looks of which it is.
-    looks: Vec<Look>,
+    looks: usize,
 }
 
 /// The truth, the looks, and the notes.
@@ -156,8 +151,6 @@ pub struct Watched {
     pub asked: u64,
     /// When this life began, or the disk refused something.
     quiet_since: DateTime<Utc>,
-    /// When this life looked last.
-    looked: Option<DateTime<Utc>>,
 }
 
 impl Watched {
@@ -190,7 +183,6 @@ impl Watched {
             settled: Note::default(),
             asked: 0,
             quiet_since: now,
-            looked: None,
         }
     }
 
@@ -267,15 +259,6 @@ impl Watched {
         let kinds: [Option<u8>; SUBJECTS] = std::array::from_fn(|which| kind_of(which, policy));
         let mut sees = [Sees::Nothing; SUBJECTS];
         asked.sees.iter().for_each(|(which, seen)| sees[*which] = *seen);
-        let since = self.looked.replace(now).map(|before| now - before);
-        if let Some(jumped) = since.filter(|since| *since > TimeDelta::seconds(JUMP_S)) {
-            for look in &mut self.looks {
-                look.at += jumped;
-                look.answered = look.answered.map(|at| at + jumped);
-            }
-        }
-        let beyond = self.looks.len().saturating_sub(LOOKS_KEPT);
-        self.looks.drain(..beyond);
         let known = self.looks.last().and_then(|look| look.answered);
         let answered = if asked.answers { Some(now) } else { known };
         sees[SUBJECTS - 1] = match answered {
@@ -354,7 +337,7 @@ impl Watched {
     /// What is noted of a look: nothing when it is as it was. It is on the disk once it settles.
     pub fn note(&mut self, bytes: Option<Vec<u8>>, settles: bool) {
         let is_settled = self.held.bytes == self.settled.bytes;
-        self.held = Note { looks: self.looks.clone(), bytes: bytes.or_else(|| self.held.bytes.take()) };
+        self.held = Note { looks: self.looks.len(), bytes: bytes.or_else(|| self.held.bytes.take()) };
         if settles || (is_settled && self.held.bytes == self.settled.bytes) {
             self.settled = self.held.clone();
         }
@@ -367,8 +350,8 @@ impl Watched {
         told: impl Fn(&str) -> Option<(DateTime<Utc>, bool)>,
     ) -> Option<Vec<u8>> {
         self.held = self.settled.clone();
-        self.looks.clone_from(&self.settled.looks);
-        (self.quiet_since, self.looked) = (now, None);
+        self.looks.truncate(self.settled.looks);
+        self.quiet_since = now;
         if let Some(last) = self.looks.last_mut() {
             // That the source answers is not worth a note.
             last.answered = last.answered.filter(|at| *at < last.at);

@@ -73,6 +73,8 @@ pub struct Pure {
     next_releases: DateTime<Utc>,
     /// When rules were looked at last.
     rules_at: Option<DateTime<Utc>>,
+    /// By how much the clock has jumped since then.
+    jumped: TimeDelta,
     has_rules: bool,
     waiting: VecDeque<Effect>,
     discord_up: bool,
@@ -111,6 +113,7 @@ impl Default for Pure {
             next_look: now + LOOK_EVERY,
             next_releases: now + RELEASES_EVERY,
             rules_at: None,
+            jumped: TimeDelta::zero(),
             has_rules: false,
             waiting: VecDeque::new(),
             discord_up: true,
@@ -189,7 +192,8 @@ impl Pure {
         let answers = self.answers_to(commands::needs(&ctx, &kind));
         if matches!(kind, InputKind::Rules) {
             let looking = rules::Looking { policy: &self.policy, workspace: &self.workspace };
-            rules::observe(&mut self.state, &looking, &answers, self.now);
+            let jumped = std::mem::take(&mut self.jumped);
+            rules::observe(&mut self.state, &looking, &answers, jumped, self.now);
         }
         let ctx =
             Ctx { state: &self.state, policy: &self.policy, workspace: &self.workspace, now: self.now, input: &id };
@@ -757,6 +761,7 @@ impl Pure {
         });
         // What the shell keeps beside the record.
         state.measured.rules = kept.after_restart(&self.state.alerts, self.now).into();
+        self.jumped = TimeDelta::zero();
         self.state = state;
         self.waiting = self.state.pending.values().cloned().collect();
         self.decide(InputKind::Started(Started { version: "test".to_owned(), last_seen }), None);
@@ -783,6 +788,7 @@ impl Pure {
     /// The clock jumps, and everything that is due by it is so at once.
     fn jump(&mut self, by: TimeDelta) {
         self.now += by;
+        self.jumped += by;
         self.settle();
         if self.next_rules().is_some_and(|at| at <= self.now) {
             self.look_at_rules();

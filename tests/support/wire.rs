@@ -654,7 +654,8 @@ impl Wire {
 
     /// The clock jumps, and everything that is due by it is so at once.
     fn jump(&mut self, by: TimeDelta) -> Result<(), String> {
-        self.go_to(self.now() + by)?;
+        self.bot().movable.as_ref().ok_or("the clock cannot be moved")?.jump(by);
+        self.settle()?;
         if self.looks_matter() && self.next_look <= self.now() {
             self.look()?;
             self.next_look = self.now() + LOOK_EVERY;

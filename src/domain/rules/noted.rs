@@ -24,6 +24,8 @@ pub(super) const LOGS_OVERLAP: TimeDelta = TimeDelta::seconds(30);
 const MATCHES_MAX: usize = 1_000;
 /// Ends of machines' programs that are remembered of an app; for how long, policy says.
 const EXITS_MAX: usize = 200;
+/// No machine's program ends twice within less.
+const SAME_END: TimeDelta = TimeDelta::seconds(1);
 /// States that a machine passes through and does not stay in: Fly's document on machine states.
 const ON_ITS_WAY: [&str; 8] =
     ["creating", "starting", "stopping", "restarting", "suspending", "destroying", "updating", "replacing"];
@@ -111,7 +113,9 @@ impl Noted {
         let known = self.exits.entry(app.to_owned()).or_default();
         for (machine, exit) in machines.iter().flat_map(|machine| machine.exits.iter().map(move |exit| (machine, exit)))
         {
-            let is_known = known.iter().any(|one| one.machine == machine.id && one.at_ms == exit.at_ms);
+            // A host whose time was skipped has another moment for it; by promise time it is the same.
+            let is_it = |one: &Ended| one.at_ms == exit.at_ms || (one.at - exit.at).abs() < SAME_END;
+            let is_known = known.iter().any(|one| one.machine == machine.id && is_it(one));
             if is_known || exit.requested || (exit.code == 0 && !exit.oom_killed) || now - exit.at > ENDS_FOR.delta() {
                 continue;
             }
@@ -238,6 +242,7 @@ pub(super) fn read_apps(looking: &Looking<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::hosting::Exited;
 
     #[test]
     fn one_that_cannot_be_read_keeps_no_other_from_it() {
@@ -275,5 +280,22 @@ mod tests {
         noted.take_exits("app", &[machine("x", "starting"), machine("y", "starting")], at(8));
         let since: Vec<_> = noted.moving["app"].values().map(|(_, since)| *since).collect();
         assert_eq!(since, [at(8), at(4)]);
+    }
+
+    #[test]
+    fn an_end_counts_once_whichever_moment_of_its_own_the_host_has_for_it() {
+        let at = |seconds: i64| chrono::DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
+        let exit = |at_ms: i64, at: At| Exited { at_ms, at, code: 137, oom_killed: true, requested: false };
+        let machine =
+            |exits: Vec<Exited>| Lived { id: "x".to_owned(), state: "started".to_owned(), host_ok: true, exits };
+        let mut noted = Noted::default();
+        noted.take_exits("app", &[machine(vec![exit(10_000, at(10))])], at(20));
+        // Time was skipped here and there; and then a clock jumped.
+        noted.take_exits("app", &[machine(vec![exit(-290_000, at(10))])], at(320));
+        noted.shift(TimeDelta::hours(1), at(3_950));
+        noted.take_exits("app", &[machine(vec![exit(10_000, at(10))])], at(3_950));
+        assert_eq!(noted.kills("app", at(0)), 1);
+        noted.take_exits("app", &[machine(vec![exit(10_000, at(10)), exit(12_000, at(12))])], at(3_950));
+        assert_eq!(noted.kills("app", at(0)), 2);
     }
 }

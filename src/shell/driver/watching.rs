@@ -2,6 +2,7 @@
 //! miss. Notes stand beside the record and are no facts: one that is lost costs time, and changes nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
@@ -19,6 +20,8 @@ use crate::shell::door::Inbound;
 
 /// While an incident is open, how often it is noted that the bot is there.
 pub(super) const ALIVE_EVERY: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
+/// A look at the rules that has not come back in this time is given up: the next one is made.
+const LOOK_MAX: Duration = Duration::from_secs(60);
 /// The note of when the bot was last known to be there.
 const ALIVE_NOTE: &str = "alive";
 /// The note of what was seen of the services.
@@ -33,6 +36,8 @@ pub(super) struct Watching {
     rules_at: Option<DateTime<Utc>>,
     /// Since when they are being looked at: what they need is asked for.
     looking: Option<Instant>,
+    /// What the clock showed at the last look that was decided about, and how much had passed by it.
+    shown: Option<(DateTime<Utc>, TimeDelta)>,
     /// Whether they were looked at and nothing is noted of it yet.
     looked: bool,
     /// Looks of this process.
@@ -59,7 +64,7 @@ where
     }
 
     fn is_looking(&self) -> bool {
-        self.watching.looking.is_some_and(|since| since.elapsed() < rules::LOOK_MAX.to_std().unwrap_or_default())
+        self.watching.looking.is_some_and(|since| since.elapsed() < LOOK_MAX)
     }
 
     /// An input to look at the rules with, when it is time.
@@ -73,6 +78,13 @@ where
         let id = InputId::new(format!("rules:{}:{}", self.parts.journal.epoch(), watching.looks));
         let beat = Some(self.door.pulse().beat());
         Some(Inbound { input: Input { id, kind: InputKind::Rules }, reply: None, answers: None, beat })
+    }
+
+    /// By how much the clock shows more than has passed since the look at the rules before, or less: it was set, or the machine slept.
+    pub(super) fn jumped(&mut self) -> TimeDelta {
+        let (now, lived) = (self.parts.clock.now(), self.parts.clock.lived());
+        let before = self.watching.shown.replace((now, lived));
+        before.map_or(TimeDelta::zero(), |(shown, had_lived)| (now - shown) - (lived - had_lived))
     }
 
     /// A look at the rules is decided about: the next may come.
