@@ -163,6 +163,11 @@ impl Rules {
         self.well.get(key).is_some_and(|(at, slept)| (has_probe || *slept) && now - *at <= within)
     }
 
+    /// Whether nothing was found out about a copy of a service since the start, and that was of late.
+    fn is_unseen(&self, key: &(Service, Stage), within: TimeDelta, now: At) -> bool {
+        !self.told.contains_key(key) && self.began.is_some_and(|began| now - began < within)
+    }
+
     /// How long the certificate that a copy of a service shows is good for, where one was shown of late.
     fn certificate(&self, key: &(Service, Stage), now: At) -> Option<TimeDelta> {
         let (_, ends) = self.certificates.get(key).filter(|(shown, _)| now - *shown <= CERTIFICATE_FOR)?;

@@ -96,6 +96,11 @@ pub(super) fn alerts(ctx: &Ctx<'_>) -> Vec<(String, Option<Incoming>)> {
     let looking = Looking { policy: ctx.policy, workspace: ctx.workspace };
     let of = |(about, (service, stage), lost): (About<'_>, (&Service, Stage), Vec<Lost<'_>>)| {
         let fingerprint = format!("{KEY}{service}/{}", stage.name());
+        // As long as nobody can have looked since a start, it stays as it is.
+        let after = ctx.policy.alerts.no_data_after.delta();
+        if ctx.state.measured.rules.is_unseen(&(service.clone(), stage), after, ctx.now) {
+            return (fingerprint, None);
+        }
         let firing = !lost.is_empty();
         if !firing && !fires(&ctx.state.alerts, &fingerprint) {
             return (fingerprint, None);
