@@ -10,12 +10,14 @@
 # It begins with fuzz/seeds and the corpus of earlier runs.
 # WATCHBELL_PAYLOADS  a folder with vendors' own bodies, read as well where it is there (../shared/payloads)
 # AT_ONCE             formats at once
+# TIMEOUT             one input may take so many seconds (10)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 all=(alertmanager sentry github pagerduty betterstack generic proof deploy machines logs figures certificate interactions typed markup log record policy)
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 payloads=${WATCHBELL_PAYLOADS:-../shared/payloads}
 at_once=${AT_ONCE:-$(nproc)}
+timeout=${TIMEOUT:-10}
 work=$target/fuzz
 
 # Its own folder under the profile's: what we depend on is taken from there as the tests have built it.
@@ -26,7 +28,7 @@ if [ "${1:-}" = again ]; then
     FORMAT=$2 exec "$program" "$3"
 fi
 seconds=${1:-30}
-[[ $seconds =~ ^[1-9][0-9]*$ ]] || { sed -n '2,14s/^# \?//p' "$0"; exit 2; }
+[[ $seconds =~ ^[1-9][0-9]*$ ]] || { sed -n '2,15s/^# \?//p' "$0"; exit 2; }
 [ $# -gt 0 ] && shift
 formats=("${@:-${all[@]}}")
 
@@ -38,8 +40,7 @@ one() {
     # Nobody types more; a body is tried as long as it is told apart from a shorter one.
     local most=16384
     case $name in typed | markup) most=4000 ;; esac
-    # A hang is one even where others have the processors; what takes half a second alone is none.
-    if FORMAT=$name "$program" "$work/corpus/$name" "${begin[@]}" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=2048 \
+    if FORMAT=$name "$program" "$work/corpus/$name" "${begin[@]}" -max_total_time="$seconds" -timeout="$timeout" -rss_limit_mb=2048 \
         -max_len=$most -len_control=20 -reload=0 -print_final_stats=1 -dict=fuzz/words.dict \
         -artifact_prefix="$work/found/$name/" >"$said" 2>&1; then
         printf 'well    %-13s %s\n' "$name" "$(figures "$said")"
