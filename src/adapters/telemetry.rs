@@ -31,7 +31,8 @@ const HELD_BACK: [(&str, LevelFilter); 12] = [
     ("async_nats", LevelFilter::WARN),
 ];
 
-/// Starts logging. `filter` is what RUST_LOG takes (`watchbell=debug`); `json` writes one object a line.
+/// Starts logging. `filter` is levels by target (`warn,watchbell=debug`); by spans and fields nothing is filtered: that takes regular
+/// expressions, in a program whose every page is in memory. `json` writes one object a line.
 ///
 /// # Errors
 /// A sentence, when the filter cannot be read or logging was started before.

@@ -135,7 +135,8 @@ fn effect_ended(draft: &mut Draft<'_>, outcome: &EffectOutcome, answers: &Answer
             } else if let EffectKind::Look { incident, services, .. } = &effect.kind {
                 let incident = *incident;
                 let fires = draft.alerts().firing_about(report.stages.iter().map(|stage| &stage.service));
-                let mut message = health::card(report, &[], &fires);
+                let report = report.clone().held_against(draft.ctx.policy);
+                let mut message = health::card(&report, &[], &fires);
                 if draft.incident(incident).is_ok_and(|incident| incident.services.is_empty()) {
                     message = message.and(text::nothing_named());
                 }

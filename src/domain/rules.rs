@@ -152,7 +152,9 @@ impl Rules {
             one.shift(jumped, now);
         }
         let well = self.well.values_mut().map(|(at, _)| at);
-        for at in self.told.values_mut().chain(well).chain(&mut self.began) {
+        let looks = self.looks.values_mut().flatten().map(|(at, _)| at);
+        let shown = self.certificates.values_mut().map(|(at, _)| at);
+        for at in self.told.values_mut().chain(well).chain(looks).chain(shown).chain(&mut self.began) {
             *at = (*at + jumped).min(now);
         }
         self.read.shift(jumped, now);

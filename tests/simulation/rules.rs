@@ -371,7 +371,8 @@ impl Watched {
             let is_one = kind_of(which, policy).is_some() && (which != 2 || self.has_staging);
             let must = is_one && self.sees(which, now) == Sees::Beyond;
             if fires(plain.key) != must {
-                return Err(format!("1: in peace the rule {} must fire: {must}; it does not", plain.key));
+                let is = if must { "must fire and does not" } else { "fires and must not" };
+                return Err(format!("1: in peace the rule {} {is}", plain.key));
             }
         }
         Ok(())
