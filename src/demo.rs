@@ -269,7 +269,10 @@ async fn live(
 /// Starts the bot with a set-up for the guild as it is now.
 fn start_bot(demo: &Demo, discord: &discord::Handle) -> anyhow::Result<()> {
     let policy = demo.folder.path().join(POLICY_FILE);
-    std::fs::write(&policy, open_policy()?).with_context(|| format!("{} cannot be written", policy.display()))?;
+    // Whoever tries the demo may have changed it: it is theirs until the demo starts over.
+    if !policy.exists() {
+        std::fs::write(&policy, open_policy()?).with_context(|| format!("{} cannot be written", policy.display()))?;
+    }
     let setup = fill(SETUP, discord, &demo.fly, demo.folder.path(), demo.bot.private_port(), demo.speed)?;
     demo.bot.start(&setup, &discord.bot_token())
 }
@@ -375,7 +378,11 @@ async fn info(State(demo): State<Arc<Demo>>) -> Json<Value> {
 }
 
 async fn clock(State(demo): State<Arc<Demo>>, Json(wanted): Json<Value>) -> Response {
-    match demo.bot.move_clock(&wanted).await {
+    let moved = match wanted["advance_s"].as_u64() {
+        Some(seconds) => demo.bot.skip(seconds).await,
+        None => demo.bot.move_clock(&wanted).await,
+    };
+    match moved {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(why) => sentence(StatusCode::CONFLICT, &why.to_string()),
     }

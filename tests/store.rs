@@ -20,6 +20,8 @@ const NOW_MS: i64 = 1_772_331_000_000;
 const INCIDENTS: u64 = 30;
 const MUTATIONS: u64 = 60;
 const KILLS: u64 = 20;
+/// As the database is opened (`adapters/store/views.rs`).
+const SLED_SEGMENT_BYTES: usize = 256 << 10;
 const CHILD_FOLDER: &str = "STORE_TEST_CHILD_FOLDER";
 
 /// What a bot would know: every thing's facts, in order.
@@ -303,7 +305,8 @@ fn what_the_database_loses_in_silence_is_missed() {
     ] {
         let copy = tempfile::tempdir().unwrap();
         copy_dir(dir.path(), copy.path());
-        let config = sled::Config::new().path(copy.path().join(SLED_DIR)).flush_every_ms(None);
+        let config =
+            sled::Config::new().path(copy.path().join(SLED_DIR)).segment_size(SLED_SEGMENT_BYTES).flush_every_ms(None);
         let db = config.open().unwrap();
         let (key, value) = db.scan_prefix(front).next().unwrap().unwrap();
         if change {
@@ -367,7 +370,12 @@ fn what_is_over_leaves_no_row_of_its_own() {
     let listed: Vec<_> = views.things("inc", Some(&name(514)), 3).unwrap();
     assert_eq!(listed, [(name(513), false), (name(512), false), (name(511), false)]);
     drop((journal, views));
-    let db = sled::Config::new().path(dir.path().join(SLED_DIR)).flush_every_ms(None).open().unwrap();
+    let db = sled::Config::new()
+        .path(dir.path().join(SLED_DIR))
+        .segment_size(SLED_SEGMENT_BYTES)
+        .flush_every_ms(None)
+        .open()
+        .unwrap();
     let count = |front: &str| db.scan_prefix(front).count();
     assert_eq!((count("t"), count("r"), count("s"), count("a")), (0, 0, 2, 76));
 }
@@ -377,9 +385,14 @@ fn what_is_over_leaves_no_row_of_its_own() {
 fn a_database_of_another_form_is_made_anew() {
     let dir = tempfile::tempdir().unwrap();
     let state = busy_folder(dir.path());
-    let db = sled::Config::new().path(dir.path().join(SLED_DIR)).flush_every_ms(None).open().unwrap();
+    let db = sled::Config::new()
+        .path(dir.path().join(SLED_DIR))
+        .segment_size(SLED_SEGMENT_BYTES)
+        .flush_every_ms(None)
+        .open()
+        .unwrap();
     let head = db.get("h").unwrap().unwrap();
-    let json = String::from_utf8(head[32..].to_vec()).unwrap().replace("\"form\":3,", "");
+    let json = String::from_utf8(head[32..].to_vec()).unwrap().replace("\"form\":4,", "");
     let digest = (0..64).step_by(2).map(|at| u8::from_str_radix(&sha256_hex(json.as_bytes())[at..at + 2], 16).unwrap());
     db.insert("h", digest.chain(json.bytes()).collect::<Vec<u8>>()).unwrap();
     db.flush().unwrap();

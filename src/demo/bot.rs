@@ -29,6 +29,12 @@ const UP_WITHIN: Duration = Duration::from_secs(30);
 const READINGS_MAX: usize = 2_000;
 /// A clock this near to what was foreseen, in milliseconds of the wall's, says nothing new.
 const FORESEEN_MS: f64 = 400.0;
+/// Time is skipped in steps of so many seconds, as rules look.
+const SKIP_S: u64 = 30;
+/// Steps of one skip: a long one takes larger steps.
+const SKIPS_MAX: u64 = 60;
+/// How long a step may take to come to rest.
+const SKIP_RESTS: Duration = Duration::from_millis(500);
 /// Starts in a row that may fail before it is left down.
 const FAILURES_MAX: u32 = 5;
 /// How long a stop may take, a process that does not listen included.
@@ -382,6 +388,23 @@ impl BotProcess {
     pub async fn advance(&self, seconds: u64) -> anyhow::Result<()> {
         self.move_clock(&json!({ "advance_s": seconds })).await?;
         self.still().await
+    }
+
+    /// The same in small steps, as a person skips it: what falls due on the way is done there, and rules look, so that nothing is late
+    /// that was only skipped. What is still under way is not waited for long.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn skip(&self, seconds: u64) -> anyhow::Result<()> {
+        let step = SKIP_S.max(seconds.div_ceil(SKIPS_MAX));
+        let mut left = seconds;
+        while left > 0 {
+            let by = left.min(step);
+            self.move_clock(&json!({ "advance_s": by })).await?;
+            let _ = tokio::time::timeout(SKIP_RESTS, self.still()).await;
+            left -= by;
+        }
+        Ok(())
     }
 
     /// Waits until nothing is under way.

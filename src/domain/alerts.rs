@@ -200,6 +200,11 @@ impl Group {
         firing
     }
 
+    /// Since when it fires, this time.
+    pub fn since(&self) -> At {
+        self.firing().iter().map(|alert| alert.since).min().unwrap_or(self.opened)
+    }
+
     /// Whether it stands for other groups.
     pub fn is_storm(&self) -> bool {
         self.source == STORM

@@ -341,13 +341,29 @@ pub struct Policy {
     pub targets: Vec<Target>,
 }
 
+/// Characters of what is wrong: a list of every key that could stand there helps nobody on a phone.
+const WRONG_CHARS_MAX: usize = 300;
+
+/// What is wrong with a text, and where, in one line.
+fn sentence(text: &str, error: &toml::de::Error) -> String {
+    let says = super::text::short(error.message(), WRONG_CHARS_MAX);
+    match error.span().and_then(|span| text.get(..span.start)) {
+        Some(before) => {
+            let number = before.lines().count().max(1) + usize::from(before.ends_with('\n'));
+            let line = text.lines().nth(number - 1).unwrap_or_default();
+            format!("line {number}, “{}”: {says}", super::text::short(line.trim(), WRONG_CHARS_MAX))
+        }
+        None => says,
+    }
+}
+
 impl Policy {
     /// Reads a policy and checks that it holds together.
     ///
     /// # Errors
     /// A sentence that says what is wrong and where.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let policy: Policy = toml::from_str(text).map_err(|error| error.to_string())?;
+        let policy: Policy = toml::from_str(text).map_err(|error| sentence(text, &error))?;
         policy.check()?;
         Ok(policy)
     }

@@ -238,6 +238,11 @@ fn resolve_delay(ctx: &Ctx<'_>, source: &str) -> TimeDelta {
     hook.and_then(|hook| hook.resolve_delay).map_or(TimeDelta::zero(), Span::delta)
 }
 
+/// When it ended, by its sender; by this clock where that was before it was heard of, or is yet to come.
+fn ended_at(incoming: &Incoming, before: &Alert, now: DateTime<Utc>) -> DateTime<Utc> {
+    incoming.ended.filter(|at| (before.since..=now).contains(at)).unwrap_or(now)
+}
+
 /// An alert as it is from now on, when that is another than it was. `delay`: how long an end must last before it is one.
 fn change(
     ctx: &Ctx<'_>,
@@ -294,10 +299,12 @@ fn change(
         (Some(_), true) => Some(alert(now, None)),
         (Some(before), false) if !before.firing || before.ending.is_some() => None,
         (Some(before), false) if delay > TimeDelta::zero() => {
-            let since = incoming.ended.unwrap_or(now);
+            let since = ended_at(incoming, before, now);
             Some(Alert { ending: Some(Ending { since, over_at: now + delay }), ..before.clone() })
         }
-        (Some(before), false) => Some(Alert { firing: false, ended: incoming.ended.or(Some(now)), ..before.clone() }),
+        (Some(before), false) => {
+            Some(Alert { firing: false, ended: Some(ended_at(incoming, before, now)), ..before.clone() })
+        }
     }
 }
 

@@ -39,7 +39,12 @@ pub fn changed(draft: &mut Draft<'_>, id: AlertId, before: Option<&Group>) -> Re
     }
     let came_back = before.is_some_and(|before| before.over.is_some());
     if let (true, Some(incident)) = (came_back, group.incident) {
-        return relapsed(draft, &group, incident);
+        let is_open = draft.incident(incident).is_ok_and(|incident| incident.status.is_open());
+        return match is_open || (silenced(draft, &group).is_none() && inhibited(draft, &group).is_none()) {
+            true => relapsed(draft, &group, incident),
+            // Kept quiet, or said by what says more: it opens nothing again. When that is over people are told of it anew.
+            false => left(draft, &group),
+        };
     }
     if group.shown_at.is_none() {
         return tell(draft, id);

@@ -16,8 +16,9 @@ const JSON_VERSION: u32 = 1;
 /// with one nobody is told that all is well.
 pub fn card(report: &HealthReport, targets: &[Target], fires: &[String]) -> Message {
     let (mark, headline) = match report.mark() {
-        Mark::Ok if !fires.is_empty() => (Mark::Warning, format!("Machines and probes are well; {}", firing(fires))),
-        mark => (mark, headline(report)),
+        mark if fires.is_empty() => (mark, headline(report)),
+        Mark::Ok => (Mark::Warning, format!("Machines and probes are well; {}", firing(fires))),
+        mark => (mark, format!("{}; {}", headline(report), firing(fires))),
     };
     let tone = match mark {
         Mark::Ok => Tone::Good,

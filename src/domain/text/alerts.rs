@@ -79,7 +79,7 @@ pub fn status(ctx: &Ctx<'_>, group: &Group) -> Text {
         None => {
             let firing = group.firing().len() + usize::try_from(group.beyond).unwrap_or(usize::MAX);
             let many = if firing > 1 { format!(": {firing} alerts") } else { String::new() };
-            let line = Text::plain(format!("Firing{flapping}{many}, since ")).relative(group.opened);
+            let line = Text::plain(format!("Firing{flapping}{many}, since ")).relative(group.since());
             match group.over_at() {
                 Some(at) => line.text("; said to be over, over at ").time(at, TimeStyle::Clock).text(" if it stays so"),
                 None => line,
@@ -275,7 +275,7 @@ pub fn listed(ctx: &Ctx<'_>, group: &Group) -> Text {
         Some(left_out) => line.text(format!(" and {} that were not sent", left_out.alerts)),
         None => line,
     };
-    let line = line.text(", since ").relative(group.opened);
+    let line = line.text(", since ").relative(group.since());
     let line = match group.over_at() {
         Some(at) => {
             let until = super::clock(at, ctx.workspace.team.zone);
