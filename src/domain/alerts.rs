@@ -520,7 +520,7 @@ impl Alerts {
 
     /// The oldest of what is over make room; what stands on the card of others stays as long as that does.
     fn forget(&mut self) {
-        let is_over = |id: &AlertId| self.get(*id).is_some_and(|group| group.over.is_some());
+        let is_over = |id: &AlertId| self.get(*id).is_none_or(|group| group.over.is_some());
         let goes = |group: &&Group| group.over.is_some() && group.card_of.as_ref().is_none_or(is_over);
         let over: Vec<AlertId> = self.iter().filter(goes).map(|group| group.id).collect();
         for id in over.iter().take(over.len().saturating_sub(OVER_HELD)) {
@@ -545,6 +545,8 @@ fn follow(group: &mut Group, at: At, happened: &Happened) {
         }
         Happened::Again => {
             group.over = None;
+            // Whoever fires again on the card of many is the first to ping for it.
+            group.pinged &= !group.is_storm();
             // What resolved before this firing is another's story.
             group.alerts.retain(|_, alert| alert.firing);
             group.change(at);

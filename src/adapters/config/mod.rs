@@ -412,7 +412,11 @@ fn named_variables(workspace: &Workspace) -> Vec<(String, String)> {
 /// What `[probes] ca_file` names.
 fn authorities(file: PathBuf) -> Result<Authorities, Refused> {
     let refused = |why: &str| Refused(format!("[probes] ca_file: {} {why}", file.display()));
-    let size = std::fs::metadata(&file).map_err(|error| refused(&format!("cannot be read: {error}")))?.len();
+    let found = std::fs::metadata(&file).map_err(|error| refused(&format!("cannot be read: {error}")))?;
+    if !found.is_file() {
+        return Err(refused("is no file; it names one with certificates, written as PEM"));
+    }
+    let size = found.len();
     if size > FILE_BYTES_MAX {
         return Err(refused(&format!("has {size} bytes; certificates take at most {FILE_BYTES_MAX}")));
     }

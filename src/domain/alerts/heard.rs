@@ -54,7 +54,9 @@ impl Heard {
     pub fn bounded(mut self) -> Self {
         self.left_out = self.left_out.filter(|left_out| left_out.alerts > 0);
         if let Some(left_out) = &mut self.left_out {
-            left_out.at = left_out.at.take().filter(|url| fits(url));
+            // Where it shows them needs no more than its address.
+            let at = left_out.at.take().filter(|url| fits(url));
+            left_out.at = at.map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned());
         }
         self
     }
@@ -62,7 +64,10 @@ impl Heard {
 
 /// Whether an address may stand on a card.
 fn fits(url: &str) -> bool {
-    url.chars().count() <= URL_CHARS_MAX && (url.starts_with("https://") || url.starts_with("http://"))
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    // A name and a password before the host are nobody's to read.
+    let host = host.and_then(|rest| rest.split(['/', '?', '#']).next());
+    url.chars().count() <= URL_CHARS_MAX && host.is_some_and(|host| !host.is_empty() && !host.contains('@'))
 }
 
 /// One alert as its sender says it is.
@@ -131,21 +136,22 @@ pub fn decide(draft: &mut Draft<'_>, heard: &Heard) -> Result<(), Refusal> {
         let key = if incoming.firing { key } else { key_of_its_end(draft, &heard.source, key, &incoming.fingerprint) };
         groups.entry(key).or_default().push(incoming);
     }
+    // Before, because a group of which something was left out is not over; and after, because it may be new.
+    let told = heard.left_out.as_ref();
+    let left = sent.as_deref().map(|key| left_out(draft, key, told)).transpose();
     for (key, alerts) in groups {
         group(draft, &heard.source, &key, &alerts)?;
     }
-    if let Some(key) = sent {
-        left_out(draft, &key, heard.left_out.as_ref());
-    }
-    Ok(())
+    left?;
+    sent.map_or(Ok(()), |key| left_out(draft, &key, told))
 }
 
 /// What its sender did not send of a group is said on its card, until it sends all again.
-fn left_out(draft: &mut Draft<'_>, key: &str, told: Option<&LeftOut>) {
-    let known = draft.alerts().of_key(key).map(|group| (group.id, group.left_out.as_ref() != told));
-    if let Some((id, true)) = known {
-        draft.alert(id, Happened::LeftOut { left_out: told.cloned() });
-    }
+fn left_out(draft: &mut Draft<'_>, key: &str, told: Option<&LeftOut>) -> Result<(), Refusal> {
+    let known = draft.alerts().of_key(key).filter(|group| group.left_out.as_ref() != told).cloned();
+    let Some(known) = known else { return Ok(()) };
+    draft.alert(known.id, Happened::LeftOut { left_out: told.cloned() });
+    if known.over.is_none() { settle(draft, known.id, Some(&known)) } else { Ok(()) }
 }
 
 /// Alerts that were said to be over, and have stayed so for as long as their hook's `resolve_delay`, are.
@@ -226,7 +232,8 @@ fn group(draft: &mut Draft<'_>, source: &str, key: &str, alerts: &[&Incoming]) -
 
 /// A group has changed: it is over when nothing of it fires, and people are told what follows.
 fn settle(draft: &mut Draft<'_>, id: AlertId, before: Option<&Group>) -> Result<(), Refusal> {
-    if draft.group(id).is_some_and(|group| group.firing().is_empty() && group.beyond == 0) {
+    // Of what was left out nobody knows that it is over.
+    if draft.group(id).is_some_and(|group| group.firing().is_empty() && group.beyond == 0 && group.left_out.is_none()) {
         draft.alert(id, Happened::Over);
     }
     telling::changed(draft, id, before)
@@ -270,15 +277,10 @@ fn change(
     match (before, incoming.firing) {
         (None, false) => None,
         (None, true) => Some(alert(now, None)),
-        // A resend of a firing that is over, or said to be.
-        (Some(before), true)
-            if (!before.firing || before.ending.is_some())
-                && incoming.began.is_some()
-                && incoming.began == before.began =>
-        {
-            None
-        }
-        // It was said to be over, and goes on: the same alert, whatever it says of itself now.
+        // A resend of a firing that is over.
+        (Some(before), true) if !before.firing && incoming.began.is_some() && incoming.began == before.began => None,
+        // It was said to be over, and goes on: the same alert, whatever it says of itself now; also when it began when it did, as with a
+        // sender that lost sight of it for a while.
         (Some(before), true) if before.ending.is_some() => {
             let level = level.min(before.level);
             Some(Alert { level, ending: None, began: incoming.began, ..before.clone() })

@@ -57,12 +57,17 @@ pub(super) fn into_the_storm(draft: &mut Draft<'_>, group: &Group) {
     if standing.as_ref().is_some_and(|host| group.level < host.level) {
         draft.alert(host, Happened::Worsened { level: group.level });
     }
-    let first_critical = critical && standing.as_ref().is_some_and(|host| !host.pinged);
-    if first_critical {
-        draft.alert(host, Happened::Repeated { repeat_at });
-        let message = pinging(draft, words::critical_in_storm(host, group), "it is critical");
-        draft.post(host, Target::Incidents, message);
+    if critical && standing.as_ref().is_some_and(|host| !host.pinged) {
+        first_critical(draft, host, group);
     }
+}
+
+/// The first that is critical on the card of many pings for all of it, and again when nobody acts.
+pub(super) fn first_critical(draft: &mut Draft<'_>, host: AlertId, group: &Group) {
+    let repeat_at = Some(draft.now() + draft.ctx.policy.alerts.repeat_every.delta());
+    draft.alert(host, Happened::Repeated { repeat_at });
+    let message = pinging(draft, words::critical_in_storm(host, group), "it is critical");
+    draft.post(host, Target::Incidents, message);
 }
 
 /// The card on which a group stands, when the group fires again.

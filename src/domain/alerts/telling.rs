@@ -6,7 +6,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::heard::{self, labels_of};
-use super::storm::{Host, cards_lately, host_again, into_the_storm, opened_storm, standing_storm};
+use super::storm::{Host, cards_lately, first_critical, host_again, into_the_storm, opened_storm, standing_storm};
 use super::{Alert, Group, Happened, Held, Labels, Level};
 use crate::domain::draft::Draft;
 use crate::domain::effect::{EffectKind, Target, Urgency};
@@ -37,9 +37,11 @@ pub fn changed(draft: &mut Draft<'_>, id: AlertId, before: Option<&Group>) -> Re
     if group.over.is_some() {
         return over(draft, &group);
     }
+    let is_open = group.incident.is_some_and(|id| draft.incident(id).is_ok_and(|incident| incident.status.is_open()));
     let came_back = before.is_some_and(|before| before.over.is_some());
-    if let (true, Some(incident)) = (came_back, group.incident) {
-        let is_open = draft.incident(incident).is_ok_and(|incident| incident.status.is_open());
+    // What was only said to be over goes on; but when its incident was closed upon that, nobody is on it any more.
+    let goes_on_alone = !is_open && before.is_some_and(Group::is_ending) && !group.is_ending();
+    if let (true, Some(incident)) = (came_back || goes_on_alone, group.incident) {
         return match is_open || (silenced(draft, &group).is_none() && inhibited(draft, &group).is_none()) {
             true => relapsed(draft, &group, incident),
             // Kept quiet, or said by what says more: it opens nothing again. When that is over people are told of it anew.
@@ -58,12 +60,15 @@ pub fn changed(draft: &mut Draft<'_>, id: AlertId, before: Option<&Group>) -> Re
             None => declare(draft, &group, severity),
         };
     }
+    if let (true, true, Some(incident)) = (got_worse, is_open, group.incident) {
+        return weighs(draft, &group, incident);
+    }
     if came_back || got_worse {
         let host = if came_back { host_again(draft, &group) } else { Host::Stands };
         if host == Host::Forgotten {
             return left(draft, &group);
         }
-        returned(draft, &group, got_worse, host);
+        returned(draft, &group, got_worse);
     }
     Ok(())
 }
@@ -256,11 +261,16 @@ fn join(draft: &mut Draft<'_>, group: &Group, incident: IncidentId) -> Result<()
         let reason = format!("{incident} is open for it, and too many cards stand in its thread: on that of {host}");
         draft.alert(id, Happened::Shown { reason, pinged: false, card_of: Some(host), repeat_at: None });
         draft.alert(host, Happened::Worsened { level: group.level });
-        return Ok(());
+    } else {
+        let reason = format!("{incident} is open for it: in its thread, without a ping");
+        draft.alert(id, Happened::Shown { reason, pinged: false, card_of: None, repeat_at: None });
+        draft.alert_card(id, Target::Thread(incident), Vec::new());
     }
-    let reason = format!("{incident} is open for it: in its thread, without a ping");
-    draft.alert(id, Happened::Shown { reason, pinged: false, card_of: None, repeat_at: None });
-    draft.alert_card(id, Target::Thread(incident), Vec::new());
+    weighs(draft, group, incident)
+}
+
+/// What is new in an incident's thread may be worse than the incident, and calls people again where nobody is called any more.
+fn weighs(draft: &mut Draft<'_>, group: &Group, incident: IncidentId) -> Result<(), Refusal> {
     let severity = draft.incident(incident)?.severity;
     if let Some(worse) = declares(draft, group).filter(|declared| *declared < severity) {
         let line = Message::line(words::would_be_worse(group, worse, incident, severity));
@@ -306,7 +316,7 @@ fn declared(group: &Group, severity: Severity) -> Declared {
 }
 
 /// It fires again although it was over, or got worse, and people know its card already.
-fn returned(draft: &mut Draft<'_>, group: &Group, got_worse: bool, host: Host) {
+fn returned(draft: &mut Draft<'_>, group: &Group, got_worse: bool) {
     let now = draft.now();
     if group.level != Level::Critical || !group.is_unanswered(now) || silenced(draft, group).is_some() {
         return;
@@ -318,7 +328,10 @@ fn returned(draft: &mut Draft<'_>, group: &Group, got_worse: bool, host: Host) {
         draft.alert(group.id, Happened::Repeated { repeat_at: Some(now + late) });
         return;
     }
-    if group.card_of.is_some() && host != Host::Again {
+    if let Some(host) = group.card_of {
+        if draft.group(host).is_some_and(|host| !host.pinged) {
+            first_critical(draft, host, group);
+        }
         return;
     }
     draft.alert(group.id, Happened::Repeated { repeat_at: Some(now + repeat_every) });
@@ -445,118 +458,4 @@ impl Draft<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::heard::{Heard, Incoming};
-    use super::*;
-    use crate::domain::bot;
-    use crate::domain::draft::{Ctx, Decision};
-    use crate::domain::ids::{InputId, Person};
-    use crate::domain::policy::{Policy, SHIPPED};
-    use crate::domain::state::State;
-    use crate::domain::workspace::Workspace;
-
-    /// A team with one hook, which opens an incident for what is critical.
-    struct Team {
-        state: State,
-        policy: Policy,
-        workspace: Workspace,
-        now: DateTime<Utc>,
-    }
-
-    impl Team {
-        fn new() -> Self {
-            let text = include_str!("../../../tests/support/team.toml");
-            let mut workspace: Workspace = toml::from_str(text).expect("a team");
-            workspace.hooks[0].declares = Some(Severity::Sev2);
-            let now = DateTime::from_timestamp(1_796_000_000, 0).expect("a time");
-            let mut state = State::default();
-            state.team.live = true;
-            Self { state, policy: Policy::parse(SHIPPED).expect("the policy"), workspace, now }
-        }
-
-        fn decide(&mut self, decide: impl FnOnce(&mut Draft<'_>)) {
-            let input = InputId::new(format!("{}", self.state.seq));
-            let (policy, workspace) = (&self.policy, &self.workspace);
-            let ctx = Ctx { state: &self.state, policy, workspace, now: self.now, input: &input };
-            let mut draft = Draft::new(ctx);
-            decide(&mut draft);
-            let decision: Decision = draft.done(None);
-            let line = bot::line(&self.state, self.now, &input, decision);
-            self.state.apply(&line);
-        }
-
-        fn hear(&mut self, alerts: Vec<Incoming>) {
-            let heard = Heard { source: "alertmanager".to_owned(), alerts, left_out: None };
-            self.decide(|draft| heard::decide(draft, &heard).expect("it is taken"));
-        }
-
-        fn tick(&mut self) {
-            self.decide(|draft| {
-                crate::domain::due::look(draft, None);
-            });
-        }
-    }
-
-    fn fires(name: &str, severity: &str) -> Incoming {
-        let labels = [("alertname".to_owned(), name.to_owned()), ("service".to_owned(), "checkout".to_owned())].into();
-        let (fingerprint, severity) = (name.to_owned(), severity.to_owned());
-        Incoming { fingerprint, firing: true, severity, labels, ..Incoming::default() }.bounded()
-    }
-
-    #[test]
-    fn what_a_hook_declares_is_declared_after_a_silence_and_when_a_warning_gets_worse() {
-        let mut team = Team::new();
-        let silence = super::super::Silence {
-            id: 1,
-            matchers: "alertname=Errors".parse().expect("conditions"),
-            from: team.now,
-            until: team.now + TimeDelta::minutes(10),
-            by: Person::new("discord:ana"),
-            why: "known".to_owned(),
-        };
-        let silenced = Fact::Alert { happened: Happened::Silenced { silence } };
-        team.decide(|draft| draft.fact(Thing::Team, silenced));
-        team.hear(vec![fires("Errors", "critical")]);
-        assert_eq!(team.state.open().count(), 0, "a silence holds");
-        team.now += TimeDelta::minutes(10);
-        team.tick();
-        assert_eq!(team.state.open().count(), 1, "and then it is declared");
-
-        let mut team = Team::new();
-        team.hear(vec![fires("Errors", "warning")]);
-        team.now += TimeDelta::seconds(10);
-        team.tick();
-        assert_eq!(team.state.open().count(), 0);
-        team.hear(vec![fires("Errors", "critical")]);
-        assert_eq!(team.state.open().count(), 1);
-        assert!(team.state.alerts.iter().all(|group| group.incident.is_some()));
-    }
-
-    #[test]
-    fn an_end_is_told_by_its_fingerprint_whatever_else_is_left_out() {
-        let mut team = Team::new();
-        team.hear(vec![fires("Errors", "critical"), fires("Slow", "critical")]);
-        let ends =
-            |fingerprint: &str| Incoming { fingerprint: fingerprint.to_owned(), ..Incoming::default() }.bounded();
-        team.hear(vec![ends("Nothing of it"), ends("Errors")]);
-        let firing: Vec<&str> =
-            team.state.alerts.firing().flat_map(Group::firing).map(|alert| alert.name.as_str()).collect();
-        assert_eq!(firing, ["Slow"]);
-    }
-
-    #[test]
-    fn every_group_of_a_large_request_stands_on_a_card_and_a_thread_has_few() {
-        let mut team = Team::new();
-        team.hear(vec![fires("First", "critical")]);
-        team.hear((0..700).map(|n| fires(&format!("More{n}"), "critical")).collect());
-        for _ in 0..10 {
-            team.tick();
-        }
-        let cards = team.state.pending.values().filter(|effect| matches!(effect.kind, EffectKind::AlertCard { .. }));
-        assert_eq!(cards.count(), 11, "ten cards in the incident's thread, and one for all the others");
-        let alerts = &team.state.alerts;
-        assert!(alerts.iter().all(|group| group.shown_at.is_some() && group.incident.is_some()));
-        let host = alerts.iter().find(|group| group.is_storm()).expect("there is one").id;
-        assert_eq!(alerts.on_card_of(host).count(), 691);
-    }
-}
+mod tests;

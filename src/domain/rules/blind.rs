@@ -28,10 +28,9 @@ pub(super) fn is_of(fingerprint: &str) -> bool {
     fingerprint.starts_with(KEY)
 }
 
-/// A rule that has lost sight: since when, and why where that was said.
+/// A rule that has lost sight, and why where that was said.
 struct Lost<'a> {
     rule: &'a Rule,
-    since: At,
     why: Option<&'a str>,
 }
 
@@ -44,14 +43,14 @@ fn probes<'a>(workspace: &'a Workspace, service: &Service, stage: Stage) -> &'a 
 
 /// Whether a rule goes by what others tell, and has lost it for long enough.
 fn lost<'a>(rule: &'a Rule, one: &'a Followed, has_probe: bool, after: TimeDelta, now: At) -> Option<Lost<'a>> {
-    let (since, why) = one.nothing.as_ref().filter(|(since, _)| one.known_at.is_some() && now - *since >= after)?;
+    let (_, why) = one.nothing.as_ref().filter(|(since, _)| one.known_at.is_some() && now - *since >= after)?;
     let is_told_by_others = match &rule.of {
         // Without visitors there are no answers to measure; where a probe looks and is not well, that says something all the same.
         Of::Figure { figure: Figure::Errors | Figure::Latency, .. } => has_probe || why.is_some(),
         Of::Figure { .. } | Of::Query { .. } | Of::Machines(_) | Of::Log { .. } | Of::Starts { .. } => true,
         Of::Probe(_) | Of::Release | Of::Certificate | Of::Answers { .. } => false,
     };
-    (is_told_by_others && !rule.shadow).then_some(Lost { rule, since: *since, why: why.as_deref() })
+    (is_told_by_others && !rule.shadow).then_some(Lost { rule, why: why.as_deref() })
 }
 
 /// Every copy of a service, with the rules that have lost sight of it; with none where it is found well otherwise.
@@ -117,7 +116,8 @@ pub(super) fn alerts(ctx: &Ctx<'_>) -> Vec<(String, Option<Incoming>)> {
             labels,
             group,
             summary: words::sees_nothing(names, why, has_probe),
-            began: lost.iter().map(|one| one.since).min(),
+            // Not since when nothing is seen: that may be as it was the last time, and would be taken for a resend.
+            began: None,
             ended: (!firing).then_some(ctx.now),
             service: Some(service.clone()),
             ..Incoming::default()

@@ -39,8 +39,12 @@ pub(super) fn read(body: &Value) -> Result<Brought, String> {
     Ok(Brought { alerts, left_out: left_out(body), ..Brought::default() })
 }
 
-/// What `max_alerts` of the webhook, “Max Alerts” of the contact point, kept out of the body.
+/// What `max_alerts` of the webhook, “Max Alerts” of the contact point, kept out of the body. Of a group that is resolved as a whole none
+/// of it fires.
 fn left_out(body: &Value) -> Option<LeftOut> {
+    if text(body, "/status") == "resolved" {
+        return None;
+    }
     let alerts = body.get("truncatedAlerts").and_then(Value::as_u64)?;
     let alerts = u32::try_from(alerts).unwrap_or(u32::MAX);
     (alerts > 0).then(|| LeftOut { alerts, at: some(body, "/externalURL") })
