@@ -497,6 +497,11 @@ pub fn first_notice(severity: Severity) -> Text {
     })
 }
 
+/// What is said to everybody of what was called over and is not.
+pub fn back_again() -> Text {
+    Text::plain("It is back, and people are on it.")
+}
+
 /// Which incident was meant when none was named.
 pub fn meant(incident: &Incident) -> String {
     if incident.status.is_open() {

@@ -326,7 +326,19 @@ pub fn reopen(draft: &mut Draft<'_>, who: &Actor, id: IncidentId, why: Text) -> 
         message = message.ping(crate::domain::message::Ping::Person(lead)).and(text::reason("you led it"));
     }
     draft.post(id, Target::Thread(id), message);
+    announce_again(draft, id)?;
     Ok(Text::plain(format!("{id} is open again.")))
+}
+
+/// Whoever was told that it is over is told that it is not.
+fn announce_again(draft: &mut Draft<'_>, id: IncidentId) -> Result<(), Refusal> {
+    let incident = draft.incident(id)?;
+    if incident.announce && draft.ctx.workspace.channels.announce.is_some() {
+        let next = incident.promise(PromiseKind::NextUpdate).map(|promise| promise.due);
+        let notice = Message::line(text::notice(incident, &text::back_again(), next));
+        draft.post(id, Target::Announce, notice);
+    }
+    Ok(())
 }
 
 /// Opens it again under its number because what it was about is back. Whoever had it is told; where nobody had, people are called.
@@ -341,6 +353,7 @@ pub fn reopen_by_itself(draft: &mut Draft<'_>, id: IncidentId, why: Text) -> Res
         draft.fact(id, Fact::PromiseWaived { promise: PromiseKind::Review, why: "reopened".to_owned() });
     }
     promise_all(draft, id, had.is_none(), false, true)?;
+    announce_again(draft, id)?;
     let line = Text::plain(format!("{}: open again: ", text::head(draft.incident(id)?))).join(why).text(".");
     let Some(person) = had else {
         draft.post(id, Target::Thread(id), Message::line(line));
