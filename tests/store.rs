@@ -20,9 +20,12 @@ const NOW_MS: i64 = 1_772_331_000_000;
 const INCIDENTS: u64 = 30;
 const MUTATIONS: u64 = 60;
 const KILLS: u64 = 20;
-/// As the database is opened (`adapters/store/views.rs`).
-const SLED_SEGMENT_BYTES: usize = 256 << 10;
 const CHILD_FOLDER: &str = "STORE_TEST_CHILD_FOLDER";
+
+/// As `adapters/store/views.rs` opens it.
+fn as_opened(database: &Path) -> sled::Config {
+    sled::Config::new().path(database).segment_size(256 << 10).flush_every_ms(None)
+}
 
 /// What a bot would know: every thing's facts, in order.
 type State = BTreeMap<String, Vec<String>>;
@@ -178,7 +181,6 @@ fn what_the_database_lets_go_of_from_memory_it_still_knows() {
         let open = views.open_things().unwrap();
         open.into_iter().map(|thing| (views.rows(&thing).unwrap(), thing)).collect::<Vec<_>>()
     };
-    // Not settled: what was taken in a moment ago counts as well.
     let noted = entry("inc/30", "noted");
     record(&mut journal, &mut views, vec![noted.clone()]);
     let before = known(&mut views);
@@ -217,7 +219,6 @@ fn whatever_happens_to_the_database_the_state_is_the_same() {
 fn mutate(sled: &Path, dice: &mut Dice, foreign: &mut tempfile::TempDir) -> &'static str {
     let db = sled.join("db");
     let mut bytes = fs::read(&db).unwrap();
-    // Where there is something: the file is mostly zeros.
     let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0) as u64 + 1;
     let at = dice.below(used) as usize;
     let what = match dice.below(8) {
@@ -305,9 +306,7 @@ fn what_the_database_loses_in_silence_is_missed() {
     ] {
         let copy = tempfile::tempdir().unwrap();
         copy_dir(dir.path(), copy.path());
-        let config =
-            sled::Config::new().path(copy.path().join(SLED_DIR)).segment_size(SLED_SEGMENT_BYTES).flush_every_ms(None);
-        let db = config.open().unwrap();
+        let db = as_opened(&copy.path().join(SLED_DIR)).open().unwrap();
         let (key, value) = db.scan_prefix(front).next().unwrap().unwrap();
         if change {
             let mut bytes = value.to_vec();
@@ -370,12 +369,7 @@ fn what_is_over_leaves_no_row_of_its_own() {
     let listed: Vec<_> = views.things("inc", Some(&name(514)), 3).unwrap();
     assert_eq!(listed, [(name(513), false), (name(512), false), (name(511), false)]);
     drop((journal, views));
-    let db = sled::Config::new()
-        .path(dir.path().join(SLED_DIR))
-        .segment_size(SLED_SEGMENT_BYTES)
-        .flush_every_ms(None)
-        .open()
-        .unwrap();
+    let db = as_opened(&dir.path().join(SLED_DIR)).open().unwrap();
     let count = |front: &str| db.scan_prefix(front).count();
     assert_eq!((count("t"), count("r"), count("s"), count("a")), (0, 0, 2, 76));
 }
@@ -385,12 +379,7 @@ fn what_is_over_leaves_no_row_of_its_own() {
 fn a_database_of_another_form_is_made_anew() {
     let dir = tempfile::tempdir().unwrap();
     let state = busy_folder(dir.path());
-    let db = sled::Config::new()
-        .path(dir.path().join(SLED_DIR))
-        .segment_size(SLED_SEGMENT_BYTES)
-        .flush_every_ms(None)
-        .open()
-        .unwrap();
+    let db = as_opened(&dir.path().join(SLED_DIR)).open().unwrap();
     let head = db.get("h").unwrap().unwrap();
     let json = String::from_utf8(head[32..].to_vec()).unwrap().replace("\"form\":4,", "");
     let digest = (0..64).step_by(2).map(|at| u8::from_str_radix(&sha256_hex(json.as_bytes())[at..at + 2], 16).unwrap());
