@@ -42,14 +42,15 @@ pub const SLED_DIR: &str = "sled";
 /// How much sled keeps in memory, in bytes, once it looks: see `views/touched.rs`. What is open is in the bot's own memory anyway.
 const CACHE_BYTES: u64 = 256 << 10;
 /// A page over a quarter of this becomes a file that sled never syncs; pages hold up to 17 values of [`VALUE_BYTES`] and their keys, so
-/// none does. Three of these are buffers in memory. Larger ones would allow larger values: filling 100,000 things took 1.2 GB at 8 MiB.
-const SLED_SEGMENT_BYTES: usize = 256 << 10;
+/// none does. Larger segments would allow larger values and cost memory: filling 100,000 things took 1.2 GB at 8 MiB. Half of it was
+/// tried: smaller buffers, more pages and segments to keep track of, and 0.3 MB more in all.
+const SLED_SEGMENT_BYTES: usize = 512 << 10;
 /// Values longer than this, in bytes, are kept in parts.
-const VALUE_BYTES: usize = 3500;
+const VALUE_BYTES: usize = 4000;
 /// A damaged database may hang instead of failing: how long opening may take, in milliseconds.
 const OPEN_WITHIN_MS: u64 = 20_000;
 /// The form of what is kept. A database of another form is set aside and made anew from the log.
-const FORM: u32 = 4;
+const FORM: u32 = 3;
 /// How long to wait for a lock that is about to be let go, in milliseconds.
 const LOCK_RETRY_MS: u64 = 20;
 /// How many lines may wait in sled's buffers until they are settled.
