@@ -136,13 +136,14 @@ pub fn decide(draft: &mut Draft<'_>, heard: &Heard) -> Result<(), Refusal> {
         let key = if incoming.firing { key } else { key_of_its_end(draft, &heard.source, key, &incoming.fingerprint) };
         groups.entry(key).or_default().push(incoming);
     }
-    // Before, because a group of which something was left out is not over; and after, because it may be new.
     let told = heard.left_out.as_ref();
-    let left = sent.as_deref().map(|key| left_out(draft, key, told)).transpose();
+    // A group of which something is left out is not over; one that is sent whole again is over only by what was sent of it.
+    if let (Some(key), Some(_)) = (&sent, told) {
+        left_out(draft, key, told)?;
+    }
     for (key, alerts) in groups {
         group(draft, &heard.source, &key, &alerts)?;
     }
-    left?;
     sent.map_or(Ok(()), |key| left_out(draft, &key, told))
 }
 

@@ -185,7 +185,11 @@ fn a_group_of_which_something_was_left_out_is_not_over() {
     };
     assert_eq!(say(vec![fires("Errors", "critical")], 460), 1);
     assert_eq!(say(ends(), 460), 1, "nobody knows of those");
+    // Sent whole again, it has not been over in between.
+    assert_eq!(say(vec![fires("Errors", "critical")], 0), 1);
+    assert_eq!(say(ends(), 460), 1);
     assert_eq!(say(ends(), 0), 0);
+    assert_eq!(team.state.alerts.iter().map(|group| group.changes.len()).sum::<usize>(), 2, "it fired, and was over");
 }
 
 #[test]
