@@ -789,6 +789,11 @@ impl Pure {
     fn jump(&mut self, by: TimeDelta) {
         self.now += by;
         self.jumped += by;
+        self.arrive();
+    }
+
+    /// Everything that is due by now is done.
+    fn arrive(&mut self) {
         self.settle();
         if self.next_rules().is_some_and(|at| at <= self.now) {
             self.look_at_rules();
@@ -813,18 +818,7 @@ impl Pure {
                 break;
             }
             self.now = self.now.max(next);
-            self.settle();
-            if self.next_rules().is_some_and(|at| at <= self.now) {
-                self.look_at_rules();
-            }
-            if self.next_look <= self.now {
-                self.look_at_all();
-                self.next_look = self.now + LOOK_EVERY;
-            }
-            if self.next_releases <= self.now {
-                self.look_at_releases();
-            }
-            self.settle();
+            self.arrive();
         }
         self.now = until;
     }

@@ -329,7 +329,7 @@ fn returned(draft: &mut Draft<'_>, group: &Group, got_worse: bool) {
         return;
     }
     if let Some(host) = group.card_of {
-        if draft.group(host).is_some_and(|host| !host.pinged) {
+        if draft.group(host).is_some_and(|host| !host.pinged && host.is_unanswered(now)) {
             first_critical(draft, host, group);
         }
         return;
